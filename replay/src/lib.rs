@@ -1,0 +1,1 @@
+//! CudaDevice and the djinn-replay binary.

@@ -1,0 +1,2 @@
+//! The `djinn` command line.
+fn main() {}

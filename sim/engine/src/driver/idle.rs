@@ -1,0 +1,364 @@
+//! What becomes of idle KV: the policy's answers, and how memory is found when it is short.
+
+use super::live::{Prefetch, is_victim};
+use super::{Driver, RunError};
+use crate::device::Device;
+use crate::events::Due;
+use crate::record::What;
+use model::{
+    Action, Blocks, Direction, Event, Need, Outcome, Phase, Release, Residence, Retention,
+    SessionId, SwapOut, Then, Tier, Time,
+};
+
+/// What a search for memory came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Blocks have become free.
+    Freed,
+    /// Blocks will be free when copies have left.
+    Leaving,
+    /// Nobody gives any.
+    None,
+}
+
+impl<D: Device> Driver<'_, D> {
+    /// Asks what becomes of the KV of a turn that has just ended, and sees to it.
+    pub(super) fn retain_finished(&mut self, session: SessionId) {
+        match self.ask(|policy, view| policy.on_idle(view, session)) {
+            Retention::Release => {
+                let blocks = Blocks(self.ledger.kv(session).run.blocks());
+                self.ledger.release_run(session);
+                self.acted(session, Action::Release, Outcome::Done(blocks));
+            }
+            retention => {
+                self.ledger.pin_run(session);
+                self.refresh(session);
+                self.retain(session, retention);
+            }
+        }
+        self.refresh(session);
+        self.note_change();
+    }
+
+    /// Asks again, because `IO_WAIT` has arrived.
+    pub(super) fn retain_again(&mut self, session: SessionId) {
+        let view = &self.views[session.index()];
+        if view.phase != Phase::Idle || view.residence != Residence::Hbm {
+            return;
+        }
+        let retention = self.ask(|policy, view| policy.on_idle(view, session));
+        self.retain(session, retention);
+        self.refresh(session);
+        self.note_change();
+    }
+
+    /// Carries out what the policy wants for a pin.
+    fn retain(&mut self, session: SessionId, retention: Retention) {
+        match retention {
+            Retention::Release => self.end_pin(session, Then::Release),
+            Retention::Discard => self.end_pin(session, Then::Discard),
+            Retention::SwapOut(mode) => self.swap_out(session, mode),
+            Retention::Keep { until, .. } => {
+                let epoch = self.live[session.index()].epoch;
+                self.live[session.index()].pin_then = match retention {
+                    Retention::Keep { then, .. } => then,
+                    _ => Then::Release,
+                };
+                self.events.push(until, Due::PinEnds, session, epoch);
+                let blocks = Blocks(self.ledger.kv(session).pin.blocks());
+                self.acted(session, Action::Keep, Outcome::Done(blocks));
+            }
+        }
+    }
+
+    /// A soft pin has reached its end.
+    pub(super) fn pin_ends(&mut self, session: SessionId) {
+        let view = &self.views[session.index()];
+        if is_victim(view.phase, view.residence) {
+            let then = self.live[session.index()].pin_then;
+            if view.phase == Phase::Ended {
+                self.close_session(session, then == Then::Discard);
+            } else {
+                self.end_pin(session, then);
+            }
+            self.refresh(session);
+            self.note_change();
+        }
+    }
+
+    /// Ends a pin as told.
+    fn end_pin(&mut self, session: SessionId, then: Then) {
+        let (action, blocks) = match then {
+            Then::SwapOut => {
+                self.swap_out(session, SwapOut::IfRoom);
+                return;
+            }
+            Then::Release => (Action::Release, self.ledger.release_pin(session)),
+            Then::Discard => {
+                let freed = self.ledger.discard_pin(session);
+                self.drop_host(session);
+                (Action::Discard, freed)
+            }
+        };
+        self.acted(session, action, Outcome::Done(Blocks(blocks)));
+    }
+
+    fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
+        let start = self.ledger.swap_out(session, mode);
+        self.live[session.index()].record.swaps += 1;
+        let outcome = match start.refused {
+            0 => Outcome::Done(Blocks(start.copied + start.clean)),
+            _ => Outcome::Clipped(Blocks(start.copied + start.clean)),
+        };
+        self.acted(session, Action::SwapOut, outcome);
+        if start.copied > 0 {
+            self.queue_swap_out(session, start.copied);
+        }
+        self.refresh(session);
+        if start.copied == 0 {
+            self.plan_prefetch(session);
+        }
+    }
+
+    /// Asks when the KV that is on the host should begin to come back.
+    pub(super) fn plan_prefetch(&mut self, session: SessionId) {
+        let view = &self.views[session.index()];
+        if view.phase != Phase::Idle || view.host_blocks == Blocks::ZERO {
+            return;
+        }
+        let Some(at) = self.ask(|policy, view| policy.prefetch_at(view, session)) else {
+            return;
+        };
+        let at = at.max(self.now);
+        let live = &mut self.live[session.index()];
+        live.prefetch = Prefetch::Planned;
+        let epoch = live.epoch;
+        self.events.push(at, Due::Prefetch, session, epoch);
+        self.log(session, What::PrefetchAt(at));
+        self.refresh(session);
+    }
+
+    /// The session's end has become known.
+    pub(super) fn end_signalled(&mut self, session: SessionId) {
+        let view = &mut self.views[session.index()];
+        view.phase = Phase::Ended;
+        view.hint = None;
+        self.idle -= 1;
+        self.log(session, What::End);
+        self.tell(Event::Ended(session));
+    }
+
+    /// A turn was the last one and the scheduler knows: its blocks are still those of the run.
+    pub(super) fn retire(&mut self, session: SessionId) {
+        self.ledger.pin_run(session);
+        self.refresh(session);
+        self.retire_pin(session);
+        self.note_change();
+    }
+
+    /// The scheduler concludes that an idle session is over.
+    pub(super) fn end_session(&mut self, session: SessionId) {
+        let view = &self.views[session.index()];
+        if view.phase != Phase::Idle {
+            return;
+        }
+        self.end_signalled(session);
+        if self.ledger.kv(session).transfer.is_some() {
+            // A swap-out on its way: settled, and then closed, when the copy ends.
+            self.cancel_copy(session);
+            return;
+        }
+        self.retire_pin(session);
+        self.note_change();
+    }
+
+    /// Asks what becomes of the KV of a session that has ended.
+    pub(super) fn retire_pin(&mut self, session: SessionId) {
+        match self.ask(|policy, view| policy.on_end(view, session)) {
+            Retention::Keep { until, then } if until > self.now => {
+                let live = &mut self.live[session.index()];
+                live.pin_then = then;
+                let epoch = live.epoch;
+                self.events.push(until, Due::PinEnds, session, epoch);
+                self.refresh(session);
+            }
+            retention => self.close_session(session, retention == Retention::Discard),
+        }
+    }
+
+    /// Finds `need` blocks: what copies will free, then what the policy gives.
+    pub(super) fn make_room(&mut self, need: u32, why: Need) -> Room {
+        let leaving = self.leaving();
+        if need <= leaving {
+            return Room::Leaving;
+        }
+        let missing = Blocks(need - leaving);
+        self.tell(Event::Short(why, missing));
+        let victims = self.ask(|policy, view| policy.victims(view, missing, why));
+        if victims.is_empty() {
+            return if leaving > 0 {
+                Room::Leaving
+            } else {
+                Room::None
+            };
+        }
+        let before = self.ledger.pool(Tier::Hbm).free();
+        for Release { session, how } in victims {
+            let view = &self.views[session.index()];
+            if !is_victim(view.phase, view.residence) {
+                self.acted(session, Action::Release, Outcome::Void);
+                continue;
+            }
+            if view.phase == Phase::Ended {
+                self.close_session(session, how == Then::Discard);
+            } else {
+                self.end_pin(session, how);
+            }
+            self.refresh(session);
+        }
+        if self.ledger.pool(Tier::Hbm).free() > before {
+            self.note_change();
+            Room::Freed
+        } else if self.leaving() > leaving || leaving > 0 {
+            Room::Leaving
+        } else {
+            Room::None
+        }
+    }
+
+    /// Blocks that copies to the host will free.
+    pub(super) fn leaving(&self) -> u32 {
+        self.lanes[Direction::D2h.index()].left()
+    }
+
+    /// Nothing runs, nothing is on its way, and ready turns lack memory: the pin of the session that arrived last is broken.
+    pub(super) fn break_pin(&mut self) -> Result<(), RunError> {
+        let victim = self.pinned.iter().rev().copied().find(|&session| {
+            // The turn that is first in line keeps what it has.
+            self.batch.waiting.values().next() != Some(&session)
+                || self.pinned.len() == 1 && self.batch.parked > 0
+        });
+        let Some(session) = victim else {
+            return Err(self.stuck_error());
+        };
+        let blocks = self.ledger.release_pin(session);
+        self.summary.pins_broken += 1;
+        self.acted(session, Action::BreakPin, Outcome::Done(Blocks(blocks)));
+        if self.views[session.index()].phase == Phase::Ended {
+            self.close_session(session, false);
+        }
+        self.refresh(session);
+        self.note_change();
+        Ok(())
+    }
+
+    /// Gives up what the session has on the host.
+    pub(super) fn drop_host(&mut self, session: SessionId) {
+        let blocks = self.ledger.drop_host(session);
+        if blocks > 0 {
+            self.acted(session, Action::DropHost, Outcome::Done(Blocks(blocks)));
+            self.refresh(session);
+        }
+    }
+
+    /// The last turn is over: the session has no future, whatever the scheduler knows.
+    pub(super) fn finish_session(&mut self, session: SessionId) {
+        self.live[session.index()].script = None;
+        self.alive -= 1;
+        self.summary.sessions += 1;
+    }
+
+    /// Nothing of the session is left.
+    pub(super) fn close_session(&mut self, session: SessionId, discard: bool) {
+        self.account_idle(session);
+        self.ledger.close(session, discard);
+        let live = &mut self.live[session.index()];
+        live.epoch += 1;
+        if live.closed {
+            return;
+        }
+        live.closed = true;
+        let record = std::mem::take(&mut live.record);
+        self.recorder.session(&record);
+        self.refresh(session);
+    }
+
+    /// The run is over: sessions whose end was never told are closed.
+    pub(super) fn close_all(&mut self) {
+        for id in 0..self.live.len() {
+            if !self.live[id].closed {
+                self.close_session(SessionId(id as u32), false);
+            }
+        }
+        if self.config.sample_every.is_some() {
+            self.sample();
+        }
+    }
+
+    /// Adds the time since the last change of idle blocks to the session's account.
+    fn account_idle(&mut self, session: SessionId) {
+        let live = &mut self.live[session.index()];
+        let blocks = self.views[session.index()].hbm_blocks.0;
+        let span = self.now.since(live.held_since).0;
+        live.record.idle_block_ns += u128::from(blocks) * u128::from(span);
+        live.held_since = self.now;
+    }
+
+    /// Brings the view of a session, and the sets that it is in, up to date.
+    pub(super) fn refresh(&mut self, session: SessionId) {
+        self.account_idle(session);
+        let kv = self.ledger.kv(session);
+        let residence = match &kv.transfer {
+            Some(transfer) if transfer.direction == Direction::D2h => Residence::SwappingOut,
+            Some(_) => Residence::SwappingIn,
+            None if kv.host.blocks() > 0 => Residence::Host,
+            None if kv.pin.registered() > 0 => Residence::Hbm,
+            None => Residence::None,
+        };
+        let pinned = !kv.pin.is_empty();
+        let live = &mut self.live[session.index()];
+        let view = &mut self.views[session.index()];
+        view.hbm_blocks = Blocks(kv.pin.registered());
+        view.host_blocks = Blocks(kv.host.blocks());
+        view.residence = residence;
+        view.prefetching = !matches!(live.prefetch, Prefetch::None | Prefetch::Complete);
+        let back = view.hint.map_or(Time::NEVER, |hint| hint.returns_at);
+        let listed = is_victim(view.phase, residence).then_some((view.idle_since, back));
+        if listed != live.listed {
+            if let Some((age, back)) = live.listed {
+                self.idle_by_age.remove(&(age, session));
+                self.idle_by_return.remove(&(back, session));
+            }
+            if let Some((age, back)) = listed {
+                self.idle_by_age.insert((age, session));
+                self.idle_by_return.insert((back, session));
+            }
+            live.listed = listed;
+        }
+        if pinned != live.pinned {
+            live.pinned = pinned;
+            if pinned {
+                self.pinned.insert(session);
+            } else {
+                self.pinned.remove(&session);
+            }
+        }
+    }
+
+    /// Something has changed that scheduling or a deferred copy may depend on.
+    pub(super) fn note_change(&mut self) {
+        self.short = false;
+        for lane in &mut self.lanes {
+            lane.deferred = false;
+        }
+        if let Some(sleep) = &mut self.sleep
+            && sleep.idle
+        {
+            // vLLM would have polled every so often in vain; the next poll is the first that sees the change.
+            let period = self.config.batching.idle_poll.0.max(1);
+            let late = self.now.since(sleep.until).0;
+            let until = Time(sleep.until.0 + late.div_ceil(period) * period);
+            self.sleep = Some(super::Sleep { until, idle: false });
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! The copy queue: which transfer gets its lane next.
+//!
+//! A transfer asks for its lane; demand goes before prefetch, prefetch before write-back, and within a class the first asked. A demand
+//! restore cuts a prefetch that has the lane at a chunk boundary. One transfer per session, ever: a later wish joins it (a ready turn raises
+//! its prefetch to demand) or cancels it (a ready turn stops its swap-out, and keeps what never left).
+
+use super::idle::Room;
+use super::live::Prefetch;
+use super::{Driver, RunError};
+use crate::device::{Completion, CopyClass, CopyRun, Device, Op};
+use crate::record::{OpKind, OpRecord, What};
+use model::{Action, Blocks, Bytes, Direction, Event, Need, OpId, Outcome, Phase, SessionId, Time};
+use std::collections::BTreeMap;
+
+/// One direction of the link.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Transfers that wait for the lane, by class and place: whose, and how many blocks were asked for.
+    waiting: BTreeMap<(CopyClass, u64), (SessionId, u32)>,
+    /// Where each of them stands.
+    places: BTreeMap<SessionId, (CopyClass, u64)>,
+    /// Blocks of all that wait.
+    waiting_blocks: u32,
+    /// The transfer that has it.
+    pub current: Option<Current>,
+    /// Bytes copied so far.
+    pub moved: Bytes,
+    /// The first in line lacks memory, and nothing has changed since.
+    pub deferred: bool,
+    next: u64,
+}
+
+/// A transfer that has its lane.
+#[derive(Debug)]
+pub(super) struct Current {
+    op: OpId,
+    session: SessionId,
+    class: CopyClass,
+    submitted: Time,
+    /// Blocks that had arrived before this operation.
+    base: u32,
+    /// Of this operation, for chunk arithmetic.
+    run: CopyRun,
+    /// Blocks of it that have been counted as arrived.
+    counted: u32,
+    cancelled: bool,
+    /// Fault: the bytes move a second time.
+    repeat: bool,
+}
+
+impl Lane {
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty()
+    }
+
+    /// Blocks asked for and not yet copied.
+    pub(super) fn left(&self) -> u32 {
+        let current = self.current.as_ref();
+        self.waiting_blocks + current.map_or(0, |c| c.run.block_count - c.counted)
+    }
+
+    fn push(&mut self, session: SessionId, class: CopyClass, blocks: u32) {
+        self.next += 1;
+        self.push_at(session, (class, self.next), blocks);
+    }
+
+    fn push_at(&mut self, session: SessionId, place: (CopyClass, u64), blocks: u32) {
+        self.waiting.insert(place, (session, blocks));
+        self.places.insert(session, place);
+        self.waiting_blocks += blocks;
+        self.deferred = false;
+    }
+
+    /// Takes a transfer out of the queue. Returns whether it was there.
+    pub(super) fn remove(&mut self, session: SessionId) -> bool {
+        let Some(place) = self.places.remove(&session) else {
+            return false;
+        };
+        let (_, blocks) = self.waiting.remove(&place).expect("places and queue agree");
+        self.waiting_blocks -= blocks;
+        self.deferred = false;
+        true
+    }
+
+    /// The first in line: whose, and how urgent.
+    pub(super) fn head(&self) -> Option<(CopyClass, SessionId)> {
+        self.waiting
+            .first_key_value()
+            .map(|(&(class, _), &(session, _))| (class, session))
+    }
+}
+
+impl<D: Device> Driver<'_, D> {
+    pub(super) fn bytes(&self, blocks: u32) -> Bytes {
+        Bytes(u64::from(blocks) * self.config.block_bytes.0)
+    }
+
+    /// A swap-out asks for its lane.
+    pub(super) fn queue_swap_out(&mut self, session: SessionId, blocks: u32) {
+        self.lanes[Direction::D2h.index()].push(session, CopyClass::WriteBack, blocks);
+    }
+
+    /// A restore asks for its lane.
+    pub(super) fn request_restore(&mut self, session: SessionId, class: CopyClass) {
+        let (lo, hi) = self.ledger.restorable(session).expect("the caller asked");
+        let live = &mut self.live[session.index()];
+        if class == CopyClass::Prefetch {
+            live.prefetch = Prefetch::Asked;
+            live.record.prefetches += 1;
+        }
+        self.lanes[Direction::H2d.index()].push(session, class, hi - lo);
+        if class == CopyClass::Demand {
+            self.yield_lane();
+        }
+        self.refresh(session);
+    }
+
+    /// A prefetch or write-back that has the H2D lane gives way at the next chunk.
+    fn yield_lane(&mut self) {
+        let lane = &mut self.lanes[Direction::H2d.index()];
+        if let Some(current) = &lane.current
+            && current.class > CopyClass::Demand
+        {
+            self.device.cut(current.op);
+        }
+    }
+
+    /// The timer of a prefetch.
+    pub(super) fn prefetch(&mut self, session: SessionId) {
+        if self.views[session.index()].phase != Phase::Idle {
+            return;
+        }
+        if self.ledger.kv(session).transfer.is_some() {
+            // Its swap-out is not over: asked again when it is.
+            self.live[session.index()].prefetch = Prefetch::Asked;
+        } else if self.ledger.restorable(session).is_some() {
+            self.request_restore(session, CopyClass::Prefetch);
+        } else {
+            self.live[session.index()].prefetch = Prefetch::None;
+            self.refresh(session);
+            self.acted(session, Action::Prefetch, Outcome::Void);
+        }
+    }
+
+    /// A ready turn waits for the prefetch that is under way.
+    pub(super) fn promote_copy(&mut self, session: SessionId) {
+        if self.config.faults.prefetch_races_compute {
+            self.live[session.index()].copy_again = true;
+        }
+        let lane = &mut self.lanes[Direction::H2d.index()];
+        if let Some(current) = &mut lane.current
+            && current.session == session
+        {
+            current.class = CopyClass::Demand;
+        } else if lane.remove(session) {
+            let transfer = self
+                .ledger
+                .kv(session)
+                .transfer
+                .as_ref()
+                .expect("it gave way");
+            lane.push(
+                session,
+                CopyClass::Demand,
+                transfer.blocks() - transfer.done,
+            );
+            self.yield_lane();
+        }
+    }
+
+    /// A swap-out is no longer wanted: what never left stays.
+    pub(super) fn cancel_copy(&mut self, session: SessionId) {
+        let lane = &mut self.lanes[Direction::D2h.index()];
+        if let Some(current) = &mut lane.current
+            && current.session == session
+        {
+            current.cancelled = true;
+            let op = current.op;
+            self.device.cut(op);
+            self.acted(session, Action::Cancel, Outcome::Deferred);
+            return;
+        }
+        if lane.remove(session) {
+            let transfer = self
+                .ledger
+                .kv(session)
+                .transfer
+                .as_ref()
+                .expect("it was queued");
+            let left = transfer.blocks() - transfer.done;
+            self.acted(session, Action::Cancel, Outcome::Done(Blocks(left)));
+            self.ledger.end_swap_out(session);
+            self.settled(session);
+        }
+    }
+
+    /// Gives each free lane its next transfer.
+    pub(super) fn pump_lanes(&mut self) -> Result<(), RunError> {
+        for direction in Direction::ALL {
+            while self.lanes[direction.index()].current.is_none()
+                && !self.lanes[direction.index()].deferred
+            {
+                let Some((class, session)) = self.lanes[direction.index()].head() else {
+                    break;
+                };
+                if direction == Direction::H2d
+                    && self.ledger.kv(session).transfer.is_none()
+                    && !self.take_destination(session, class)
+                {
+                    break;
+                }
+                self.start_copy(direction, session, class);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the destination of a restore that is first in line. Returns whether it may start.
+    fn take_destination(&mut self, session: SessionId, class: CopyClass) -> bool {
+        loop {
+            if self.ledger.restorable(session).is_none() {
+                // What it would have brought has become useless meanwhile.
+                self.abandon_restore(session);
+                return false;
+            }
+            let Err(missing) = self.ledger.begin_restore(session) else {
+                return true;
+            };
+            let demand = class == CopyClass::Demand;
+            let why = if demand {
+                Need::Restore(session)
+            } else {
+                Need::Prefetch(session)
+            };
+            match self.make_room(missing, why) {
+                Room::Freed => {}
+                Room::Leaving => {
+                    self.lanes[Direction::H2d.index()].deferred = true;
+                    return false;
+                }
+                Room::None => {
+                    self.lanes[Direction::H2d.index()].deferred = true;
+                    if demand {
+                        self.short = true;
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn abandon_restore(&mut self, session: SessionId) {
+        self.lanes[Direction::H2d.index()].remove(session);
+        self.live[session.index()].prefetch = Prefetch::None;
+        self.acted(session, Action::Prefetch, Outcome::Void);
+        if self.live[session.index()].parked {
+            self.make_ready(session);
+        }
+    }
+
+    fn start_copy(&mut self, direction: Direction, session: SessionId, class: CopyClass) {
+        let transfer = self
+            .ledger
+            .kv(session)
+            .transfer
+            .as_ref()
+            .expect("taken above");
+        let (base, left) = (transfer.done, transfer.blocks() - transfer.done);
+        let mut blocks = self.ledger.block_copies(session);
+        blocks.drain(..(base as usize).min(blocks.len()));
+        let op = self.new_op();
+        let run = CopyRun {
+            id: op,
+            session,
+            direction,
+            class,
+            block_count: left,
+            chunk_blocks: self.config.chunk_blocks,
+            block_bytes: self.config.block_bytes,
+            blocks,
+        };
+        self.settle_steps();
+        let kept = CopyRun {
+            blocks: Vec::new(),
+            ..run.clone()
+        };
+        self.device.submit(Op::Copy(run));
+        let lane = &mut self.lanes[direction.index()];
+        lane.remove(session);
+        lane.current = Some(Current {
+            op,
+            session,
+            class,
+            submitted: self.now,
+            base,
+            run: kept,
+            counted: 0,
+            cancelled: false,
+            repeat: false,
+        });
+        if direction == Direction::H2d && class == CopyClass::Prefetch {
+            self.live[session.index()].prefetch = Prefetch::Moving;
+        }
+        self.log(session, What::CopyStart(direction, class, left));
+        self.refresh(session);
+    }
+
+    /// Counts what copies in flight have brought so far.
+    pub(super) fn settle_copies(&mut self) {
+        for direction in Direction::ALL {
+            if let Some(current) = &self.lanes[direction.index()].current {
+                let done = current.run.blocks_in(self.device.progress(current.op));
+                self.copy_progress(direction, done);
+            }
+        }
+    }
+
+    fn copy_progress(&mut self, direction: Direction, done: u32) {
+        let Some(current) = &mut self.lanes[direction.index()].current else {
+            return;
+        };
+        let news = done - current.counted;
+        if news == 0 {
+            return;
+        }
+        let (session, total, repeat) = (current.session, current.base + done, current.repeat);
+        current.counted = done;
+        let bytes = self.bytes(news);
+        self.lanes[direction.index()].moved += bytes;
+        self.live[session.index()].record.moved[direction.index()] += bytes;
+        if repeat {
+            return;
+        }
+        match direction {
+            Direction::D2h => self.ledger.swap_out_progress(session, total),
+            Direction::H2d => self.ledger.restore_progress(session, total),
+        }
+        self.refresh(session);
+        self.note_change();
+    }
+
+    /// A copy has left its lane.
+    pub(super) fn copy_done(&mut self, completion: &Completion) -> Result<(), RunError> {
+        completion.status.clone()?;
+        let direction = Direction::ALL
+            .into_iter()
+            .find(|d| {
+                self.lanes[d.index()]
+                    .current
+                    .as_ref()
+                    .is_some_and(|c| c.op == completion.op)
+            })
+            .expect("a completed copy had its lane");
+        let done = {
+            let current = self.lanes[direction.index()]
+                .current
+                .as_ref()
+                .expect("found");
+            current.run.blocks_in(completion.units)
+        };
+        if completion.end <= completion.start {
+            let what = format!("copy {} of {done} blocks took no time", completion.op);
+            return Err(self.broken("moved bytes cost time", what));
+        }
+        self.copy_progress(direction, done);
+        let current = self.lanes[direction.index()].current.take().expect("found");
+        self.recorder.op(&OpRecord {
+            op: completion.op,
+            submit: current.submitted,
+            start: completion.start,
+            end: completion.end,
+            kind: OpKind::Copy {
+                direction,
+                session: current.session,
+                class: current.class,
+                bytes: self.bytes(done),
+                chunks: completion.units,
+            },
+        });
+        let session = current.session;
+        self.log(session, What::CopyEnd(direction, done));
+        let asked = current.submitted;
+        self.tell(Event::Copied {
+            session,
+            direction,
+            blocks: Blocks(done),
+            asked,
+        });
+        if direction == Direction::H2d && !current.repeat {
+            self.count_restored(session, done, completion);
+        }
+        let transfer = self
+            .ledger
+            .kv(session)
+            .transfer
+            .as_ref()
+            .expect("in flight");
+        let left = transfer.blocks() - transfer.done;
+        if left > 0 && !current.cancelled {
+            // It gave way: back in line, behind what made it yield.
+            self.lanes[direction.index()].push_at(session, (current.class, 0), left);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.live[session.index()].copy_again) {
+            self.copy_again(current);
+            return Ok(());
+        }
+        match direction {
+            Direction::D2h => self.ledger.end_swap_out(session),
+            Direction::H2d => self.end_restore(session),
+        }
+        self.settled(session);
+        Ok(())
+    }
+
+    /// Fault: `COMPUTE` has started the same restore a second time.
+    fn copy_again(&mut self, current: Current) {
+        let op = self.new_op();
+        let run = CopyRun {
+            id: op,
+            ..current.run.clone()
+        };
+        self.device.submit(Op::Copy(run.clone()));
+        let direction = run.direction;
+        let again = Current {
+            op,
+            run,
+            counted: 0,
+            repeat: true,
+            submitted: self.now,
+            ..current
+        };
+        self.lanes[direction.index()].current = Some(again);
+    }
+
+    fn count_restored(&mut self, session: SessionId, blocks: u32, completion: &Completion) {
+        let live = &mut self.live[session.index()];
+        live.restored += Blocks(blocks);
+        if live.script.is_some() {
+            let hidden_until = completion.end.min(live.ready);
+            live.hidden += hidden_until.since(completion.start);
+        }
+    }
+
+    fn end_restore(&mut self, session: SessionId) {
+        self.ledger.end_restore(session);
+        let live = &mut self.live[session.index()];
+        live.record.restores += 1;
+        if live.prefetch != Prefetch::None {
+            live.prefetch = if self.views[session.index()].phase == Phase::Idle {
+                Prefetch::Complete
+            } else {
+                Prefetch::Moving
+            };
+        }
+        if self.config.faults.restore_drops_copy {
+            self.ledger.discard_pin(session);
+        }
+    }
+
+    /// A session's transfer is over.
+    fn settled(&mut self, session: SessionId) {
+        self.refresh(session);
+        self.note_change();
+        let view = &self.views[session.index()];
+        match view.phase {
+            Phase::Queued if self.live[session.index()].parked => self.make_ready(session),
+            Phase::Idle if self.live[session.index()].prefetch == Prefetch::Asked => {
+                self.prefetch(session);
+            }
+            Phase::Idle if self.live[session.index()].prefetch == Prefetch::None => {
+                self.plan_prefetch(session);
+            }
+            Phase::Ended => {
+                self.retire_pin(session);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether `op` is a step run.
+    pub(super) fn is_step(&self, op: OpId) -> bool {
+        self.lanes
+            .iter()
+            .all(|lane| lane.current.as_ref().is_none_or(|c| c.op != op))
+    }
+
+    pub(super) fn new_op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op - 1)
+    }
+
+    /// Whether a ready turn that is first in line for the H2D lane waits for room since before `key` joined the queue.
+    pub(super) fn restore_lacks_room_before(&self, key: i64) -> bool {
+        let lane = &self.lanes[Direction::H2d.index()];
+        lane.deferred
+            && lane.head().is_some_and(|(class, session)| {
+                class == CopyClass::Demand && self.live[session.index()].request.key < key
+            })
+    }
+}

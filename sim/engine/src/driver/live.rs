@@ -1,0 +1,120 @@
+//! What the driver knows of a session while it lives.
+
+use crate::batch::Request;
+use crate::record::{PrefetchOutcome, SessionRecord};
+use model::{
+    Blocks, Nanos, Oracle, Phase, Residence, Session, SessionId, Then, Time, Tokens, TurnIndex,
+};
+use std::sync::Mutex;
+
+/// A session and the turn it is in.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// Its script; dropped when it is over.
+    pub script: Option<Box<Session>>,
+    /// The turn that is ready or runs, or ran last.
+    pub request: Request,
+    /// Counts changes of phase; timers carry the count they were set at.
+    pub epoch: u32,
+    /// True end of the wait.
+    pub ready: Time,
+    /// `COMPUTE` delivered.
+    pub signal: Time,
+    /// The prompt of the ready turn has been compared with the context.
+    pub prepared: bool,
+    /// Ready, and waits for its own copy.
+    pub parked: bool,
+    /// Fault: the copy in flight is to be made a second time.
+    pub copy_again: bool,
+    /// What follows the end of the pin.
+    pub pin_then: Then,
+    /// In the set of sessions that hold a pin.
+    pub pinned: bool,
+    /// Its row is written.
+    pub closed: bool,
+    /// What the present wait's prefetch has come to.
+    pub prefetch: Prefetch,
+    /// Blocks brought back for the next turn.
+    pub restored: Blocks,
+    /// Copy time before the turn was ready.
+    pub hidden: Nanos,
+    /// Since when the present number of idle blocks is held.
+    pub held_since: Time,
+    /// Position in the sets of idle sessions.
+    pub listed: Option<(Time, Time)>,
+    /// Its row.
+    pub record: SessionRecord,
+}
+
+/// Where the prefetch of a wait stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Prefetch {
+    /// None was asked for.
+    #[default]
+    None,
+    /// A timer is set.
+    Planned,
+    /// Asked for; begins when the swap-out is over, a lane is free and there is room.
+    Asked,
+    /// In its lane.
+    Moving,
+    /// Complete.
+    Complete,
+}
+
+impl Live {
+    /// The script of a session that is not over.
+    pub fn script(&self) -> &Session {
+        self.script.as_ref().expect("a live session has its script")
+    }
+
+    /// What the prefetch has come to when the turn is admitted with `restored` blocks brought back.
+    pub fn prefetch_outcome(&self, hit: Tokens, block: u32) -> Option<PrefetchOutcome> {
+        match self.prefetch {
+            Prefetch::None | Prefetch::Planned => None,
+            Prefetch::Asked | Prefetch::Moving => Some(PrefetchOutcome::Late),
+            Prefetch::Complete if hit.0 < self.restored.0 * block => Some(PrefetchOutcome::Wasted),
+            Prefetch::Complete => Some(PrefetchOutcome::InTime),
+        }
+    }
+}
+
+/// The truth about waits, shared with a clairvoyant policy.
+#[derive(Debug, Default)]
+pub struct Truth {
+    rows: Mutex<Vec<(Option<Time>, Vec<Tokens>)>>,
+}
+
+impl Truth {
+    pub(super) fn enter(&self, session: &Session) {
+        let outputs = session.turns.iter().map(|turn| turn.output).collect();
+        self.rows
+            .lock()
+            .expect("no holder panics")
+            .push((None, outputs));
+    }
+
+    pub(super) fn set_return(&self, session: SessionId, at: Option<Time>) {
+        self.rows.lock().expect("no holder panics")[session.index()].0 = at;
+    }
+}
+
+impl Oracle for Truth {
+    fn returns_at(&self, session: SessionId) -> Option<Time> {
+        self.rows
+            .lock()
+            .expect("no holder panics")
+            .get(session.index())?
+            .0
+    }
+
+    fn output(&self, session: SessionId, turn: TurnIndex) -> Option<Tokens> {
+        let rows = self.rows.lock().expect("no holder panics");
+        rows.get(session.index())?.1.get(turn.index()).copied()
+    }
+}
+
+/// Whether a session in this phase and place may be chosen as a victim.
+pub(super) fn is_victim(phase: Phase, residence: Residence) -> bool {
+    matches!(phase, Phase::Idle | Phase::Ended) && residence == Residence::Hbm
+}

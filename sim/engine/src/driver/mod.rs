@@ -1,0 +1,476 @@
+//! The control loop: wait, take in what happened, ask the policy, check and carry out, submit.
+//!
+//! ```text
+//!        ┌───────────────────────────── wait ◄── device ◄─────────────┐
+//!        ▼                                                            │
+//!   completions ─► events (signals, timers, arrivals) ─► schedule ─► submit
+//!    steps.rs        signals.rs                          schedule.rs   steps.rs
+//!    lanes.rs        idle.rs (policy and memory)                       lanes.rs
+//! ```
+//!
+//! The loop is the same on every device, and time enters it only as the value that `wait` returns.
+
+mod idle;
+mod lanes;
+mod live;
+mod schedule;
+mod signals;
+mod steps;
+
+pub use live::Truth;
+
+use crate::batch::Batch;
+use crate::config::EngineConfig;
+use crate::device::{Device, DeviceError};
+use crate::events::{Due, EventQueue};
+use crate::hints::Hints;
+use crate::memory::{Hits, Ledger};
+use crate::record::{Decision, Recorder, Sample, What};
+use lanes::Lane;
+use live::Live;
+use model::{
+    Action, Direction, Event, Nanos, Outcome, PoolLevel, Session, SessionId, SessionView, Tier,
+    Time, View, Workload, WorkloadError,
+};
+use policy::Policy;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use steps::InFlight;
+
+/// Why a run ended before its work did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The workload is unreadable.
+    #[error("workload: {0}")]
+    Workload(#[from] WorkloadError),
+    /// A session can never fit.
+    #[error(
+        "HBM holds {capacity} KV blocks, but session `{session}` alone needs {needed}; \
+         raise `memory.hbm_gib`, or set `workload.too_long` to cut or skip such sessions"
+    )]
+    TooLong {
+        /// Which.
+        session: String,
+        /// Its blocks.
+        needed: u32,
+        /// Blocks there are.
+        capacity: u32,
+    },
+    /// Sessions are out of order.
+    #[error("workload: session `{0}` starts before its predecessor; sort sessions by start")]
+    Unsorted(String),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Nothing can happen any more, and work is left.
+    #[error(
+        "no progress possible at {at} s: {waiting} turns wait, {free} of {capacity} blocks are free"
+    )]
+    Stuck {
+        /// When.
+        at: Time,
+        /// Turns that wait.
+        waiting: u32,
+        /// Free blocks.
+        free: u32,
+        /// Blocks there are.
+        capacity: u32,
+    },
+    /// An invariant does not hold: a bug of ours.
+    #[error("checker `{checker}` at {at} s: {what}")]
+    Check {
+        /// Which.
+        checker: &'static str,
+        /// When.
+        at: Time,
+        /// What does not hold.
+        what: String,
+    },
+}
+
+/// What a finished run amounts to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Sessions finished.
+    pub sessions: u32,
+    /// Turns finished.
+    pub turns: u64,
+    /// Steps executed.
+    pub steps: u64,
+    /// Calls of the scheduler, as vLLM would have made them.
+    pub schedules: u64,
+    /// Times the loop woke up.
+    pub wakes: u64,
+    /// Tokens generated.
+    pub output_tokens: u64,
+    /// Prompt tokens computed, recomputed ones included.
+    pub prefill_tokens: u64,
+    /// Soft pins broken by the engine.
+    pub pins_broken: u64,
+    /// Times a running turn was left out of a step for want of a block.
+    pub stalls: u64,
+    /// Preemptions.
+    pub preemptions: u64,
+    /// Largest batch.
+    pub running_max: u32,
+    /// Largest number of ready turns that did not run.
+    pub queued_max: u32,
+    /// Most blocks of HBM held at once by running turns and idle sessions.
+    pub hbm_held_max: u32,
+    /// End of the last turn.
+    pub end: Time,
+}
+
+/// One run: a workload under a policy on a device.
+pub struct Driver<'a, D: Device> {
+    config: EngineConfig,
+    device: &'a mut D,
+    /// Taken out while it observes, for it then changes and sees the rest.
+    policy: Option<Box<dyn Policy>>,
+    listens: bool,
+    workload: &'a mut dyn Workload,
+    recorder: &'a mut dyn Recorder,
+    logs: bool,
+    truth: Option<Arc<Truth>>,
+
+    now: Time,
+    events: EventQueue,
+    next_session: Option<Session>,
+    hints: Hints,
+    ledger: Ledger,
+    live: Vec<Live>,
+    views: Vec<SessionView>,
+    idle_by_age: BTreeSet<(Time, SessionId)>,
+    idle_by_return: BTreeSet<(Time, SessionId)>,
+    pinned: BTreeSet<SessionId>,
+    idle: u32,
+    alive: u32,
+
+    batch: Batch,
+    in_flight: VecDeque<InFlight>,
+    lanes: [Lane; 2],
+    /// No scheduling before this time; `None` is at once.
+    sleep: Option<Sleep>,
+    /// The last scheduling ran nothing while a step was in flight: the next comes a poll after that step.
+    ran_nothing: bool,
+    /// The last scheduling, or a restore, failed for want of memory alone.
+    short: bool,
+    next_op: u64,
+    hits: Hits,
+    summary: RunSummary,
+}
+
+/// A pause of the scheduler after a step that ran nothing.
+#[derive(Clone, Copy, Debug)]
+struct Sleep {
+    until: Time,
+    /// Nothing that scheduling depends on has changed since it began: polls in between would run nothing either.
+    idle: bool,
+}
+
+impl<'a, D: Device> Driver<'a, D> {
+    /// Prepares a run. `listens`: whether the policy acts on signals. `truth` is filled for a clairvoyant policy.
+    pub fn new(
+        config: EngineConfig,
+        device: &'a mut D,
+        policy: Box<dyn Policy>,
+        listens: bool,
+        workload: &'a mut dyn Workload,
+        recorder: &'a mut dyn Recorder,
+        truth: Option<Arc<Truth>>,
+    ) -> Self {
+        let mut memory = config.memory;
+        memory.leak_on_swap_out |= config.faults.evict_frees_nothing;
+        Self {
+            device,
+            policy: Some(policy),
+            listens,
+            workload,
+            logs: recorder.wants_decisions(),
+            recorder,
+            truth,
+            now: Time::ZERO,
+            events: EventQueue::default(),
+            next_session: None,
+            hints: Hints::new(config.hints),
+            ledger: Ledger::new(memory),
+            live: Vec::new(),
+            views: Vec::new(),
+            idle_by_age: BTreeSet::new(),
+            idle_by_return: BTreeSet::new(),
+            pinned: BTreeSet::new(),
+            idle: 0,
+            alive: 0,
+            batch: Batch::default(),
+            in_flight: VecDeque::new(),
+            lanes: [Lane::default(), Lane::default()],
+            sleep: None,
+            ran_nothing: false,
+            short: false,
+            next_op: 0,
+            hits: Hits::default(),
+            summary: RunSummary::default(),
+            config,
+        }
+    }
+
+    /// Runs to the end of the workload.
+    ///
+    /// # Errors
+    /// When the workload, the device or an invariant fails, or nothing can proceed.
+    pub fn run(mut self) -> Result<RunSummary, RunError> {
+        self.fetch_session()?;
+        while self.config.preload && self.next_session.is_some() {
+            self.enter_session()?;
+        }
+        if self.config.sample_every.is_some() {
+            self.events.push(Time::ZERO, Due::Sample, SessionId(0), 0);
+        }
+        let mut done = Vec::new();
+        loop {
+            self.take_completions(&mut done)?;
+            if !self.uninterruptible() {
+                self.fire_events()?;
+            }
+            if self.due() {
+                self.schedule()?;
+            }
+            self.pump_lanes()?;
+            if self.config.check {
+                self.check()?;
+            }
+            if self.finished() {
+                break;
+            }
+            if self.stuck() {
+                self.break_pin()?;
+                continue;
+            }
+            let until = self.wake_time();
+            debug_assert!(
+                until.is_none_or(|until| until >= self.now),
+                "the past is not waited for"
+            );
+            if until.is_none() && self.device_idle() {
+                return Err(self.stuck_error());
+            }
+            let mut woke = self.device.wait(until, &mut done);
+            while self.uninterruptible() && !done.iter().any(|c| self.is_step(c.op)) {
+                woke = self.device.wait(None, &mut done);
+            }
+            self.advance_to(woke)?;
+            self.summary.wakes += 1;
+        }
+        self.close_all();
+        self.check_end()?;
+        Ok(self.summary)
+    }
+
+    /// Time enters here.
+    fn advance_to(&mut self, woke: Time) -> Result<(), RunError> {
+        if woke < self.now {
+            return Err(self.broken("time", format!("the clock went back to {woke}")));
+        }
+        self.now = woke;
+        Ok(())
+    }
+
+    /// A serial run is delivered whole: what happens meanwhile waits for its end.
+    fn uninterruptible(&self) -> bool {
+        self.config.batching.serial && !self.batch.running.is_empty()
+    }
+
+    fn wake_time(&self) -> Option<Time> {
+        if self.uninterruptible() {
+            return None;
+        }
+        let start = self
+            .next_session
+            .as_ref()
+            .map(|session| session.start.max(self.now));
+        let event = self.events.next_time().map(|at| at.max(self.now));
+        let sleep = self
+            .sleep
+            .filter(|sleep| !sleep.idle && self.may_schedule())
+            .map(|s| s.until);
+        [start, event, sleep].into_iter().flatten().min()
+    }
+
+    fn finished(&self) -> bool {
+        self.next_session.is_none()
+            && self.alive == 0
+            && self.in_flight.is_empty()
+            && self.lanes.iter().all(Lane::is_idle)
+            && !self.batch.has_requests()
+    }
+
+    /// Ready turns lack memory, and nothing that is under way will free any.
+    fn stuck(&self) -> bool {
+        self.short
+            && self.batch.queued() > 0
+            && self.batch.running.is_empty()
+            && self.device_idle()
+            && self.leaving() == 0
+    }
+
+    fn device_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.lanes.iter().all(|lane| lane.current.is_none())
+    }
+
+    fn stuck_error(&self) -> RunError {
+        let pool = self.ledger.pool(Tier::Hbm);
+        RunError::Stuck {
+            at: self.now,
+            waiting: self.batch.queued(),
+            free: pool.free(),
+            capacity: pool.capacity(),
+        }
+    }
+
+    /// What policies see.
+    fn view(&self) -> View<'_> {
+        let level = |tier| {
+            let pool = self.ledger.pool(tier);
+            PoolLevel {
+                capacity: model::Blocks(pool.capacity()),
+                free: model::Blocks(pool.free()),
+                cached: model::Blocks(pool.cached()),
+            }
+        };
+        let mut link = self.config.link;
+        for direction in Direction::ALL {
+            let blocks = self.lanes[direction.index()].left();
+            link[direction.index()].queued = self.bytes(blocks);
+        }
+        View {
+            now: self.now,
+            hbm: level(Tier::Hbm),
+            host: level(Tier::Host),
+            block_bytes: self.config.block_bytes,
+            block_tokens: self.config.memory.block_tokens,
+            link,
+            queued: self.batch.queued(),
+            running: self.batch.running.len() as u32,
+            running_max: self.config.batching.max_seqs,
+            sessions: &self.views,
+            idle_by_age: &self.idle_by_age,
+            idle_by_return: &self.idle_by_return,
+        }
+    }
+
+    /// Asks the policy.
+    fn ask<T>(&self, question: impl FnOnce(&dyn Policy, &View<'_>) -> T) -> T {
+        question(self.policy.as_deref().expect("not observing"), &self.view())
+    }
+
+    /// Tells the policy.
+    fn tell(&mut self, event: Event) {
+        let mut policy = self.policy.take().expect("not observing");
+        policy.observe(&self.view(), &event);
+        self.policy = Some(policy);
+    }
+
+    fn log(&mut self, session: SessionId, what: What) {
+        if self.logs {
+            let turn = self.views[session.index()].turn;
+            self.recorder.decision(&Decision {
+                at: self.now,
+                session,
+                turn,
+                what,
+            });
+        }
+    }
+
+    fn acted(&mut self, session: SessionId, action: Action, outcome: Outcome) {
+        self.log(session, What::Acted(action, outcome));
+        self.tell(Event::Acted(session, action, outcome));
+    }
+
+    fn sample(&mut self) {
+        let hbm = self.ledger.pool(Tier::Hbm);
+        let host = self.ledger.pool(Tier::Host);
+        let running: u32 = self
+            .batch
+            .running
+            .iter()
+            .map(|&s| self.ledger.kv(s).run.blocks())
+            .sum();
+        let sample = Sample {
+            time: self.now,
+            hbm_running: running,
+            hbm_idle: (hbm.capacity() - hbm.free()).saturating_sub(running),
+            hbm_cached: hbm.cached(),
+            hbm_capacity: hbm.capacity(),
+            host_used: host.capacity() - host.free() + host.cached(),
+            host_capacity: host.capacity(),
+            running: self.batch.running.len() as u32,
+            queued: self.batch.queued(),
+            idle: self.idle,
+            moved: [self.lanes[0].moved, self.lanes[1].moved],
+            busy: Direction::ALL.map(|direction| self.device.lane_busy(direction)),
+        };
+        self.recorder.sample(&sample);
+    }
+
+    fn broken(&self, checker: &'static str, what: String) -> RunError {
+        RunError::Check {
+            checker,
+            at: self.now,
+            what,
+        }
+    }
+
+    /// All accounts, the slow way.
+    fn check(&self) -> Result<(), RunError> {
+        self.ledger
+            .check()
+            .map_err(|what| self.broken("block conservation", what))?;
+        for (id, view) in self.views.iter().enumerate() {
+            let kv = self.ledger.kv(SessionId(id as u32));
+            if view.hbm_blocks.0 != kv.pin.registered() {
+                let what = format!(
+                    "session {id} is seen with {} blocks and holds {}",
+                    view.hbm_blocks.0,
+                    kv.pin.registered()
+                );
+                return Err(self.broken("view", what));
+            }
+        }
+        let gpu_idle = self.in_flight.is_empty() && self.sleep.is_none();
+        if gpu_idle && !self.short && !self.batch.waiting.is_empty() {
+            return Err(self.broken(
+                "work conservation",
+                "turns wait, and nothing runs".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_end(&self) -> Result<(), RunError> {
+        for tier in [Tier::Hbm, Tier::Host] {
+            let pool = self.ledger.pool(tier);
+            if pool.free() != pool.capacity() {
+                let what = format!(
+                    "{tier:?}: {} of {} blocks are free",
+                    pool.free(),
+                    pool.capacity()
+                );
+                return Err(self.broken("all blocks free at the end", what));
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_up(&mut self, span: Nanos) {
+        if span > Nanos::ZERO {
+            let from = self
+                .sleep
+                .map_or(self.now, |sleep| sleep.until.max(self.now));
+            self.sleep = Some(Sleep {
+                until: from + span,
+                idle: false,
+            });
+        }
+    }
+}

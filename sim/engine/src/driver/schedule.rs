@@ -1,0 +1,388 @@
+//! vLLM v1's scheduler: running turns first, then admissions, under one token budget.
+//!
+//! Rules 7–15 of vLLM 0.32, one function each where they are one thought. Where the policy can find memory, it is asked before a turn is
+//! preempted or left waiting; vLLM's own policies never give any, so that nothing differs.
+
+use super::idle::Room;
+use super::steps::{Item, Plan};
+use super::{Driver, RunError};
+use crate::device::Device;
+use crate::memory::Hits;
+use crate::record::{Part, StepRecord, What};
+use model::{Action, Blocks, Need, Outcome, SessionId, Tier, Time, Tokens};
+use std::ops::Bound;
+
+/// Why the scan of running turns goes on or ends.
+enum Growth {
+    Fits,
+    /// Left out of this step; its blocks are on their way.
+    Stalls,
+    /// Preempted itself.
+    Preempted,
+}
+
+impl<D: Device> Driver<'_, D> {
+    /// Puts the next step together and submits it.
+    pub(super) fn schedule(&mut self) -> Result<(), RunError> {
+        self.catch_up();
+        self.settle_copies();
+        self.summary.schedules += 1;
+        self.short = false;
+        let mut plan = Plan {
+            steps: 1,
+            ..Plan::default()
+        };
+        let mut budget = self.config.batching.max_batched_tokens;
+        let crowded = self.batch.running.len() as u32 + self.batch.queued() > 1;
+        let chunk_max = match self.config.batching.long_prefill_tokens {
+            0 => u32::MAX,
+            _ if !crowded => u32::MAX,
+            limit => limit,
+        };
+        let stalled = self.schedule_running(&mut plan, &mut budget, chunk_max);
+        let steady = plan.items.iter().all(|item| item.decode && !item.resumed)
+            && !stalled
+            && plan.preempted == 0;
+        let before = plan.items.len();
+        let passed = self.admit(&mut plan, &mut budget, chunk_max);
+        self.batch.just_finished = false;
+        let seen = self.batch.running.len() as u32;
+        self.summary.running_max = self.summary.running_max.max(seen);
+        self.summary.queued_max = self.summary.queued_max.max(self.batch.queued());
+        let hbm = self.ledger.pool(Tier::Hbm);
+        let held = hbm.capacity() - hbm.free();
+        self.summary.hbm_held_max = self.summary.hbm_held_max.max(held);
+        if steady && !passed && before > 0 && plan.items.len() == before {
+            plan.steps = self.steady_steps(&plan.items);
+        }
+        if self.config.batching.ahead {
+            for item in plan.items.iter().filter(|item| item.emits) {
+                self.live[item.session.index()].request.placeholders += 1;
+            }
+        }
+        if self.config.stepwise {
+            plan.record = Some(self.describe(&plan));
+        }
+        let nothing = plan.items.is_empty();
+        let flying = self.steps_left() > 0;
+        self.submit_plan(plan);
+        if nothing {
+            if flying {
+                self.ran_nothing = true;
+            } else {
+                let idle = self.leaving() == 0;
+                self.nap(self.now, idle);
+            }
+        }
+        Ok(())
+    }
+
+    /// Running turns, in order of admission. Returns whether one was left out for want of a block.
+    fn schedule_running(&mut self, plan: &mut Plan, budget: &mut u32, chunk_max: u32) -> bool {
+        let block = self.config.memory.block_tokens;
+        let mut stalled = false;
+        let mut at = 0;
+        while at < self.batch.running.len() && *budget > 0 {
+            let session = self.batch.running[at];
+            let request = &self.live[session.index()].request;
+            let last_in_flight = request.placeholders > 0
+                && request.computed + 2 - request.placeholders
+                    >= request.prompt + request.output_max;
+            let wanted = request.tokens() + request.placeholders - request.computed;
+            if last_in_flight || wanted == 0 {
+                at += 1;
+                continue;
+            }
+            let tokens = wanted.min(chunk_max).min(*budget);
+            let held = self.ledger.kv(session).run.blocks();
+            let need = (request.computed + tokens)
+                .div_ceil(block)
+                .saturating_sub(held);
+            match self.room_to_grow(session, need, plan) {
+                Growth::Fits => {}
+                Growth::Stalls => {
+                    stalled = true;
+                    self.summary.stalls += 1;
+                    let request = &mut self.live[session.index()].request;
+                    request.wake.turn_to(Part::Stall, self.now);
+                    at += 1;
+                    continue;
+                }
+                Growth::Preempted => break,
+            }
+            self.ledger.grow(session, need);
+            self.put(session, tokens, plan);
+            *budget -= tokens;
+            at += 1;
+        }
+        stalled
+    }
+
+    /// Finds `need` blocks for a running turn: the policy's, then by preempting the last admitted.
+    fn room_to_grow(&mut self, session: SessionId, need: u32, plan: &mut Plan) -> Growth {
+        loop {
+            let free = self.ledger.pool(Tier::Hbm).free();
+            if need <= free {
+                return Growth::Fits;
+            }
+            match self.make_room(need - free, Need::Growth(session)) {
+                Room::Freed => continue,
+                Room::Leaving => return Growth::Stalls,
+                Room::None => {}
+            }
+            let victim = self.batch.running.pop().expect("the turn itself runs");
+            self.preempt(victim);
+            plan.preempted += 1;
+            if victim == session {
+                return Growth::Preempted;
+            }
+        }
+    }
+
+    /// Back to the front of the queue; what it had stays a hit while it survives.
+    fn preempt(&mut self, session: SessionId) {
+        let blocks = Blocks(self.ledger.kv(session).run.blocks());
+        self.ledger.release_run(session);
+        let key = self.batch.front();
+        let request = &mut self.live[session.index()].request;
+        request.existed = request.existed.max(request.computed);
+        request.computed = 0;
+        request.placeholders = 0;
+        request.stale = request.in_flight;
+        request.running = false;
+        request.resumed = true;
+        request.preemptions += 1;
+        request.key = key;
+        request.wake.turn_to(Part::Queue, self.now);
+        self.batch.waiting.insert(key, session);
+        self.summary.preemptions += 1;
+        self.views[session.index()].phase = model::Phase::Queued;
+        self.acted(session, Action::Preempt, Outcome::Done(blocks));
+    }
+
+    /// Adds a turn's share to the step.
+    fn put(&mut self, session: SessionId, tokens: u32, plan: &mut Plan) {
+        let block = self.config.memory.block_tokens;
+        let request = &mut self.live[session.index()].request;
+        let context = request.computed;
+        request.computed += tokens;
+        request.in_flight += tokens;
+        let computed = request.computed;
+        let emits = computed >= request.tokens() + request.placeholders;
+        let decode = tokens == 1 && context >= request.prompt;
+        let mut again = 0;
+        if !decode {
+            again = request.existed.min(computed) - request.existed.min(context);
+            request.recomputed += again;
+        }
+        if request.first_token.is_none() {
+            request.wake.turn_to(Part::Queue, self.now);
+        }
+        let resumed = std::mem::replace(&mut request.resumed, false);
+        if resumed && request.scheduled.is_some() {
+            request.resumed_tokens += context;
+        }
+        let full = computed.min(request.tokens()) / block;
+        plan.items.push(Item {
+            session,
+            tokens,
+            context,
+            again,
+            emits,
+            decode,
+            resumed,
+        });
+        self.register(session, full);
+    }
+
+    /// Admissions from the head of the queue; none in a step that preempted. Returns whether the queue must be looked at
+    /// again after a single step.
+    fn admit(&mut self, plan: &mut Plan, budget: &mut u32, chunk_max: u32) -> bool {
+        if plan.preempted > 0 || (*budget == 0 && !self.batch.waiting.is_empty()) {
+            return true;
+        }
+        let mut passed = false;
+        let mut after = Bound::Unbounded;
+        while *budget > 0 && (self.batch.running.len() as u32) < self.config.batching.max_seqs {
+            let next = self.batch.waiting.range((after, Bound::Unbounded)).next();
+            let Some((&key, &session)) = next else { break };
+            if self.live[session.index()].request.stale > 0 {
+                // Tokens of its former life are in flight: looked at again next step, others may pass.
+                after = Bound::Excluded(key);
+                passed = true;
+                continue;
+            }
+            if self.restore_lacks_room_before(key) {
+                // Memory is handed out in order: nobody overtakes a turn whose restore waits for room.
+                self.short = true;
+                break;
+            }
+            let mut hits = std::mem::take(&mut self.hits);
+            let fits = self.find_room(session, &mut hits, *budget, chunk_max);
+            let admitted = fits.map(|tokens| {
+                self.enter(session, key, &hits, tokens, plan);
+                tokens
+            });
+            self.hits = hits;
+            match admitted {
+                Some(tokens) => *budget -= tokens,
+                None => {
+                    self.short = true;
+                    // Copies that leave will make room: look again after each step.
+                    passed |= self.leaving() > 0;
+                    break;
+                }
+            }
+        }
+        passed
+    }
+
+    /// Whether the turn fits, with how many tokens in this step. `hits` is what the prefix cache has of it.
+    fn find_room(
+        &mut self,
+        session: SessionId,
+        hits: &mut Hits,
+        budget: u32,
+        chunk_max: u32,
+    ) -> Option<u32> {
+        let block = self.config.memory.block_tokens;
+        let batching = self.config.batching;
+        loop {
+            let request = &self.live[session.index()].request;
+            let tokens = request.tokens();
+            self.ledger.lookup(session, (tokens - 1) / block, hits);
+            let cached = hits.blocks * block;
+            let now = (tokens - cached).min(chunk_max).min(budget);
+            let watermark = if self.batch.running.is_empty() {
+                0
+            } else {
+                batching.watermark_blocks
+            };
+            let extra = hits.unheld + watermark;
+            // A serial run cannot wait for blocks half-way.
+            let whole = if batching.serial {
+                request.prompt + request.output_max
+            } else {
+                tokens
+            };
+            let gate = if batching.reserve_full || batching.serial {
+                whole.div_ceil(block).saturating_sub(hits.blocks)
+            } else {
+                0
+            };
+            let need = gate.max((cached + now).div_ceil(block).saturating_sub(hits.blocks)) + extra;
+            let free = self.ledger.pool(Tier::Hbm).free();
+            if need <= free {
+                return Some(now);
+            }
+            if self.make_room(need - free, Need::Admission(session)) != Room::Freed {
+                return None;
+            }
+        }
+    }
+
+    /// The turn joins the batch.
+    fn enter(&mut self, session: SessionId, key: i64, hits: &Hits, tokens: u32, plan: &mut Plan) {
+        let block = self.config.memory.block_tokens;
+        self.batch.waiting.remove(&key);
+        self.batch.running.push(session);
+        let live = &mut self.live[session.index()];
+        let request = &mut live.request;
+        let cached = hits.blocks * block;
+        if request.preemptions == 0 {
+            request.hit = cached;
+        }
+        request.computed = cached;
+        request.running = true;
+        let compute = Tokens(request.tokens() - cached);
+        self.views[session.index()].phase = model::Phase::Running;
+        let need = (cached + tokens).div_ceil(block) - hits.blocks;
+        self.ledger.admit(session, hits, need);
+        self.refresh(session);
+        self.log(
+            session,
+            What::Admit {
+                hit: Tokens(cached),
+                compute,
+            },
+        );
+        self.put(session, tokens, plan);
+    }
+
+    /// How many equal steps may follow one another: until a turn ends, or the free queue is empty.
+    fn steady_steps(&self, items: &[Item]) -> u32 {
+        if self.config.stepwise {
+            return 1;
+        }
+        // A turn that ends with a step in flight frees its blocks within the run.
+        let ending = self
+            .in_flight
+            .iter()
+            .flat_map(|run| run.items())
+            .any(|item| {
+                let request = &self.live[item.session.index()].request;
+                request.output + 1 >= request.output_max
+            });
+        if ending {
+            return 1;
+        }
+        let left = items.iter().map(|item| {
+            let request = &self.live[item.session.index()].request;
+            request.output_max - request.output - request.placeholders
+        });
+        let longest = left.min().expect("a step has items");
+        self.steps_that_fit(items, longest)
+    }
+
+    /// The largest number of steps, up to `longest`, for which the free queue holds the blocks.
+    fn steps_that_fit(&self, items: &[Item], longest: u32) -> u32 {
+        let block = self.config.memory.block_tokens;
+        let free = u64::from(self.ledger.pool(Tier::Hbm).free());
+        let needed = |steps: u32| -> u64 {
+            let of = |item: &Item| {
+                let computed = self.live[item.session.index()].request.computed;
+                u64::from((computed + steps - 1).div_ceil(block) - computed.div_ceil(block))
+            };
+            items.iter().map(of).sum()
+        };
+        if needed(longest) <= free {
+            return longest;
+        }
+        let (mut fits, mut fails) = (1, longest);
+        while fails - fits > 1 {
+            let middle = fits + (fails - fits) / 2;
+            if needed(middle) <= free {
+                fits = middle
+            } else {
+                fails = middle
+            }
+        }
+        fits
+    }
+
+    fn describe(&self, plan: &Plan) -> StepRecord {
+        let items = &plan.items;
+        let pool = self.ledger.pool(Tier::Hbm);
+        StepRecord {
+            start: Time::ZERO,
+            end: Time::ZERO,
+            running: self.batch.running.len() as u32,
+            waiting: self.batch.queued(),
+            free: pool.free(),
+            tokens: items.iter().map(|item| item.tokens).sum(),
+            prefill_tokens: items
+                .iter()
+                .filter(|i| !i.decode)
+                .map(|item| item.tokens)
+                .sum(),
+            decode_seqs: items.iter().filter(|item| item.decode).count() as u32,
+            kv_tokens: items
+                .iter()
+                .map(|i| u64::from(i.context) + u64::from(i.tokens))
+                .sum(),
+            preempted: plan.preempted,
+            finished: 0,
+            queue: self.recorder.wants_queue().then(|| pool.queue_places()),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What clients do: sessions begin, waits end, signals arrive.
+
+use super::live::{Live, Prefetch};
+use super::{Driver, RunError};
+use crate::batch::{Request, WakeClock};
+use crate::config::EndSignal;
+use crate::device::{CopyClass, Device};
+use crate::events::Due;
+use crate::record::{Part, What};
+use model::{
+    Blocks, Direction, Event, Nanos, Phase, Queueing, Restore, SessionId, SessionView, Time,
+    Tokens, TurnIndex,
+};
+
+impl<D: Device> Driver<'_, D> {
+    /// Looks at the next session of the workload.
+    pub(super) fn fetch_session(&mut self) -> Result<(), RunError> {
+        self.next_session = self.workload.next_session()?;
+        Ok(())
+    }
+
+    /// The next session of the workload enters; its first turn arrives at its start.
+    pub(super) fn enter_session(&mut self) -> Result<(), RunError> {
+        let script = self.next_session.take().expect("the caller has looked");
+        self.fetch_session()?;
+        let out_of_order = self
+            .next_session
+            .as_ref()
+            .is_some_and(|next| next.start < script.start);
+        if out_of_order && !self.config.preload {
+            let name = self.next_session.as_ref().map(|next| next.name.clone());
+            return Err(RunError::Unsorted(name.unwrap_or_default()));
+        }
+        let needed = script
+            .context_max()
+            .blocks_ceil(self.config.memory.block_tokens);
+        if needed.0 > self.config.memory.hbm_blocks {
+            return Err(RunError::TooLong {
+                session: script.name,
+                needed: needed.0,
+                capacity: self.config.memory.hbm_blocks,
+            });
+        }
+        let id = SessionId(self.live.len() as u32);
+        self.ledger.open(id, script.shared_prefix);
+        if let Some(truth) = &self.truth {
+            truth.enter(&script);
+        }
+        let start = script.start;
+        self.views.push(SessionView {
+            arrived: start,
+            ..SessionView::default()
+        });
+        let mut live = Live {
+            ready: start,
+            ..Live::default()
+        };
+        live.record.session = id;
+        live.record.name.clone_from(&script.name);
+        live.record.start = start;
+        live.script = Some(Box::new(script));
+        self.live.push(live);
+        self.alive += 1;
+        self.events
+            .push(start + self.hints.delay(), Due::Arrive, id, 0);
+        self.log(id, What::Start);
+        self.tell(Event::Started(id));
+        Ok(())
+    }
+
+    /// Takes in everything that is due by now.
+    pub(super) fn fire_events(&mut self) -> Result<(), RunError> {
+        while self
+            .next_session
+            .as_ref()
+            .is_some_and(|next| next.start <= self.now)
+        {
+            self.enter_session()?;
+        }
+        while let Some((at, due, session, epoch)) = self.events.pop_due(self.now) {
+            if due == Due::Sample {
+                self.sample();
+                let period = self.config.sample_every.expect("samples were asked for");
+                if self.alive > 0 || self.next_session.is_some() {
+                    self.events.push(at + period, Due::Sample, session, epoch);
+                }
+                continue;
+            }
+            if due == Due::Arrive {
+                self.settle_steps();
+                self.arrive(session, at);
+                continue;
+            }
+            if self.live[session.index()].epoch != epoch {
+                continue;
+            }
+            self.settle_steps();
+            match due {
+                Due::IoWait => self.io_wait(session),
+                Due::PinEnds => self.pin_ends(session),
+                Due::Prefetch => self.prefetch(session),
+                Due::EndTimeout => self.end_session(session),
+                Due::Arrive | Due::Sample => unreachable!("handled above"),
+            }
+        }
+        Ok(())
+    }
+
+    /// `COMPUTE`: the next turn is ready, and its prompt is known.
+    fn arrive(&mut self, session: SessionId, at: Time) {
+        let live = &mut self.live[session.index()];
+        let first = live.record.turns == 0;
+        let turn = TurnIndex(live.record.turns);
+        let spec = &live.script().turns[turn.index()];
+        let (input, output, keep) = (spec.input, spec.output, spec.keep);
+        let waited = if first { Nanos::ZERO } else { spec.gap };
+        live.epoch += 1;
+        live.signal = at;
+        live.prepared = false;
+        let existed = if first { 0 } else { live.request.tokens() - 1 };
+        let mut wake = WakeClock::start(live.ready, Part::Signal);
+        wake.turn_to(Part::Queue, at);
+        live.request = Request {
+            prompt: input.0,
+            output_max: output.0,
+            existed: existed.min(keep.0),
+            wake,
+            ..Request::default()
+        };
+        let view = &mut self.views[session.index()];
+        let tool = view.tool;
+        view.turn = turn;
+        if view.phase == Phase::Idle {
+            self.idle -= 1;
+        }
+        view.phase = Phase::Queued;
+        view.hint = None;
+        if !first {
+            self.hints.learn(tool, waited);
+        }
+        if let Some(truth) = &self.truth {
+            truth.set_return(session, None);
+        }
+        self.log(session, What::Ready);
+        self.refresh(session);
+        let key = match self.ask(|policy, view| policy.queueing(view, session)) {
+            Queueing::Back => self.batch.back(),
+            Queueing::Front => self.batch.front(),
+        };
+        self.live[session.index()].request.key = key;
+        self.tell(Event::Compute(session, waited));
+        self.hold_up(self.config.faults.io_on_hot_path);
+        self.park(session);
+        self.make_ready(session);
+    }
+
+    /// The turn is ready but may not be admitted yet.
+    pub(super) fn park(&mut self, session: SessionId) {
+        let live = &mut self.live[session.index()];
+        debug_assert!(!live.parked);
+        live.parked = true;
+        self.batch.parked += 1;
+    }
+
+    /// Does what a ready turn needs before it may be admitted; called again when a copy of its KV has ended.
+    pub(super) fn make_ready(&mut self, session: SessionId) {
+        debug_assert!(self.live[session.index()].parked);
+        if let Some(transfer) = &self.ledger.kv(session).transfer {
+            self.live[session.index()]
+                .request
+                .wake
+                .turn_to(Part::Copy, self.now);
+            match transfer.direction {
+                Direction::D2h => self.cancel_copy(session),
+                Direction::H2d => self.promote_copy(session),
+            }
+            return;
+        }
+        // A prefetch that had not begun is asked for again, as demand.
+        self.lanes[Direction::H2d.index()].remove(session);
+        self.prepare(session);
+        if self.ledger.restorable(session).is_some() {
+            match self.ask(|policy, view| policy.restore(view, session)) {
+                Restore::Load => {
+                    self.live[session.index()]
+                        .request
+                        .wake
+                        .turn_to(Part::Copy, self.now);
+                    self.request_restore(session, CopyClass::Demand);
+                    return;
+                }
+                Restore::Recompute => {}
+            }
+        }
+        self.drop_host(session);
+        let live = &mut self.live[session.index()];
+        live.parked = false;
+        live.request.wake.turn_to(Part::Queue, self.now);
+        self.batch.parked -= 1;
+        self.batch.waiting.insert(live.request.key, session);
+        self.note_change();
+    }
+
+    /// Compares the prompt with the context: what was rewritten is dropped.
+    fn prepare(&mut self, session: SessionId) {
+        let live = &mut self.live[session.index()];
+        if std::mem::replace(&mut live.prepared, true) {
+            return;
+        }
+        let turn = &live.script.as_ref().expect("live").turns[live.record.turns as usize];
+        let context = self.views[session.index()].context;
+        if let Some(runs) = &turn.content {
+            self.ledger.replace_content(session, runs);
+        } else if turn.keep < context {
+            let kept = turn.keep.blocks_floor(self.config.memory.block_tokens);
+            self.ledger.rewrite_from(session, kept.0);
+        }
+        self.refresh(session);
+    }
+
+    /// A turn's last token is out.
+    pub(super) fn turn_done(&mut self, session: SessionId, end: Time) {
+        let live = &mut self.live[session.index()];
+        let turn = TurnIndex(live.record.turns);
+        live.record.turns += 1;
+        live.record.end = end;
+        live.epoch += 1;
+        let output = Tokens(live.request.output_max);
+        let context = Tokens(live.request.tokens());
+        let next = live.script().turns.get(live.record.turns as usize);
+        let next = next.map(|turn| (turn.gap, turn.tool));
+        self.summary.turns += 1;
+        self.summary.output_tokens += u64::from(output.0);
+        self.summary.end = self.summary.end.max(end);
+        let view = &mut self.views[session.index()];
+        view.phase = Phase::Idle;
+        view.idle_since = end;
+        view.context = context;
+        view.signalled = false;
+        view.hint = None;
+        self.idle += 1;
+        self.log(session, What::Done);
+        self.tell(Event::TurnDone {
+            session,
+            turn,
+            output,
+        });
+        let Some((gap, tool)) = next else {
+            self.last_turn_done(session, end);
+            return;
+        };
+        let ready = end + gap;
+        let delay = self.hints.delay();
+        let live = &mut self.live[session.index()];
+        live.ready = ready;
+        live.prefetch = Prefetch::None;
+        live.restored = Blocks::ZERO;
+        live.hidden = Nanos::ZERO;
+        let epoch = live.epoch;
+        self.events.push(ready + delay, Due::Arrive, session, epoch);
+        if let Some(truth) = &self.truth {
+            truth.set_return(session, Some(ready));
+        }
+        let lost = self.config.faults.signal_lost || self.hints.drops(session, turn);
+        if lost {
+            self.log(session, What::SignalLost);
+        } else if delay > Nanos::ZERO {
+            self.events.push(end + delay, Due::IoWait, session, epoch);
+        } else {
+            self.take_signal(session, turn, tool, end, gap);
+        }
+        self.retain_finished(session);
+    }
+
+    fn last_turn_done(&mut self, session: SessionId, end: Time) {
+        let epoch = self.live[session.index()].epoch;
+        if let Some(truth) = &self.truth {
+            truth.set_return(session, None);
+        }
+        self.finish_session(session);
+        if self.listens {
+            match self.config.end {
+                EndSignal::Told => {
+                    self.end_signalled(session);
+                    self.retire(session);
+                    return;
+                }
+                EndSignal::Never => {}
+                EndSignal::Timeout(after) => {
+                    self.events
+                        .push(end + after, Due::EndTimeout, session, epoch);
+                }
+            }
+        }
+        self.retain_finished(session);
+    }
+
+    /// `IO_WAIT` arrives after the policy was first asked.
+    fn io_wait(&mut self, session: SessionId) {
+        let live = &self.live[session.index()];
+        let next = &live.script().turns[live.record.turns as usize];
+        let (gap, tool) = (next.gap, next.tool);
+        let turn = TurnIndex(live.record.turns - 1);
+        let since = self.views[session.index()].idle_since;
+        self.take_signal(session, turn, tool, since, gap);
+        self.refresh(session);
+        self.retain_again(session);
+    }
+
+    fn take_signal(
+        &mut self,
+        session: SessionId,
+        turn: TurnIndex,
+        tool: model::ToolClass,
+        since: Time,
+        gap: Nanos,
+    ) {
+        let hint = self.hints.hint(session, turn, tool, since, gap);
+        let view = &mut self.views[session.index()];
+        view.signalled = true;
+        view.tool = tool;
+        view.hint = hint;
+        self.log(session, What::IoWait(hint));
+        self.tell(Event::IoWait(session));
+        self.hold_up(self.config.faults.io_on_hot_path);
+    }
+}

@@ -1,0 +1,83 @@
+//! What is due, and when: arrivals, signals and timers. Completions are the device's.
+//!
+//! Ties are settled here and nowhere else: by kind, then by session. Arrivals of one instant are therefore taken in session order, as in
+//! the vLLM oracle. A timer that was overtaken is recognised by its epoch and does nothing.
+
+use model::{SessionId, Time};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What is due. The order of the variants settles ties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// `IO_WAIT` reaches the scheduler.
+    IoWait,
+    /// A soft pin expires.
+    PinEnds,
+    /// A prefetch begins.
+    Prefetch,
+    /// The scheduler concludes that the session is over.
+    EndTimeout,
+    /// `COMPUTE` (or the first request) reaches the scheduler.
+    Arrive,
+    /// Levels are sampled.
+    Sample,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EventQueue {
+    heap: BinaryHeap<Reverse<(Time, Due, SessionId, u32)>>,
+}
+
+impl EventQueue {
+    pub(crate) fn push(&mut self, at: Time, due: Due, session: SessionId, epoch: u32) {
+        if at != Time::NEVER {
+            self.heap.push(Reverse((at, due, session, epoch)));
+        }
+    }
+
+    pub(crate) fn next_time(&self) -> Option<Time> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The first event that is due by `now`.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Due, SessionId, u32)> {
+        if self.next_time()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(event)| event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_instant_come_by_kind_and_then_by_session() {
+        let mut queue = EventQueue::default();
+        for (due, session) in [(Due::Arrive, 2), (Due::Prefetch, 9), (Due::Arrive, 1)] {
+            queue.push(Time(5), due, SessionId(session), 0);
+        }
+        queue.push(Time(4), Due::Sample, SessionId(0), 0);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop_due(Time(5)))
+            .map(|(at, due, s, _)| (at.0, due, s.0))
+            .collect();
+        assert_eq!(
+            order,
+            [
+                (4, Due::Sample, 0),
+                (5, Due::Prefetch, 9),
+                (5, Due::Arrive, 1),
+                (5, Due::Arrive, 2)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_never_happens_is_not_queued() {
+        let mut queue = EventQueue::default();
+        queue.push(Time::NEVER, Due::PinEnds, SessionId(0), 0);
+        assert_eq!(queue.next_time(), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! Who holds which KV block, run-length throughout.
+//!
+//! ```text
+//!   Content ──► what position i of a session's context holds        (content)
+//!   Table   ──► the blocks that a holder has, in order of position   (table)
+//!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue)
+//!   Ledger  ──► both tiers, and every legal change of hands          (ledger)
+//! ```
+//!
+//! A naive twin that does all of this block by block (`naive`) is compared with the pool in tests.
+
+mod content;
+mod extents;
+mod ledger;
+
+#[cfg(test)]
+mod naive;
+mod pool;
+mod queue;
+mod table;
+
+pub use content::{Content, Lineages};
+pub use ledger::{Kv, Ledger, LedgerConfig, SwapStart, Transfer};
+
+pub use pool::{BlockPool, Hits};
+pub use table::{Span, Table};

@@ -1,0 +1,111 @@
+//! What a policy can want.
+
+use crate::{SessionId, Time};
+
+/// What becomes of a session's KV when its turn is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Hand the blocks to the prefix cache, where they stay hits until overwritten. vLLM's behaviour.
+    Release,
+    /// Hold the blocks in HBM (a soft pin) until `until`, then do `then`.
+    Keep {
+        /// End of the pin; [`Time::NEVER`] holds it until the session returns.
+        until: Time,
+        /// What follows when the pin expires.
+        then: Then,
+    },
+    /// Move the blocks to host memory now.
+    SwapOut(SwapOut),
+    /// Drop the content and free the blocks at once.
+    Discard,
+}
+
+impl Retention {
+    /// Hold until the session returns.
+    pub const fn keep() -> Self {
+        Self::Keep {
+            until: Time::NEVER,
+            then: Then::Release,
+        }
+    }
+
+    /// Hold until `until`; release unless told otherwise with [`Retention::then`].
+    pub const fn keep_until(until: Time) -> Self {
+        Self::Keep {
+            until,
+            then: Then::Release,
+        }
+    }
+
+    /// What follows a pin that expires. Anything but a pin stays as it is.
+    #[must_use]
+    pub const fn then(self, then: Then) -> Self {
+        match self {
+            Self::Keep { until, .. } => Self::Keep { until, then },
+            other => other,
+        }
+    }
+}
+
+/// What follows the end of a soft pin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// To the prefix cache.
+    #[default]
+    Release,
+    /// To host memory.
+    SwapOut,
+    /// Nowhere.
+    Discard,
+}
+
+/// How a swap-out treats a host pool that is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SwapOut {
+    /// What finds no room on the host stays in HBM, and the outcome says *clipped*.
+    #[default]
+    IfRoom,
+    /// What finds no room on the host is dropped (the seed's behaviour).
+    OrDiscard,
+}
+
+/// Whose KV leaves HBM when memory is short, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// An idle session.
+    pub session: SessionId,
+    /// How it leaves. Clean and discarded blocks are free at once.
+    pub how: Then,
+}
+
+/// Why blocks are needed, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A waiting turn does not fit.
+    Admission(SessionId),
+    /// A running turn cannot grow.
+    Growth(SessionId),
+    /// KV of a turn that is ready has no destination on its way back from the host.
+    Restore(SessionId),
+    /// KV of a session that is expected back has none.
+    Prefetch(SessionId),
+}
+
+/// How a turn gets back the KV that is on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// Copy it, and let the turn wait for its own copy.
+    Load,
+    /// Do not wait for the host: drop what is there and recompute.
+    Recompute,
+}
+
+/// Where a turn that becomes ready enters the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Queueing {
+    /// Behind the others: first come, first served.
+    #[default]
+    Back,
+    /// Before the others: last in, first out.
+    Front,
+}

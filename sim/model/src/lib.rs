@@ -1,0 +1,27 @@
+//! The vocabulary of the laboratory: units, ids, sessions and turns, what a policy sees and says.
+//!
+//! ```text
+//!   Workload ──► Session ──► Turn           what happens            (workload)
+//!   View ──► Policy ──► Retention, Release  what is seen and wanted (view, action)
+//!   Event, Outcome                          what came of it         (event)
+//! ```
+//!
+//! No I/O, no clock, no randomness: every other crate may depend on this one, and this one on none.
+
+mod action;
+mod event;
+mod ids;
+mod oracle;
+mod units;
+mod view;
+mod workload;
+
+pub use action::{Need, Queueing, Release, Restore, Retention, SwapOut, Then};
+pub use event::{Action, Event, Outcome};
+pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass, TurnIndex};
+pub use oracle::Oracle;
+pub use units::{Blocks, Bytes, Nanos, Time, Tokens};
+pub use view::{CopyEstimate, Hint, HintSource, Phase, PoolLevel, Residence, SessionView, View};
+pub use workload::{
+    ContentRun, GapKind, Session, SharedPrefix, Turn, VecWorkload, Workload, WorkloadError,
+};

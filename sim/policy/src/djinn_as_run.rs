@@ -1,0 +1,94 @@
+//! Djinn as it ran: the literal rules of the original evaluation's code, for the seed study.
+//!
+//! Source: the original semantic scheduler at the commits of its reported runs (variants of the margin: 500, 150, 100 ms).
+//! Its defects are not here: they are faults that the engine injects.
+
+use crate::{Entry, Needs, Param, Policy, Provenance};
+use model::{Nanos, Queueing, Residence, Restore, Retention, SessionId, SwapOut, Time, View};
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "djinn-as-run",
+    summary: "the seed's literal rules: evict on every IO_WAIT, prefetch by a constant margin",
+    about: "Every IO_WAIT evicts the session's KV, whether memory is short or not; what the host pool refuses is lost. If the client gave an \
+            estimate, a prefetch starts at estimate - margin_ms, a constant without regard to size or link. From IO_WAIT until that \
+            prefetch is done a flag is set, and a COMPUTE that finds it set starts no restore: a session that returns early recomputes. A finished session's \
+            KV stays for `linger_s` (the reaper's period and limit). Last in, first out beyond `lifo_queue` times the batch limit. \
+            Reconstructed from the code of the reported runs.",
+    provenance: Provenance::Reconstructed,
+    needs: Needs::Nothing,
+    listens: true,
+    params: &[
+        Param {
+            key: "margin_ms",
+            default: 500.0,
+            min: 0.0,
+            max: 60_000.0,
+            help: "prefetch this long before the estimate: 500 at the time of the reported runs, later 150 and 100",
+        },
+        Param {
+            key: "linger_s",
+            default: 65.0,
+            min: 0.0,
+            max: 3600.0,
+            help: "KV of a finished session stays this long: 60 s limit, checked every 10 s",
+        },
+        Param {
+            key: "lifo_queue",
+            default: 2.0,
+            min: 0.0,
+            max: 1000.0,
+            help: "last in, first out beyond this many queued turns per slot: 2.0, later 0.5",
+        },
+    ],
+    build: |params, _| {
+        Box::new(DjinnAsRun {
+            margin: params.millis("margin_ms"),
+            linger: params.secs("linger_s"),
+            lifo_queue: params.get("lifo_queue"),
+        })
+    },
+};
+
+struct DjinnAsRun {
+    margin: Nanos,
+    linger: Nanos,
+    lifo_queue: f64,
+}
+
+impl Policy for DjinnAsRun {
+    fn on_idle(&self, view: &View<'_>, session: SessionId) -> Retention {
+        if view.session(session).signalled {
+            Retention::SwapOut(SwapOut::OrDiscard)
+        } else {
+            Retention::keep()
+        }
+    }
+
+    fn on_end(&self, view: &View<'_>, _: SessionId) -> Retention {
+        Retention::keep_until(view.now + self.linger)
+    }
+
+    fn prefetch_at(&self, view: &View<'_>, session: SessionId) -> Option<Time> {
+        view.session(session)
+            .hint
+            .map(|hint| hint.returns_at.before(self.margin))
+    }
+
+    fn restore(&self, view: &View<'_>, session: SessionId) -> Restore {
+        let seen = view.session(session);
+        if seen.prefetching && seen.residence == Residence::Host {
+            Restore::Recompute
+        } else {
+            Restore::Load
+        }
+    }
+
+    fn queueing(&self, view: &View<'_>, _: SessionId) -> Queueing {
+        let limit = self.lifo_queue * f64::from(view.running_max);
+        if f64::from(view.queued) > limit {
+            Queueing::Front
+        } else {
+            Queueing::Back
+        }
+    }
+}

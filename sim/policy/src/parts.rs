@@ -1,0 +1,35 @@
+//! Pieces that several policies are made of.
+
+use model::{Blocks, Release, SessionId, SessionView, Then, View};
+
+/// Walks `candidates` and takes victims until they hold `need` blocks; `how` says how each leaves, `None` spares it.
+pub(crate) fn take_until(
+    view: &View<'_>,
+    candidates: impl Iterator<Item = SessionId>,
+    need: Blocks,
+    mut how: impl FnMut(&SessionView, SessionId) -> Option<Then>,
+) -> Vec<Release> {
+    let mut victims = Vec::new();
+    let mut found = 0;
+    for session in candidates {
+        if found >= need.0 {
+            break;
+        }
+        let seen = view.session(session);
+        if let Some(how) = how(seen, session) {
+            found += seen.hbm_blocks.0;
+            victims.push(Release { session, how });
+        }
+    }
+    victims
+}
+
+/// To the host where it has room for `blocks`, else to the prefix cache. `promised` counts what earlier victims will fill.
+pub(crate) fn host_or_cache(view: &View<'_>, promised: &mut u32, blocks: Blocks) -> Then {
+    if *promised + blocks.0 <= view.host.free.0 {
+        *promised += blocks.0;
+        Then::SwapOut
+    } else {
+        Then::Release
+    }
+}

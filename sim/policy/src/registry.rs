@@ -1,0 +1,186 @@
+//! All policies. A new one is its file and its line here; tests that loop over the registry then cover it.
+
+use crate::{
+    Param, ParamError, Params, Policy, clairvoyant, djinn, djinn_as_run, drop_always, keep_always,
+    swap_on_demand, vllm_recompute,
+};
+use model::Oracle;
+use std::sync::Arc;
+
+/// Every policy, in the order in which lists and legends name them.
+pub const REGISTRY: &[Entry] = &[
+    vllm_recompute::ENTRY,
+    keep_always::ENTRY,
+    drop_always::ENTRY,
+    swap_on_demand::ENTRY,
+    djinn::ENTRY,
+    djinn_as_run::ENTRY,
+    clairvoyant::ENTRY,
+];
+
+/// What the registry knows of a policy.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Name in configurations and results.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// A paragraph: the rule, its source, its caveats.
+    pub about: &'static str,
+    /// Where the rule comes from.
+    pub provenance: Provenance,
+    /// What it must be given beyond the view.
+    pub needs: Needs,
+    /// Whether it acts on signals. vLLM's policies do not, and are never told that a session has ended.
+    pub listens: bool,
+    /// Parameters.
+    pub params: &'static [Param],
+    /// Makes one.
+    pub build: fn(&Params, Option<Arc<dyn Oracle>>) -> Box<dyn Policy>,
+}
+
+/// Where a rule comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// Code that somebody released.
+    Release,
+    /// A paper's text.
+    Paper,
+    /// Put together from descriptions.
+    Reconstructed,
+    /// This project's own.
+    Own,
+}
+
+impl Provenance {
+    /// The word used in lists and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Paper => "paper",
+            Self::Reconstructed => "reconstructed",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// What a policy must be given beyond the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// The truth.
+    Oracle,
+}
+
+/// Why there is no such policy.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PolicyError {
+    /// No such name.
+    #[error("no policy is called `{name}`; known: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Bad parameters.
+    #[error("policy: {0}")]
+    Params(#[from] ParamError),
+}
+
+/// The entry and the parameters that `text` (`name` or `name[key=value,...]`) means.
+///
+/// # Errors
+/// If the name or a parameter is unknown, or a value is out of range.
+pub fn find(text: &str) -> Result<(&'static Entry, Params), PolicyError> {
+    let (name, list) = Params::split(text)?;
+    let entry = REGISTRY
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = REGISTRY.iter().map(|entry| entry.name).collect();
+            PolicyError::Unknown {
+                name: name.to_owned(),
+                known: known.join(", "),
+            }
+        })?;
+    Ok((entry, Params::parse(name, entry.params, list)?))
+}
+
+/// Builds what `text` means. `oracle` is handed on only to a policy that needs it.
+///
+/// # Errors
+/// As [`find`].
+///
+/// # Panics
+/// If the policy needs an oracle and there is none.
+pub fn build(text: &str, oracle: Option<Arc<dyn Oracle>>) -> Result<Box<dyn Policy>, PolicyError> {
+    let (entry, params) = find(text)?;
+    let oracle = match entry.needs {
+        Needs::Nothing => None,
+        Needs::Oracle => Some(oracle.expect("the caller provides what the entry needs")),
+    };
+    Ok((entry.build)(&params, oracle))
+}
+
+/// The full name of what `text` means, with every parameter.
+///
+/// # Errors
+/// As [`find`].
+pub fn describe(text: &str) -> Result<String, PolicyError> {
+    let (entry, params) = find(text)?;
+    Ok(format!("{}{params}", entry.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_name_reads_back_as_itself() {
+        for entry in REGISTRY {
+            let full = describe(entry.name).expect("defaults are valid");
+            assert_eq!(describe(&full).expect("a printed name is valid"), full);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_sorted_out_of_their_summaries() {
+        for (i, entry) in REGISTRY.iter().enumerate() {
+            assert!(REGISTRY[..i].iter().all(|other| other.name != entry.name));
+            assert!(
+                entry.summary.len() < 90,
+                "{} has a long summary",
+                entry.name
+            );
+            assert!(entry.about.len() > 200, "{} is not explained", entry.name);
+            for param in entry.params {
+                assert!(
+                    (param.min..=param.max).contains(&param.default),
+                    "{}",
+                    param.key
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_policy_names_those_that_exist() {
+        let error = find("lru").err().expect("there is none").to_string();
+        assert!(
+            error.contains("`lru`") && error.contains("vllm-recompute"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn parameters_are_read_strictly() {
+        let error = |text: &str| find(text).err().expect(text).to_string();
+        assert!(error("djinn[marginms=3]").contains("`margin_ms`"));
+        assert!(error("djinn[margin_ms=3,margin_ms=4]").contains("twice"));
+        assert!(error("djinn[margin_ms=-1]").contains("from 0"));
+        assert!(error("djinn[margin_ms=3").contains("form"));
+        assert!(error("keep-always[x=1]").contains("none"));
+    }
+}

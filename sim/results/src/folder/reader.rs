@@ -1,0 +1,182 @@
+//! Reads a run folder.
+
+use super::table::Rows;
+use super::{DECISIONS, FolderError, MANIFEST, OPS, SAMPLES, SESSIONS, TURNS, UNFINISHED};
+use crate::manifest::{Manifest, SCHEMA};
+use crate::metrics::{Collector, Measure, RunMetrics};
+use crate::parts;
+use crate::rows::{OpRow, SampleRow, SessionRow, TurnRow};
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// A finished run on the disk. The manifest is in memory; rows are read when asked for.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    manifest: Box<Manifest>,
+}
+
+impl RunFolder {
+    /// Opens a run and reads its manifest.
+    ///
+    /// # Errors
+    /// If `path` is not a whole run folder of this layout; a damaged manifest is named with its line.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let not_a_run = |why: &str| FolderError::NotARun {
+            path: path.to_owned(),
+            why: why.into(),
+        };
+        if path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().contains(UNFINISHED))
+        {
+            return Err(not_a_run(
+                "it was left unfinished by a run that was interrupted",
+            ));
+        }
+        let kind = fs::metadata(path).map_err(FolderError::io("read", path))?;
+        if !kind.is_dir() {
+            return Err(not_a_run("it is a file; give the folder"));
+        }
+        for file in [MANIFEST, TURNS, SESSIONS] {
+            if !path.join(file).is_file() {
+                return Err(not_a_run(&format!("it has no {file}")));
+            }
+        }
+        let manifest = Box::new(read_manifest(&path.join(MANIFEST))?);
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was asked and how it went.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The rows of `turns.csv`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or lacks a column; rows that are damaged are errors of the iterator.
+    pub fn turns(&self) -> Result<Rows<TurnRow>, FolderError> {
+        Rows::open(&self.path.join(TURNS))
+    }
+
+    /// The rows of `sessions.csv`.
+    ///
+    /// # Errors
+    /// As [`RunFolder::turns`].
+    pub fn sessions(&self) -> Result<Rows<SessionRow>, FolderError> {
+        Rows::open(&self.path.join(SESSIONS))
+    }
+
+    /// The rows of `ops.csv`.
+    ///
+    /// # Errors
+    /// As [`RunFolder::turns`]; [`FolderError::Absent`] if the run wrote none.
+    pub fn ops(&self) -> Result<Rows<OpRow>, FolderError> {
+        Rows::open(&self.optional(OPS, "`--ops`")?)
+    }
+
+    /// The rows of `samples.csv`.
+    ///
+    /// # Errors
+    /// As [`RunFolder::ops`].
+    pub fn samples(&self) -> Result<Rows<SampleRow>, FolderError> {
+        Rows::open(&self.optional(SAMPLES, "`--samples`")?)
+    }
+
+    /// The decision log, to be read from its beginning.
+    ///
+    /// # Errors
+    /// As [`RunFolder::ops`].
+    pub fn decisions(&self) -> Result<BufReader<File>, FolderError> {
+        let path = self.optional(DECISIONS, "`--log`")?;
+        let file = File::open(&path).map_err(FolderError::io("read", &path))?;
+        Ok(BufReader::new(file))
+    }
+
+    /// Derives the metrics, as the `[measure]` section of the run's spec says.
+    ///
+    /// # Errors
+    /// If a row is damaged or cannot be true.
+    pub fn metrics(&self) -> Result<RunMetrics, FolderError> {
+        let measure = Measure::of(&self.manifest.spec);
+        let drained = measure.drained && !self.manifest.partial;
+        let mut collector = Collector::new(Measure { drained, ..measure });
+        for row in self.turns()? {
+            let fault = |fault| FolderError::Row {
+                path: self.path.join(TURNS),
+                fault,
+            };
+            collector.turn(&row?).map_err(fault)?;
+        }
+        for row in self.sessions()? {
+            collector.session(&row?);
+        }
+        Ok(collector.finish())
+    }
+
+    /// Checks that the parts of every turn sum to its latency.
+    ///
+    /// # Errors
+    /// The first row that is damaged or does not.
+    pub fn check_parts(&self) -> Result<(), FolderError> {
+        for row in self.turns()? {
+            let fault = |fault| FolderError::Row {
+                path: self.path.join(TURNS),
+                fault,
+            };
+            parts::check(&row?).map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// Path of a file that not every run has.
+    fn optional(&self, file: &'static str, option: &'static str) -> Result<PathBuf, FolderError> {
+        let path = self.path.join(file);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(FolderError::Absent {
+                path: self.path.clone(),
+                file,
+                option,
+            })
+        }
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, FolderError> {
+    let damaged = |line: usize, what: String| FolderError::Damaged {
+        path: path.to_owned(),
+        line: line.max(1) as u64,
+        what,
+    };
+    let text = fs::read_to_string(path).map_err(FolderError::io("read", path))?;
+    // The layout first: a manifest of another one has other keys, and that would be a puzzling message.
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| damaged(error.line(), error.to_string()))?;
+    let schema = value.get("schema").and_then(serde_json::Value::as_u64);
+    if schema != Some(u64::from(SCHEMA)) {
+        let found = schema.map_or("no schema".to_owned(), |n| format!("schema {n}"));
+        return Err(damaged(
+            1,
+            format!("{found}, but this program reads schema {SCHEMA}"),
+        ));
+    }
+    let mut json = serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        damaged(
+            error.inner().line(),
+            format!("`{}`: {}", error.path(), error.inner()),
+        )
+    })
+}

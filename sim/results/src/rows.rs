@@ -1,0 +1,153 @@
+//! The rows of a run folder. Field names are the column names; times are integer nanoseconds since
+//! the start of the run (`_ns`), sizes are blocks, tokens or bytes as the name says. An absent value is
+//! an empty cell, never 0.
+
+use serde::{Deserialize, Serialize};
+
+/// One row of `turns.csv`: one LLM call, with raw times from which every metric is derived.
+///
+/// `first_token_ns - ready_ns` is the wake-up latency of a turn that follows a wait, and the sum of
+/// the seven `wake_*_ns` columns is exactly that. A turn without a wait has the same columns, and its
+/// latency is called TTFT.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnRow {
+    /// Number of the session in the run, from 0.
+    pub session: u32,
+    /// Number of the turn in the session, from 0.
+    pub turn: u32,
+    /// Length of the wait before this turn; empty for a first turn.
+    pub wait_ns: Option<u64>,
+    /// End of the wait (arrival for a first turn).
+    pub ready_ns: u64,
+    /// When `COMPUTE` was delivered to the scheduler.
+    pub signal_ns: u64,
+    /// Start of the first step that included the turn.
+    pub scheduled_ns: u64,
+    /// First new token out.
+    pub first_token_ns: u64,
+    /// Last token out.
+    pub end_ns: u64,
+    /// Prompt tokens, history included.
+    pub input_tokens: u32,
+    /// Generated tokens.
+    pub output_tokens: u32,
+    /// Prompt tokens whose KV was found in HBM at admission.
+    pub hit_tokens: u32,
+    /// Of `hit_tokens`: those brought back from the host for this turn.
+    pub restored_tokens: u32,
+    /// Tokens computed again although their KV existed before.
+    pub recomputed_tokens: u32,
+    /// Times the turn was sent back to the queue.
+    pub preemptions: u32,
+    /// `COMPUTE` not yet delivered.
+    pub wake_signal_ns: u64,
+    /// Session held by the policy.
+    pub wake_hold_ns: u64,
+    /// Waiting for its own restore.
+    pub wake_copy_ns: u64,
+    /// Admitted, but without a block to go on.
+    pub wake_stall_ns: u64,
+    /// In the queue.
+    pub wake_queue_ns: u64,
+    /// Share of its prefill steps spent on tokens whose KV existed before.
+    pub wake_recompute_ns: u64,
+    /// Rest of its prefill steps.
+    pub wake_prefill_ns: u64,
+    /// Copy time of this turn's restore that lay before `ready_ns` (hidden).
+    pub hidden_copy_ns: u64,
+    /// What came of a prefetch: empty, `in-time`, `late`, `wasted`.
+    pub prefetch: String,
+}
+
+/// One row of `sessions.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Number of the session in the run.
+    pub session: u32,
+    /// Its name in the trace.
+    pub name: String,
+    /// Arrival.
+    pub start_ns: u64,
+    /// Last token of the last turn; empty if it failed.
+    pub end_ns: Option<u64>,
+    /// Turns finished.
+    pub turns: u32,
+    /// `finished`, or `failed: reason`.
+    pub outcome: String,
+    /// Swap-outs begun.
+    pub swaps: u32,
+    /// Swap-ins completed.
+    pub restores: u32,
+    /// Swap-ins begun before the turn was ready.
+    pub prefetches: u32,
+    /// Bytes moved to the host.
+    pub d2h_bytes: u64,
+    /// Bytes brought back.
+    pub h2d_bytes: u64,
+    /// HBM held while idle: bytes times seconds, in byte-milliseconds.
+    pub idle_byte_ms: u64,
+}
+
+/// One row of `ops.csv`: a step run or a copy, with its shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpRow {
+    /// Number of the operation.
+    pub op: u64,
+    /// `steps`, `d2h` or `h2d`.
+    pub kind: String,
+    /// When it was given to the device.
+    pub submit_ns: u64,
+    /// When it began.
+    pub start_ns: u64,
+    /// When it was over.
+    pub end_ns: u64,
+    /// Steps of the run (0 for a copy).
+    pub steps: u32,
+    /// Prefill tokens of the first step.
+    pub prefill_tokens: u32,
+    /// Sequences that decode in each step.
+    pub decode_seqs: u32,
+    /// KV tokens read by the first step.
+    pub kv_tokens: u64,
+    /// Bytes copied (0 for steps).
+    pub bytes: u64,
+    /// Copy pieces (0 for steps).
+    pub pieces: u32,
+    /// Whose KV was copied; empty for steps.
+    pub session: Option<u32>,
+    /// `demand`, `prefetch`, `write-back`; empty for steps.
+    pub class: String,
+}
+
+/// One row of `samples.csv`: levels of pools, link and queue at one instant, for timelines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleRow {
+    /// When.
+    pub time_ns: u64,
+    /// Blocks of HBM held by running turns.
+    pub hbm_running_blocks: u32,
+    /// Blocks of HBM held for idle sessions (pins and copies in flight).
+    pub hbm_idle_blocks: u32,
+    /// Free blocks of HBM that still hold content.
+    pub hbm_cached_blocks: u32,
+    /// Usable blocks of HBM.
+    pub hbm_capacity_blocks: u32,
+    /// Blocks of the host pool in use.
+    pub host_used_blocks: u32,
+    /// Usable blocks of the host pool.
+    pub host_capacity_blocks: u32,
+    /// Running turns.
+    pub running: u32,
+    /// Ready turns that do not run.
+    pub queued: u32,
+    /// Sessions between turns.
+    pub idle: u32,
+    /// Bytes copied to the host so far.
+    pub d2h_bytes: u64,
+    /// Bytes brought back so far.
+    pub h2d_bytes: u64,
+    /// Time so far in which the D2H lane was busy.
+    pub d2h_busy_ns: u64,
+    /// Time so far in which the H2D lane was busy.
+    pub h2d_busy_ns: u64,
+}

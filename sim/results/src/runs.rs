@@ -1,0 +1,195 @@
+//! `runs.csv`: one row per run of a sweep, what it was and what it came to.
+//!
+//! The file is always written whole, in the order of the sweep, and replaced at once: a reader sees the old
+//! table or the new one. A sweep that goes on after an interruption reads it, adds what is missing and
+//! writes it again.
+
+use crate::folder::{FolderError, Rows, RunFolder};
+use crate::folder::{columns, write_whole};
+use crate::manifest::Manifest;
+use crate::metrics::RunMetrics;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What a run was: the identifying columns of `runs.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// [`crate::spec::RunSpec::run_id`].
+    pub run: String,
+    /// The policy as it was asked for, `name[key=value,...]`.
+    pub policy: String,
+    /// The workload in one word: a trace's stem or a generator's name.
+    pub workload: String,
+    /// Name of the model.
+    pub model: String,
+    /// Name of the hardware profile.
+    pub hardware: String,
+    /// What executed it: `sim`, `host`, `cuda`.
+    pub device: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Sessions of the workload.
+    pub agents: u64,
+    /// What varies in the sweep besides policy and seed, as a JSON object.
+    pub params: String,
+}
+
+/// One row of `runs.csv`: the fields of both parts are its columns, in this order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunRow {
+    /// What the run was.
+    pub id: RunIdentity,
+    /// What it came to.
+    pub metrics: RunMetrics,
+}
+
+impl RunIdentity {
+    /// What a manifest says; `params` is [`crate::spec::SweepPoint::params`], or `{}`.
+    pub fn of(manifest: &Manifest, params: &str) -> Self {
+        Self {
+            run: manifest.run_id.clone(),
+            policy: manifest.spec.policy.clone(),
+            workload: manifest.spec.workload_name(),
+            model: manifest.model.name.clone(),
+            hardware: manifest.hardware.name.clone(),
+            device: manifest.device.kind.clone(),
+            seed: manifest.seed,
+            agents: manifest.counts.sessions,
+            params: params.to_owned(),
+        }
+    }
+}
+
+impl RunRow {
+    /// The row of a finished run; `params` as for [`RunIdentity::of`].
+    ///
+    /// # Errors
+    /// If a row of the folder is damaged.
+    pub fn of(folder: &RunFolder, params: &str) -> Result<Self, FolderError> {
+        let id = RunIdentity::of(folder.manifest(), params);
+        let metrics = folder.metrics()?;
+        Ok(Self { id, metrics })
+    }
+
+    /// Names of all columns, in order.
+    pub fn columns() -> Vec<String> {
+        let mut names = columns(&RunIdentity::default());
+        names.extend(columns(&RunMetrics::default()));
+        names
+    }
+}
+
+/// Writes `runs.csv` whole, replacing what is there at once.
+///
+/// # Errors
+/// If it cannot be written; the old file is then still there.
+pub fn write_runs(path: &Path, rows: &[RunRow]) -> Result<(), FolderError> {
+    write_whole(
+        path,
+        &RunRow::columns(),
+        rows.iter().map(|row| (&row.id, &row.metrics)),
+    )
+}
+
+/// Reads `runs.csv`.
+///
+/// # Errors
+/// If it cannot be read, lacks a column, or a line is damaged; with the line.
+pub fn read_runs(path: &Path) -> Result<Vec<RunRow>, FolderError> {
+    let mut rows: Rows<()> = Rows::open_with(path, &RunRow::columns())?;
+    let mut all = Vec::new();
+    let decode = |record: &csv::StringRecord, header: &csv::StringRecord| {
+        let id = record.deserialize(Some(header))?;
+        let metrics = record.deserialize(Some(header))?;
+        Ok(RunRow { id, metrics })
+    };
+    while let Some(row) = rows.next_with(decode) {
+        all.push(row?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(run: &str) -> RunRow {
+        RunRow {
+            id: RunIdentity {
+                run: run.to_owned(),
+                policy: "djinn[margin_ms=20,k=2]".to_owned(),
+                params: r#"{"workload.rate":0.2}"#.to_owned(),
+                seed: 7,
+                ..RunIdentity::default()
+            },
+            metrics: RunMetrics {
+                turns: 3,
+                wakeup_ns_p99: Some(u64::MAX),
+                turns_per_s: Some(0.1 + 0.2),
+                stable: Some(true),
+                wakeup_p99_marked: true,
+                ..RunMetrics::default()
+            },
+        }
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_with_empty_cells_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.csv");
+        let rows = [row("a"), row("b")];
+        write_runs(&path, &rows).unwrap();
+        assert_eq!(read_runs(&path).unwrap(), rows);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("run,policy,workload,model,hardware,device,seed,agents,params,"));
+        assert!(text.contains(r#""djinn[margin_ms=20,k=2]""#));
+        assert!(text.contains(r#""{""workload.rate"":0.2}""#));
+    }
+
+    #[test]
+    fn writing_again_replaces_the_table_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.csv");
+        write_runs(&path, &[row("a"), row("b")]).unwrap();
+        write_runs(&path, &[row("c")]).unwrap();
+        assert_eq!(read_runs(&path).unwrap(), [row("c")]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_table_of_no_runs_still_has_its_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.csv");
+        write_runs(&path, &[]).unwrap();
+        assert_eq!(read_runs(&path).unwrap(), []);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_cell_is_named_with_line_and_column() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.csv");
+        write_runs(&path, &[row("a"), row("b")]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\nb,", "\nb\"x,")).unwrap();
+        assert_eq!(read_runs(&path).unwrap()[1].id.run, "b\"x"); // a lone quote is a character
+        std::fs::write(&path, text.replacen(",7,", ",seven,", 1)).unwrap();
+        let error = read_runs(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("runs.csv, line 2: column `seed`: invalid digit"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_table_without_a_column_is_refused_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.csv");
+        std::fs::write(&path, "run,policy\na,b\n").unwrap();
+        let error = read_runs(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 1: the header has no column `workload`"),
+            "{error}"
+        );
+    }
+}
