@@ -1,3 +1,21 @@
-//! From a run spec to a finished run folder, on any device; sweeps and faults.
+//! From a run spec to a finished run folder, on any device.
+//!
+//! ```text
+//!   RunSpec ──► Setup (workload, memory, costs, policy) ──► engine::Driver on a Device ──► rows ──► run folder
+//!                  └─► Forecast: will policies differ at all?
+//!   SweepSpec ──► one Setup a point, in parallel ──► runs.csv
+//! ```
+//!
+//! The simulator and the replay differ in the device that they hand to [`run::execute`], and in nothing else.
 
+mod error;
+mod forecast;
 pub mod oracle;
+mod rows;
+pub mod run;
+mod setup;
+
+pub use error::LabError;
+pub use forecast::Forecast;
+pub use rows::{FolderSink, RowRecorder, Sink, Wants};
+pub use setup::{Setup, generator};

@@ -118,8 +118,10 @@ choice! {
         /// One memcpy for each piece.
         Memcpy,
         /// One batched memcpy for all pieces of a chunk.
+        Batch,
+        /// Batched memcpys of a layout in which a block of all layers is one piece (vLLM since 0.12).
         #[default]
-        MemcpyBatch,
+        Contiguous,
         /// A kernel gathers and scatters through mapped host memory.
         Gather,
     }
@@ -181,8 +183,6 @@ choice! {
         ThinkOnly,
         /// At its recorded time, or when the predecessor ends if that is later.
         Original,
-        /// After the recorded wait, scaled as the recorded service times are.
-        ApiScaled,
     }
 }
 

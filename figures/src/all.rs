@@ -1,0 +1,65 @@
+//! The figures by name, each with its claim, what it needs, and how it is made.
+
+use crate::{FigureError, seed_table, timeline, wakeup_breakdown, wakeup_cdf, wakeup_vs_agents};
+use std::path::{Path, PathBuf};
+
+/// A figure that can be made from a folder of results.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// Its name and the stem of its files.
+    pub name: &'static str,
+    /// What it shows, in one sentence; whether that holds is for the reader to see.
+    pub claim: &'static str,
+    /// What the folder must hold.
+    pub needs: &'static str,
+    make: fn(&Path, &Path) -> Result<Vec<PathBuf>, FigureError>,
+}
+
+/// Every figure, in the order in which they are made.
+pub const ALL: [Figure; 5] = [
+    Figure {
+        name: wakeup_cdf::NAME,
+        claim: "The policy decides the tail of the wake-up latency far more than its median.",
+        needs: wakeup_cdf::NEEDS,
+        make: wakeup_cdf::make,
+    },
+    Figure {
+        name: wakeup_vs_agents::NAME,
+        claim: "How many agents one GPU carries before wake-ups become slow depends on the policy.",
+        needs: wakeup_vs_agents::NEEDS,
+        make: wakeup_vs_agents::make,
+    },
+    Figure {
+        name: wakeup_breakdown::NAME,
+        claim: "The slowest wake-ups spend their time elsewhere than the average one.",
+        needs: wakeup_breakdown::NEEDS,
+        make: wakeup_breakdown::make,
+    },
+    Figure {
+        name: timeline::NAME,
+        claim: "Memory held for idle sessions and link traffic follow the policy's decisions over time.",
+        needs: timeline::NEEDS,
+        make: timeline::make,
+    },
+    Figure {
+        name: seed_table::NAME,
+        claim: "Which numbers of the original evaluation follow from its own rules, over many seeds.",
+        needs: seed_table::NEEDS,
+        make: seed_table::make,
+    },
+];
+
+impl Figure {
+    /// Reads the results in `folder` and writes the figure's files into `out`; returns their paths.
+    ///
+    /// # Errors
+    /// [`FigureError::Missing`] if the folder does not hold what it needs; else what is wrong with it.
+    pub fn make(&self, folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
+        (self.make)(folder, out)
+    }
+}
+
+/// The figure of that name.
+pub fn by_name(name: &str) -> Option<&'static Figure> {
+    ALL.iter().find(|figure| figure.name == name)
+}

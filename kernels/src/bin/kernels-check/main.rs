@@ -1,0 +1,150 @@
+//! `kernels-check`: every kernel against its CPU reference, and how fast it is, on a real GPU.
+//!
+//! ```text
+//!   kernels-check check [--ptx] [--gpu N]       compare; exit 1 if anything differs
+//!   kernels-check measure FOLDER [--gpu N]      measure; one CSV per subject in FOLDER
+//! ```
+//!
+//! Exit codes: 0 all good, 1 a comparison failed, 2 wrong usage, 3 no usable GPU (one sentence says why).
+//! `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
+
+mod attention;
+mod copies;
+mod integrity;
+mod layers;
+mod link;
+mod products;
+mod speed;
+mod suite;
+mod timing;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kernels::gpu::{Error, Gpu};
+
+use crate::suite::Suite;
+
+const USAGE: &str =
+    "usage: kernels-check check [--ptx] [--gpu N] | kernels-check measure FOLDER [--gpu N]";
+
+enum Verb {
+    Check { ptx: bool },
+    Measure { folder: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((verb, ordinal)) = parse(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let gpu = match Gpu::open(ordinal) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let info = gpu.info();
+    let (major, minor) = info.capability;
+    println!(
+        "{} (compute capability {major}.{minor}, {} multiprocessors), driver {}",
+        info.name, info.multiprocessors, info.driver
+    );
+    let done: Result<bool, Box<dyn std::error::Error>> = match verb {
+        Verb::Check { ptx } => {
+            if ptx {
+                gpu.load_ptx_only();
+            }
+            check(&gpu).map_err(Into::into)
+        }
+        Verb::Measure { folder } => measure(&gpu, &folder).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Option<(Verb, u32)> {
+    let mut words = arguments.iter().map(String::as_str);
+    let mut verb = match words.next()? {
+        "check" => Verb::Check { ptx: false },
+        "measure" => Verb::Measure {
+            folder: PathBuf::from(words.next()?),
+        },
+        _ => return None,
+    };
+    let mut ordinal = 0;
+    while let Some(word) = words.next() {
+        match (word, &mut verb) {
+            ("--gpu", _) => ordinal = words.next()?.parse().ok()?,
+            ("--ptx", Verb::Check { ptx }) => *ptx = true,
+            _ => return None,
+        }
+    }
+    Some((verb, ordinal))
+}
+
+/// Whether every comparison held.
+fn check(gpu: &Gpu) -> Result<bool, Error> {
+    let mut suite = Suite::new(gpu)?;
+    copies::check(&mut suite)?;
+    integrity::check(&mut suite)?;
+    layers::check(&mut suite)?;
+    products::check(&mut suite)?;
+    attention::check(&mut suite)?;
+    Ok(suite.finish())
+}
+
+fn measure(gpu: &Gpu, folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(folder)?;
+    link::measure(gpu, folder)?;
+    speed::measure(gpu, folder)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn both_verbs_take_a_gpu() {
+        assert!(matches!(
+            parse(&words("check --gpu 2")),
+            Some((Verb::Check { ptx: false }, 2))
+        ));
+        assert!(matches!(
+            parse(&words("check --ptx")),
+            Some((Verb::Check { ptx: true }, 0))
+        ));
+        let Some((Verb::Measure { folder }, 1)) = parse(&words("measure out --gpu 1")) else {
+            panic!("a folder and a GPU")
+        };
+        assert_eq!(folder, PathBuf::from("out"));
+    }
+
+    #[test]
+    fn anything_else_is_wrong_usage() {
+        for line in [
+            "",
+            "measure",
+            "check --gpu",
+            "check --gpu x",
+            "measure out --ptx",
+            "run",
+            "check out",
+        ] {
+            assert!(parse(&words(line)).is_none(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! cuBLASLt's products against double precision.
+
+use half::bf16;
+use kernels::gemm::{self, Gemm, GemmOutput, GemmShape};
+use kernels::gpu::Error;
+
+use crate::suite::{Suite, doubles, random};
+
+pub fn check(suite: &mut Suite) -> Result<(), Error> {
+    let gemm = Gemm::new(&suite.gpu)?;
+    for (rows, columns, inner) in [(1, 512, 256), (7, 1032, 520), (129, 4096, 264)] {
+        for output in [GemmOutput::Bf16, GemmOutput::Float] {
+            one_shape(
+                suite,
+                &gemm,
+                GemmShape {
+                    rows,
+                    columns,
+                    inner,
+                    output,
+                },
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn product(input: &[bf16], weight: &[bf16], inner: usize) -> Vec<f64> {
+    let row = |x| weight.chunks(inner).map(move |w| gemm::reference(x, w));
+    input.chunks(inner).flat_map(row).collect()
+}
+
+fn one_shape(suite: &mut Suite, gemm: &Gemm, shape: GemmShape) -> Result<(), Error> {
+    let (rows, columns, inner) = (
+        shape.rows as usize,
+        shape.columns as usize,
+        shape.inner as usize,
+    );
+    let (input, weight) = (
+        random(1, rows * inner, 1.0),
+        random(2, columns * inner, 1.0),
+    );
+    let (input_gpu, weight_gpu) = (suite.upload(&input)?, suite.upload(&weight)?);
+    // Float sums of a few hundred terms stay below 1e-5; rounding to bf16 is at most 2^-8 = 3.9e-3.
+    let (size, bound) = match shape.output {
+        GemmOutput::Bf16 => (2, 4e-3),
+        GemmOutput::Float => (4, 1e-5),
+    };
+    let output = suite.poisoned((size * rows * columns) as u64)?;
+    let mut plan = gemm.plan(shape)?;
+    let download = |suite: &Suite| -> Result<Vec<f64>, Error> {
+        Ok(match shape.output {
+            GemmOutput::Bf16 => doubles(&suite.stream.download::<bf16>(output.view())?),
+            GemmOutput::Float => suite
+                .stream
+                .download::<f32>(output.view())?
+                .into_iter()
+                .map(f64::from)
+                .collect(),
+        })
+    };
+    let want = product(&input, &weight, inner);
+    gemm.launch(
+        &suite.stream,
+        &plan,
+        input_gpu.view(),
+        weight_gpu.view(),
+        output.view(),
+        false,
+    )?;
+    let name = format!("gemm {rows} x {columns} x {inner}, {:?}", shape.output);
+    let have = download(suite)?;
+    suite.close(&name, &have, &want, bound);
+
+    // Once more on top of the first result, with the algorithm that tuning prefers.
+    gemm.tune(
+        &suite.stream,
+        &mut plan,
+        input_gpu.view(),
+        weight_gpu.view(),
+        output.view(),
+    )?;
+    gemm.launch(
+        &suite.stream,
+        &plan,
+        input_gpu.view(),
+        weight_gpu.view(),
+        output.view(),
+        true,
+    )?;
+    let twice: Vec<f64> = want.iter().map(|x| 2.0 * x).collect();
+    let have = download(suite)?;
+    suite.close(
+        &format!("{name}, tuned, accumulated"),
+        &have,
+        &twice,
+        2.0 * bound,
+    );
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! What a step costs on one machine with one model.
+//!
+//! ```text
+//!   t = fixed + gemm(tokens) + Σ chunks ( prefill_token·tokens + prefill_kv_token·(context + tokens)
+//!                                       + prefill_pair·(query-key pairs) )
+//!             + decode_seq·sequences + decode_kv_token·KV tokens read
+//! ```
+//!
+//! `gemm` is a table over all tokens of the step, interpolated linearly; everything else is linear in what it counts.
+//! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies.
+//!
+//! **What must hold:** from step to step of a decode run the cost grows by a constant, for only the KV tokens grow,
+//! so that a run has a [closed form](crate::Ramp).
+//! **Absent on purpose:** noise. Spread belongs to the workload, or to a replay.
+
+use engine::device::StepShape;
+use serde::Deserialize;
+
+/// Cost of steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepCost {
+    /// Per step \[ps\].
+    #[serde(default)]
+    pub fixed_ps: u64,
+    /// Matrix products, over prefill and decode tokens.
+    #[serde(default)]
+    pub gemm: GemmTable,
+    /// Per prefill token, beyond `gemm` \[ps\].
+    #[serde(default)]
+    pub prefill_token_ps: u64,
+    /// Per KV token of the context that a prefill chunk attends to, its own included \[ps\].
+    #[serde(default)]
+    pub prefill_kv_token_ps: u64,
+    /// Per pair of a prefill token and a token that it attends to \[ps\].
+    #[serde(default)]
+    pub prefill_pair_ps: u64,
+    /// Per decoding sequence, beyond `gemm` \[ps\].
+    #[serde(default)]
+    pub decode_seq_ps: u64,
+    /// Per KV token that decoding sequences read \[ps\].
+    #[serde(default)]
+    pub decode_kv_token_ps: u64,
+}
+
+impl StepCost {
+    /// t = a + b·prefill tokens + c·decoding sequences + d·KV tokens read: the clock of the vLLM scheduler references.
+    /// Their defaults are 8 ms, 70 us, 20 us and 0.3 us.
+    pub fn linear(a_ps: u64, b_ps: u64, c_ps: u64, d_ps: u64) -> Self {
+        Self {
+            fixed_ps: a_ps,
+            prefill_token_ps: b_ps,
+            prefill_kv_token_ps: d_ps,
+            decode_seq_ps: c_ps,
+            decode_kv_token_ps: d_ps,
+            ..Self::default()
+        }
+    }
+
+    /// Cost of one step \[ps\].
+    pub fn step_ps(&self, shape: &StepShape) -> u64 {
+        let prefill: u64 = shape
+            .prefill
+            .iter()
+            .map(|chunk| {
+                let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
+                let pairs = tokens * context + tokens * (tokens + 1) / 2;
+                self.prefill_token_ps * tokens
+                    + self.prefill_kv_token_ps * (context + tokens)
+                    + self.prefill_pair_ps * pairs
+            })
+            .sum();
+        let tokens = shape.prefill_tokens() + shape.decode_seqs;
+        self.fixed_ps
+            + self.gemm.ps(tokens)
+            + prefill
+            + self.decode_seq_ps * u64::from(shape.decode_seqs)
+            + self.decode_kv_token_ps * shape.decode_kv_tokens
+    }
+
+    /// What each further step of a decode run costs more than the one before \[ps\].
+    pub fn growth_ps(&self, shape: &StepShape) -> u64 {
+        self.decode_kv_token_ps * u64::from(shape.decode_seqs)
+    }
+}
+
+/// Time of the matrix products of a step over its tokens. Empty: no time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<(u32, u64)>")]
+pub struct GemmTable(Vec<(u32, u64)>);
+
+impl GemmTable {
+    /// From pairs of tokens and picoseconds.
+    ///
+    /// # Errors
+    /// If the tokens do not increase, or the times decrease.
+    pub fn new(points: Vec<(u32, u64)>) -> Result<Self, String> {
+        for pair in points.windows(2) {
+            let [(tokens, ps), (next_tokens, next_ps)] = pair else {
+                continue;
+            };
+            if next_tokens <= tokens || next_ps < ps {
+                return Err(format!(
+                    "point [{next_tokens}, {next_ps}] follows [{tokens}, {ps}]: tokens must increase, and times not decrease"
+                ));
+            }
+        }
+        Ok(Self(points))
+    }
+
+    /// Time for `tokens` \[ps\]: linear between points, rounded down; before the first point its time; beyond the
+    /// last one the slope of the last two.
+    pub fn ps(&self, tokens: u32) -> u64 {
+        let after = self.0.partition_point(|(at, _)| *at <= tokens);
+        let (from, to) = match (after, self.0.as_slice()) {
+            (_, []) => return 0,
+            (0, [first, ..]) | (1, [first]) => return first.1,
+            (after, points) if after == points.len() => (points[after - 2], points[after - 1]),
+            (after, points) => (points[after - 1], points[after]),
+        };
+        let rise = u128::from(to.1 - from.1) * u128::from(tokens - from.0);
+        from.1 + (rise / u128::from(to.0 - from.0)) as u64
+    }
+}
+
+impl TryFrom<Vec<(u32, u64)>> for GemmTable {
+    type Error = String;
+
+    fn try_from(points: Vec<(u32, u64)>) -> Result<Self, String> {
+        Self::new(points)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::device::PrefillChunk;
+
+    #[test]
+    fn the_linear_model_counts_what_the_references_count() {
+        let cost = StepCost::linear(8_000_000_000, 70_000_000, 20_000_000, 300_000);
+        let shape = StepShape {
+            prefill: vec![PrefillChunk {
+                tokens: 100,
+                context: 32,
+            }],
+            decode_seqs: 3,
+            decode_kv_tokens: 1_000,
+        };
+        // 8 ms + 100 x 70 us + 3 x 20 us + (100 + 32 + 1,000) x 0.3 us
+        //   = 8,000 + 7,000 + 60 + 339.6 us = 15,399.6 us.
+        assert_eq!(cost.step_ps(&shape), 15_399_600_000);
+        // The next step of the same three sequences reads three KV tokens more.
+        assert_eq!(cost.growth_ps(&shape), 900_000);
+    }
+
+    #[test]
+    fn a_chunk_attends_to_its_context_and_causally_to_itself() {
+        let cost = StepCost {
+            prefill_pair_ps: 1,
+            ..StepCost::default()
+        };
+        let chunk = |tokens, context| StepShape {
+            prefill: vec![PrefillChunk { tokens, context }],
+            ..StepShape::default()
+        };
+        // 4 tokens behind 10: 4 x 10 + (1 + 2 + 3 + 4) = 50 pairs.
+        assert_eq!(cost.step_ps(&chunk(4, 10)), 50);
+        // Cutting a prompt into chunks does not change its pairs.
+        assert_eq!(
+            cost.step_ps(&chunk(6, 0)) + cost.step_ps(&chunk(2, 6)),
+            cost.step_ps(&chunk(8, 0))
+        );
+    }
+
+    #[test]
+    fn a_table_is_flat_before_its_first_point_and_goes_on_after_its_last() {
+        let table = GemmTable::new(vec![(10, 100), (20, 105), (40, 205)]).unwrap();
+        // Between 10 and 20: 100 + 5 x 3 / 10 = 101.5, rounded down. Beyond 40: 5 per token.
+        let expected = [
+            (1, 100),
+            (10, 100),
+            (13, 101),
+            (20, 105),
+            (30, 155),
+            (40, 205),
+            (50, 255),
+        ];
+        for (tokens, ps) in expected {
+            assert_eq!(table.ps(tokens), ps, "{tokens} tokens");
+        }
+        assert_eq!(GemmTable::new(vec![(5, 7)]).unwrap().ps(90), 7);
+        assert_eq!(GemmTable::default().ps(90), 0);
+    }
+
+    #[test]
+    fn a_table_out_of_order_is_refused() {
+        assert!(
+            GemmTable::new(vec![(10, 100), (10, 105)])
+                .unwrap_err()
+                .contains("[10, 105] follows [10, 100]")
+        );
+        assert!(GemmTable::new(vec![(10, 100), (11, 99)]).is_err());
+    }
+}

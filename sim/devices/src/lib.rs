@@ -1,0 +1,34 @@
+//! What the engine runs on, and what it costs.
+//!
+//! ```text
+//!   configs/hardware ─► HardwareProfile ─┬─► StepCost ─┬─► SimDevice    computes
+//!   configs/models   ─► ModelGeometry ───┴─► LinkCost ─┴─► HostDevice   moves real bytes, in the same or in wall time
+//! ```
+
+mod capacity;
+mod catalog;
+pub mod conformance;
+mod cost;
+mod error;
+mod geometry;
+mod hardware;
+mod host;
+mod link;
+mod ramp;
+mod roofline;
+mod sim;
+
+pub use capacity::{HbmBudget, activation_bytes};
+pub use catalog::{hardware, hardware_names, model, model_names};
+pub use cost::{GemmTable, StepCost};
+pub use error::ProfileError;
+pub use geometry::{Experts, ModelGeometry};
+pub use hardware::{
+    ComputeSection, CopyMethod, Formula, HardwareProfile, LaneSection, Linear, LinkSection,
+    MemorySection, PieceCost, Provenance,
+};
+pub use host::{CopyFault, FaultPlan, HostDevice, HostPools};
+pub use link::{LaneCost, LinkCost};
+pub use ramp::{Ramp, SlowDown};
+pub use roofline::Roofline;
+pub use sim::SimDevice;

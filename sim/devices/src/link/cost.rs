@@ -1,0 +1,152 @@
+//! What the link costs: constants of each lane, and the time of a copy that runs alone.
+
+use model::{Bytes, CopyEstimate, Direction, Nanos};
+use std::num::{NonZeroU32, NonZeroU64};
+
+/// Constants of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneCost {
+    /// Fixed cost of a chunk \[ns\].
+    pub copy_ns: u64,
+    /// Cost of a KV block beyond its bytes \[ns\]: its contiguous pieces times the cost of a piece.
+    pub block_ns: u64,
+    /// Rate while the other direction is idle.
+    pub bytes_per_s: NonZeroU64,
+    /// Rate while the other direction is busy.
+    pub bytes_per_s_shared: NonZeroU64,
+    /// How much longer a step takes while this direction is busy, in parts per million.
+    pub slowdown_ppm: u32,
+}
+
+/// Constants of the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkCost {
+    lanes: [LaneCost; 2],
+    lane_depth: NonZeroU32,
+}
+
+impl LinkCost {
+    /// Chunks that a lane holds, the one in service included, unless told otherwise.
+    pub const LANE_DEPTH: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+    /// From the constants of both lanes.
+    pub fn new(d2h: LaneCost, h2d: LaneCost) -> Self {
+        Self {
+            lanes: [d2h, h2d],
+            lane_depth: Self::LANE_DEPTH,
+        }
+    }
+
+    /// With so many chunks in a lane, the one in service included: those that a cut cannot take back.
+    #[must_use]
+    pub fn with_lane_depth(mut self, chunks: NonZeroU32) -> Self {
+        self.lane_depth = chunks;
+        self
+    }
+
+    /// Chunks that a lane holds.
+    pub fn lane_depth(&self) -> u32 {
+        self.lane_depth.get()
+    }
+
+    /// The constants of one direction.
+    pub fn lane(&self, direction: Direction) -> &LaneCost {
+        &self.lanes[direction.index()]
+    }
+
+    /// What a server that knows the link expects of a copy in chunks of `chunk_blocks` blocks: the rate holds what chunks
+    /// and pieces cost, and counts no other traffic. For [`model::View::link`]; the engine adds what is queued.
+    ///
+    /// # Panics
+    /// If a chunk is empty.
+    pub fn estimate(
+        &self,
+        direction: Direction,
+        chunk_blocks: u32,
+        block_bytes: Bytes,
+    ) -> CopyEstimate {
+        let lane = self.lane(direction);
+        let bytes = u64::from(chunk_blocks) * block_bytes.0;
+        let chunk_ns = lane.chunk_time(chunk_blocks, block_bytes, false).0;
+        let bytes_per_s = (u128::from(bytes) * 1_000_000_000 / u128::from(chunk_ns)) as u64;
+        CopyEstimate {
+            queued: Bytes::ZERO,
+            bytes_per_s,
+            fixed: Nanos(lane.copy_ns),
+        }
+    }
+}
+
+impl LaneCost {
+    /// Time of a chunk, all of it alone, or all of it beside the other direction. Rounds up: a copy never ends early.
+    pub fn chunk_time(&self, blocks: u32, block_bytes: Bytes, shared: bool) -> Nanos {
+        let bytes = u64::from(blocks) * block_bytes.0;
+        Nanos(self.overhead_ns(blocks) + transfer_ns(bytes, self.rate(shared)))
+    }
+
+    /// The part of a chunk's time that does not depend on the rate \[ns\].
+    pub(crate) fn overhead_ns(&self, blocks: u32) -> u64 {
+        self.copy_ns + self.block_ns * u64::from(blocks)
+    }
+
+    pub(crate) fn rate(&self, shared: bool) -> NonZeroU64 {
+        if shared {
+            self.bytes_per_s_shared
+        } else {
+            self.bytes_per_s
+        }
+    }
+}
+
+/// Time to move `bytes`, rounded up \[ns\].
+pub(crate) fn transfer_ns(bytes: u64, rate: NonZeroU64) -> u64 {
+    let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(rate.get()));
+    u64::try_from(nanos).expect("a copy shorter than centuries")
+}
+
+/// Whole bytes moved in `nanos`: rounded down, so that what is left is never too little.
+pub(crate) fn moved_bytes(nanos: u64, rate: NonZeroU64) -> u64 {
+    (u128::from(nanos) * u128::from(rate.get()) / 1_000_000_000) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+    use crate::hardware::CopyMethod;
+
+    #[test]
+    fn scattered_pieces_reach_the_rates_measured_on_an_h200() {
+        // 4,096 pieces of 128 KiB: GB/s by memcpy per piece, batched memcpy, and SM kernel, in tenths.
+        let h200 = catalog::hardware("h200").unwrap();
+        for (method, d2h, h2d) in [
+            (CopyMethod::Memcpy, 258, 254),
+            (CopyMethod::Batch, 461, 453),
+            (CopyMethod::Gather, 516, 496),
+        ] {
+            let cost = h200.link_cost(method, 1);
+            for (direction, tenths) in [(Direction::D2h, d2h), (Direction::H2d, h2d)] {
+                let rate = cost
+                    .estimate(direction, 4_096, Bytes(128 << 10))
+                    .bytes_per_s;
+                assert_eq!(
+                    (rate + 50_000_000) / 100_000_000,
+                    tenths,
+                    "{method:?} {direction}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_of_many_pieces_costs_each_of_them() {
+        // Llama-2-7B: 64 pieces of 128 KiB; by batched memcpy H2D 64 x 506 ns beyond 8 MiB / 54.9 B/ns = 152,797.96.
+        let cost = catalog::hardware("h200")
+            .unwrap()
+            .link_cost(CopyMethod::Batch, 64);
+        let time = cost
+            .lane(Direction::H2d)
+            .chunk_time(1, Bytes(8 << 20), false);
+        assert_eq!(time, Nanos(4_200 + 64 * 506 + 152_798));
+    }
+}

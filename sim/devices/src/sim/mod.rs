@@ -1,0 +1,131 @@
+//! The simulated device: time is the cost model's.
+//!
+//! ```text
+//!   steps ──► [ run | next run ]      slowed down while lanes are busy, as seen when a step begins
+//!   copies ─► the link's two lanes
+//! ```
+//!
+//! Nothing is done per step or per chunk: a wake costs a closed form or two, however much time it spans.
+//! What depends on the link's state (rates, slow-down) is brought up to date when time is about to move on, in
+//! [`Device::wait`]: what the driver submits at one instant takes effect at once and in no order.
+
+mod over;
+mod steps;
+
+pub(crate) use over::Over;
+pub(crate) use steps::StepQueue;
+
+use crate::link::Link;
+use crate::{LinkCost, SlowDown, StepCost};
+use engine::device::{Completion, Device, Op};
+use model::{Direction, Nanos, OpId, Time};
+
+/// A device that computes when things end.
+#[derive(Debug)]
+pub struct SimDevice {
+    now: Time,
+    steps: StepQueue,
+    link: Link,
+    /// By [`Link::busy`].
+    slow_down: [SlowDown; 4],
+    over: Over,
+}
+
+impl SimDevice {
+    /// A device with these costs. `ahead` is the number of steps it stays ahead of the running one: 0 with synchronous
+    /// scheduling, 1 with asynchronous.
+    pub fn new(steps: StepCost, link: &LinkCost, ahead: u32) -> Self {
+        Self {
+            now: Time::ZERO,
+            steps: StepQueue::new(steps, ahead),
+            link: Link::new(link),
+            slow_down: slow_downs(link),
+            over: Over::default(),
+        }
+    }
+
+    /// The present: what the last `wait` returned.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Chunks of a copy that its lane has been handed by now; all of them once it is over.
+    pub(crate) fn handed(&self, op: OpId) -> u32 {
+        match self.link.lane_of(op) {
+            Some(direction) => self.link.lane(direction).handed(self.now),
+            None => self.over.units(op),
+        }
+    }
+}
+
+/// How much longer steps take, by the lanes that are busy. Slow-downs of both add up.
+pub(crate) fn slow_downs(link: &LinkCost) -> [SlowDown; 4] {
+    let [d2h, h2d] = Direction::ALL.map(|direction| link.lane(direction).slowdown_ppm);
+    [0, d2h, h2d, d2h + h2d].map(SlowDown::ppm)
+}
+
+impl Device for SimDevice {
+    fn submit(&mut self, op: Op) {
+        match op {
+            Op::Steps(run) => self.steps.submit(self.now, &run),
+            Op::Copy(run) => self.link.submit(self.now, &run),
+        }
+    }
+
+    fn cut(&mut self, op: OpId) -> u32 {
+        if let Some(committed) = self.steps.cut(self.now, op) {
+            return committed;
+        }
+        match self.link.lane_of(op) {
+            Some(direction) => self.link.lane_mut(direction).cut(self.now),
+            None => self.over.units(op),
+        }
+    }
+
+    fn progress(&self, op: OpId) -> u32 {
+        if let Some(done) = self.steps.progress(self.now, op) {
+            return done;
+        }
+        match self.link.lane_of(op) {
+            Some(direction) => self.link.lane(direction).progress(self.now),
+            None => self.over.units(op),
+        }
+    }
+
+    /// # Panics
+    /// If nothing is in flight and `until` is `None`: the wait would never end.
+    fn wait(&mut self, until: Option<Time>, done: &mut Vec<Completion>) -> Time {
+        self.steps
+            .settle(self.now, self.slow_down[self.link.busy()]);
+        self.link.settle(self.now);
+
+        let next = [self.steps.next_wake(), self.link.next_end(), until]
+            .into_iter()
+            .flatten()
+            .min();
+        let now = next
+            .expect("a wait without end: nothing is in flight, and no time was given")
+            .max(self.now);
+        self.now = now;
+
+        let first = done.len();
+        done.extend(self.steps.complete(now));
+        done.extend(self.link.complete(now).map(|copied| Completion {
+            op: copied.op,
+            start: copied.start,
+            end: copied.end,
+            units: copied.chunks,
+            status: Ok(()),
+        }));
+        done[first..].sort_unstable_by_key(|completion| (completion.end, completion.op));
+        self.over.remember(&done[first..]);
+        now
+    }
+
+    fn lane_busy(&self, direction: Direction) -> Nanos {
+        self.link.lane_busy(self.now, direction)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Will this run show anything? A look at the workload before hours of work.
+//!
+//! Both figures are lower bounds, for sessions that are served alone and at once: memory that live sessions hold at their peak, and GPU time
+//! that the tokens cost without any recomputation, in full batches.
+
+use crate::Setup;
+use engine::device::{PrefillChunk, StepShape};
+use model::Session;
+
+/// Lower bounds of what a workload asks of a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Forecast {
+    /// KV blocks of sessions that are live at once, at the peak.
+    pub peak_blocks: u64,
+    /// Blocks of HBM.
+    pub hbm_blocks: u64,
+    /// GPU time of all tokens over the time from the first arrival to the last.
+    pub load: f64,
+    /// Bytes of a block.
+    pub block_bytes: u64,
+}
+
+impl Forecast {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let block = setup.engine.memory.block_tokens;
+        let mut changes: Vec<(u64, i64)> = Vec::new();
+        let mut gpu_ns = 0f64;
+        for session in &setup.sessions {
+            gpu_ns += Self::session(setup, session, block, &mut changes);
+        }
+        // Releases before acquisitions at one instant: a bound stays a bound.
+        changes.sort_unstable();
+        let (mut held, mut peak) = (0i64, 0i64);
+        for (_, change) in changes {
+            held += change;
+            peak = peak.max(held);
+        }
+        let first = setup.sessions.first().map_or(0, |s| s.start.0);
+        let last = setup.sessions.last().map_or(0, |s| s.start.0);
+        let span = last.saturating_sub(first);
+        let arrivals = setup.sessions.len() as f64;
+        // The interval after the last arrival counts as the others do.
+        let span = if arrivals > 1.0 { span as f64 * arrivals / (arrivals - 1.0) } else { 0.0 };
+        Self {
+            peak_blocks: peak.unsigned_abs(),
+            hbm_blocks: u64::from(setup.engine.memory.hbm_blocks),
+            load: if span > 0.0 { gpu_ns / span } else { 0.0 },
+            block_bytes: setup.engine.block_bytes.0,
+        }
+    }
+
+    /// Adds the blocks that a session holds over time; returns the GPU time of its tokens.
+    fn session(
+        setup: &Setup,
+        session: &Session,
+        block: u32,
+        changes: &mut Vec<(u64, i64)>,
+    ) -> f64 {
+        let serial = setup.engine.batching.serial;
+        let alone = |shape: &StepShape| setup.steps.step_ps(shape) as f64 / 1e3;
+        let (mut at, mut held, mut cost) = (session.start.0 as f64, 0i64, 0f64);
+        for (i, turn) in session.turns.iter().enumerate() {
+            if i > 0 {
+                at += turn.gap.0 as f64;
+            }
+            let new = turn.input.0.saturating_sub(turn.keep.0).max(1);
+            let prefill = StepShape {
+                prefill: vec![PrefillChunk { tokens: new, context: turn.input.0 - new }],
+                ..StepShape::default()
+            };
+            let kv = u64::from(turn.input.0) + u64::from(turn.output.0) / 2;
+            let decode = |seqs: u32| StepShape {
+                decode_seqs: seqs,
+                decode_kv_tokens: kv * u64::from(seqs),
+                ..StepShape::default()
+            };
+            let steps = f64::from(turn.output.0 - 1);
+            let needed = i64::from((turn.input + turn.output).0.div_ceil(block));
+            changes.push((at as u64, needed - held));
+            held = needed;
+            at += alone(&prefill) + steps * alone(&decode(1));
+            // In a batch as large as memory allows, a sequence pays its share of a step.
+            let seqs = (setup.engine.memory.hbm_blocks / (needed as u32).max(1)).clamp(1, 256);
+            let seqs = if serial { 1 } else { seqs };
+            cost += alone(&prefill) + steps * alone(&decode(seqs)) / f64::from(seqs);
+        }
+        changes.push((at as u64, -held));
+        cost
+    }
+
+    /// What a user should hear before the run starts.
+    pub fn warnings(&self) -> Vec<String> {
+        let gib = |blocks: u64| (blocks * self.block_bytes) as f64 / f64::from(1u32 << 30);
+        let mut warnings = Vec::new();
+        if self.peak_blocks < self.hbm_blocks {
+            warnings.push(format!(
+                "peak demand is about {:.1} of {:.1} GiB of HBM: every policy that holds KV will look alike; \
+                 more sessions, a higher rate or a smaller `memory.hbm_gib` would show differences",
+                gib(self.peak_blocks),
+                gib(self.hbm_blocks)
+            ));
+        }
+        if self.load > 1.0 {
+            warnings.push(format!(
+                "the tokens alone need {:.2} times the GPU time that there is between arrivals: the queue will grow \
+                 without bound; lower `workload.rate`",
+                self.load
+            ));
+        }
+        warnings
+    }
+}

@@ -1,0 +1,351 @@
+//! Everything that a run needs, resolved from its spec: costs, memory, sessions, engine settings.
+
+use crate::{Forecast, LabError};
+use devices::{HardwareProfile, HbmBudget, LinkCost, ModelGeometry, StepCost, activation_bytes};
+use engine::{
+    Batching, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise, LedgerConfig,
+};
+use model::{Bytes, CopyEstimate, Direction, Nanos, Session, VecWorkload, Workload};
+use std::num::NonZeroU32;
+use results::manifest::{Counts, HardwareInfo, ModelInfo, PolicyInfo, TraceInfo};
+use results::sha256_hex;
+use results::spec::{self, RunSpec};
+use trace::generate::GeneratorSpec;
+use trace::workload::{Timing, TooLong, TraceWorkload, WorkloadOptions};
+
+/// A run that is ready to start.
+#[derive(Debug)]
+pub struct Setup {
+    /// What was asked.
+    pub spec: RunSpec,
+    /// The machine.
+    pub hardware: HardwareProfile,
+    /// The model.
+    pub model: ModelGeometry,
+    /// What a step costs.
+    pub steps: StepCost,
+    /// What a copy costs.
+    pub link: LinkCost,
+    /// The engine's settings.
+    pub engine: EngineConfig,
+    /// Sessions in order of their start.
+    pub sessions: Vec<Session>,
+    /// Names of tool classes.
+    pub tool_classes: Vec<String>,
+    /// Where the sessions come from.
+    pub trace: TraceInfo,
+    /// What was cut, and how large the tiers are.
+    pub counts: Counts,
+    /// What the reader of a result should know.
+    pub warnings: Vec<String>,
+}
+
+impl Setup {
+    /// Resolves `spec`. Nothing has been written or simulated yet.
+    ///
+    /// # Errors
+    /// If a profile, the trace, the policy or a value is wrong.
+    pub fn new(spec: &RunSpec) -> Result<Self, LabError> {
+        policy::find(&spec.policy)?;
+        let hardware = devices::hardware(&spec.hardware)?;
+        let model = devices::model(&spec.model)?;
+        let pieces = match spec.memory.copy_method {
+            spec::CopyMethod::Contiguous => 1,
+            _ => model.pieces_per_block(),
+        };
+        let depth = NonZeroU32::new(spec.memory.lane_depth).ok_or_else(|| LabError::Value {
+            key: "memory.lane_depth",
+            what: "at least 1 chunk".to_owned(),
+        })?;
+        let link = hardware.link_cost(copy_method(spec), pieces).with_lane_depth(depth);
+        let engine = engine_config(spec, &hardware, &model)?;
+        let mut setup = Self {
+            spec: spec.clone(),
+            steps: hardware.step_cost(&model),
+            link,
+            counts: Counts {
+                hbm_blocks: u64::from(engine.memory.hbm_blocks),
+                host_blocks: u64::from(engine.memory.host_blocks),
+                ..Counts::default()
+            },
+            engine,
+            hardware,
+            model,
+            sessions: Vec::new(),
+            tool_classes: Vec::new(),
+            trace: TraceInfo::default(),
+            warnings: Vec::new(),
+        };
+        if !setup.hardware.is_measured_for(&setup.model) {
+            setup.warnings.push(format!(
+                "step or copy times of `{}` on `{}` are modelled, not measured",
+                setup.model.name, setup.hardware.name
+            ));
+        }
+        setup.load_sessions()?;
+        Ok(setup)
+    }
+
+    /// What the workload asks of the machine at least; warnings of it are not in [`Setup::warnings`] yet.
+    pub fn forecast(&self) -> Forecast {
+        Forecast::new(self)
+    }
+
+    /// The sessions as a workload.
+    pub fn workload(&self) -> VecWorkload {
+        VecWorkload::unsorted(self.sessions.clone())
+    }
+
+    /// The policy, with all parameters.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn policy_info(&self) -> Result<PolicyInfo, LabError> {
+        let (entry, params) = policy::find(&self.spec.policy)?;
+        Ok(PolicyInfo {
+            name: entry.name.to_owned(),
+            params: params.iter().map(|(key, value)| (key.to_owned(), value.to_string())).collect(),
+            provenance: entry.provenance.name().to_owned(),
+        })
+    }
+
+    /// The hardware profile's identity.
+    pub fn hardware_info(&self) -> HardwareInfo {
+        let measured = self.hardware.is_measured_for(&self.model);
+        HardwareInfo {
+            name: self.hardware.name.clone(),
+            provenance: if measured { "measured" } else { "modelled" }.to_owned(),
+            sha256: sha256_hex(format!("{:?}{:?}", self.steps, self.link).as_bytes()),
+        }
+    }
+
+    /// The model's identity.
+    pub fn model_info(&self) -> ModelInfo {
+        ModelInfo {
+            name: self.model.name.clone(),
+            layers: self.model.layers.get(),
+            heads: self.model.q_heads.get(),
+            kv_heads: self.model.kv_heads.get(),
+            head_dim: self.model.head_dim.get(),
+            kv_element_bytes: self.model.dtype_bytes.get(),
+            kv_token_bytes: self.model.kv_bytes_per_token().0,
+            weight_bytes: self.model.weight_bytes().0,
+            tp: 1,
+        }
+    }
+
+    fn load_sessions(&mut self) -> Result<(), LabError> {
+        match (&self.spec.workload.trace, &self.spec.workload.generator) {
+            (Some(path), _) => self.read_trace(&path.clone())?,
+            (None, Some(name)) => self.generate(&name.clone())?,
+            (None, None) => {
+                return Err(LabError::Value {
+                    key: "workload",
+                    what: "needs `trace = \"file\"` or `gen = \"name\"`".to_owned(),
+                });
+            }
+        }
+        self.counts.sessions = self.sessions.len() as u64;
+        self.counts.turns = self.sessions.iter().map(|s| s.turns.len() as u64).sum();
+        if self.sessions.is_empty() {
+            return Err(LabError::Value {
+                key: "workload",
+                what: "holds no session that can run; see `too_long` and `max_context`".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn read_trace(&mut self, path: &str) -> Result<(), LabError> {
+        let workload = &self.spec.workload;
+        let block = self.engine.memory.block_tokens;
+        let fits = u64::from(self.engine.memory.hbm_blocks) * u64::from(block);
+        let largest = u64::from(self.model.max_context.get()).min(fits) as u32;
+        let options = WorkloadOptions {
+            sessions: workload.sessions,
+            timing: match workload.timing {
+                spec::Timing::ThinkOnly => Timing::ThinkOnly,
+                spec::Timing::Original => Timing::Original,
+            },
+            max_context: Some(workload.max_context.map_or(largest, |max| max.min(largest))),
+            too_long: match workload.too_long {
+                spec::TooLong::Error => TooLong::Error,
+                spec::TooLong::TruncateSession => TooLong::TruncateSession,
+                spec::TooLong::SkipSession => TooLong::SkipSession,
+            },
+            gap_cap_s: workload.gap_cap_s,
+            rate: workload.rate,
+        };
+        let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| LabError::File { path: path.into(), error })?;
+        self.trace = TraceInfo { source: path.to_owned(), sha256: sha256_hex(&bytes) };
+        let report = source.report().clone();
+        self.counts.sessions_skipped = report.sessions_skipped;
+        self.counts.sessions_cut = report.sessions_truncated;
+        self.counts.turns_cut = report.turns_cut;
+        self.warnings.extend(report.warnings());
+        self.collect(&mut source)
+    }
+
+    fn generate(&mut self, name: &str) -> Result<(), LabError> {
+        let generator = generator(&self.spec, name)?;
+        let text = serde_json::to_string(&generator).expect("parameters are plain values");
+        self.trace = TraceInfo {
+            source: format!("{name} (seed {})", self.spec.seed),
+            sha256: sha256_hex(format!("{text}{}", self.spec.seed).as_bytes()),
+        };
+        let mut source = generator.workload(self.spec.seed)?;
+        self.collect(&mut source)
+    }
+
+    fn collect(&mut self, source: &mut dyn Workload) -> Result<(), LabError> {
+        while let Some(session) = source.next_session().map_err(engine::RunError::Workload)? {
+            self.sessions.push(session);
+        }
+        self.tool_classes = source.tool_classes();
+        Ok(())
+    }
+}
+
+/// The generator that a spec names: its own parameters over those of a small coding-agent fleet.
+///
+/// # Errors
+/// If the parameters are unknown or make no sense together.
+pub fn generator(spec: &RunSpec, name: &str) -> Result<GeneratorSpec, LabError> {
+    // Ten turns of +1,500 and +200 tokens: the shape of workload D of the comparison with other simulators.
+    let mut table: toml::Table = toml::from_str("agents = 200\nturns = 10\nappend = 1500\noutput = 200\ngap_s = 5\n")
+        .expect("the defaults are valid");
+    if name == "poisson-agents" {
+        table.insert("rate".to_owned(), 0.5.into());
+    } else {
+        table.insert("ramp_s".to_owned(), 60.0.into());
+    }
+    table.extend(spec.workload.params.clone());
+    table.insert("gen".to_owned(), name.into());
+    if let Some(sessions) = spec.workload.sessions {
+        table.insert("agents".to_owned(), i64::from(sessions).into());
+    }
+    if let Some(rate) = spec.workload.rate {
+        table.insert("rate".to_owned(), rate.into());
+    }
+    table.try_into().map_err(|error: toml::de::Error| LabError::Value {
+        key: "workload.params",
+        what: error.message().to_owned(),
+    })
+}
+
+fn copy_method(spec: &RunSpec) -> devices::CopyMethod {
+    match spec.memory.copy_method {
+        spec::CopyMethod::Memcpy => devices::CopyMethod::Memcpy,
+        spec::CopyMethod::Batch | spec::CopyMethod::Contiguous => devices::CopyMethod::Batch,
+        spec::CopyMethod::Gather => devices::CopyMethod::Gather,
+    }
+}
+
+fn engine_config(
+    spec: &RunSpec,
+    hardware: &HardwareProfile,
+    model: &ModelGeometry,
+) -> Result<EngineConfig, LabError> {
+    let memory = &spec.memory;
+    let block_bytes = model.block_bytes(memory.block_tokens);
+    let hbm_blocks = match memory.hbm_blocks {
+        Some(blocks) => blocks,
+        None => {
+            let reserve = activation_bytes(
+                model,
+                spec.engine.max_batched_tokens.min(model.max_context.get()),
+                spec.engine.max_seqs,
+            );
+            let budget = HbmBudget {
+                hbm: hardware.hbm(),
+                cap: memory.hbm_gib.map(gib),
+                utilisation_ppm: (memory.utilisation * 1e6).round() as u32,
+                activation_reserve: reserve,
+            };
+            budget.kv_blocks(model, memory.block_tokens)?.0
+        }
+    };
+    let host_blocks = memory.host_blocks.unwrap_or_else(|| {
+        let bytes = gib(memory.host_gib.unwrap_or(spec::Memory::HOST_GIB));
+        u32::try_from(bytes.0 / block_bytes.0).unwrap_or(u32::MAX)
+    });
+    let serial = spec.engine.batching == spec::Batching::Serial;
+    let batching = if serial {
+        Batching::serial()
+    } else {
+        Batching {
+            serial: false,
+            ahead: spec.engine.asynchronous,
+            max_batched_tokens: spec.engine.max_batched_tokens,
+            max_seqs: spec.engine.max_seqs,
+            reserve_full: spec.engine.reserve_full,
+            watermark_blocks: (spec.engine.watermark * f64::from(hbm_blocks)) as u32,
+            long_prefill_tokens: spec.engine.long_prefill_token_threshold,
+            ..Batching::vllm()
+        }
+    };
+    let mut faults = Faults::default();
+    for name in &spec.faults.inject {
+        if !faults.add(name) {
+            let what = format!("no fault is called `{name}`; known: {}", Faults::NAMES.join(", "));
+            return Err(LabError::Value { key: "faults.inject", what });
+        }
+    }
+    let chunk = u64::from(memory.chunk_mib) << 20;
+    Ok(EngineConfig {
+        batching,
+        memory: LedgerConfig {
+            block_tokens: memory.block_tokens,
+            hbm_blocks,
+            host_blocks,
+            inclusive: memory.host == spec::HostMode::Inclusive,
+            caching: true,
+            leak_on_swap_out: false,
+            first_place: None,
+        },
+        block_bytes,
+        chunk_blocks: u32::try_from(chunk / block_bytes.0).unwrap_or(u32::MAX).max(1),
+        link: Direction::ALL.map(|direction| CopyEstimate {
+            queued: Bytes::ZERO,
+            bytes_per_s: hardware.lane(direction).bytes_per_s.get(),
+            fixed: Nanos(hardware.link.copy_ns),
+        }),
+        hints: hints(spec),
+        end: match spec.hints.end {
+            spec::EndSignal::Told => EndSignal::Told,
+            spec::EndSignal::Never => EndSignal::Never,
+            spec::EndSignal::Timeout => EndSignal::Timeout(Nanos::from_secs_f64(
+                spec.hints.end_timeout_s.unwrap_or_default(),
+            )),
+        },
+        stepwise: spec.engine.stepwise,
+        check: spec.engine.check,
+        preload: false,
+        sample_every: None,
+        faults,
+    })
+}
+
+fn hints(spec: &RunSpec) -> HintConfig {
+    let noise = &spec.hints.noise;
+    HintConfig {
+        kind: match spec.hints.kind {
+            spec::HintKind::Oracle => HintKind::Oracle,
+            spec::HintKind::None => HintKind::None,
+            spec::HintKind::History => HintKind::History,
+        },
+        noise: HintNoise {
+            bias: noise.bias,
+            sigma: noise.sigma,
+            drop: noise.drop,
+            delay: Nanos::from_secs_f64(noise.delay_ms / 1e3),
+        },
+        seed: spec.seed,
+    }
+}
+
+fn gib(value: f64) -> Bytes {
+    Bytes((value * f64::from(1u32 << 30)) as u64)
+}

@@ -1,0 +1,150 @@
+//! Lines of a file, numbered, decompressed, one at a time.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+use super::codec;
+use crate::{Place, TraceError};
+
+/// A line reader that knows where it is. Memory: the longest line.
+pub struct Lines {
+    file: String,
+    source: Box<dyn BufRead + Send>,
+    buffer: Vec<u8>,
+    line: u64,
+}
+
+impl Lines {
+    /// Opens a file, compressed or not.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or its first bytes cannot be read.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let file = path.display().to_string();
+        let failed = |source| TraceError::File {
+            action: "open",
+            file: file.clone(),
+            source,
+        };
+        let raw = File::open(path).map_err(failed)?;
+        Self::new(&file, raw)
+    }
+
+    /// Reads `source`; `name` is used in messages.
+    ///
+    /// # Errors
+    /// If the first bytes cannot be read.
+    pub fn new<R: Read + Send + 'static>(name: &str, source: R) -> Result<Self, TraceError> {
+        let file = name.to_owned();
+        let source = codec::decoder(source).map_err(|source| TraceError::File {
+            action: "read",
+            file: file.clone(),
+            source,
+        })?;
+        Ok(Self {
+            file,
+            source,
+            buffer: Vec::new(),
+            line: 0,
+        })
+    }
+
+    /// The next line that is not blank, without its end.
+    ///
+    /// # Errors
+    /// When the source fails or the compressed stream is cut off.
+    pub fn next_line(&mut self) -> Result<Option<&[u8]>, TraceError> {
+        loop {
+            self.buffer.clear();
+            match self.source.read_until(b'\n', &mut self.buffer) {
+                Ok(0) => return Ok(None),
+                Ok(_) => self.line += 1,
+                Err(source) => return Err(self.failed(source)),
+            }
+            if !self.buffer.trim_ascii().is_empty() {
+                return Ok(Some(self.buffer.trim_ascii_end()));
+            }
+        }
+    }
+
+    /// The current line and all that follows: for a source that is one JSON value over many lines.
+    ///
+    /// # Errors
+    /// As [`Lines::next_line`].
+    pub fn rest(&mut self) -> Result<&[u8], TraceError> {
+        self.source
+            .read_to_end(&mut self.buffer)
+            .map_err(|source| self.failed(source))?;
+        Ok(&self.buffer)
+    }
+
+    /// Up to `count` bytes from where the reader is, taken out of it: for a look at what a file is.
+    ///
+    /// # Errors
+    /// As [`Lines::next_line`].
+    pub fn head(&mut self, count: u64) -> Result<Vec<u8>, TraceError> {
+        let mut head = Vec::new();
+        let read = self.source.by_ref().take(count).read_to_end(&mut head);
+        read.map(|_| head).map_err(|source| self.failed(source))
+    }
+
+    /// Parses the current line.
+    ///
+    /// # Errors
+    /// [`TraceError::Malformed`] with line and column.
+    pub fn parse<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, TraceError> {
+        serde_json::from_slice(self.buffer.trim_ascii_end()).map_err(|e| self.malformed(&e))
+    }
+
+    /// The current line.
+    pub fn current(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Number of the current line.
+    pub fn place(&self) -> Place {
+        Place {
+            file: self.file.clone(),
+            line: self.line,
+            column: None,
+        }
+    }
+
+    /// Name in messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// A parse error of the current line (or of what began on it) in this crate's words.
+    pub fn malformed(&self, error: &serde_json::Error) -> TraceError {
+        let text = error.to_string();
+        let suffix = format!(" at line {} column {}", error.line(), error.column());
+        let what = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
+        let line = self.line + (error.line() as u64).saturating_sub(1);
+        let at = Place {
+            file: self.file.clone(),
+            line,
+            column: Some(error.column()),
+        };
+        TraceError::Malformed { at, what }
+    }
+
+    fn failed(&self, source: io::Error) -> TraceError {
+        if source.kind() == io::ErrorKind::UnexpectedEof {
+            TraceError::Truncated { at: self.place() }
+        } else if source.raw_os_error().is_some() {
+            TraceError::File {
+                action: "read",
+                file: self.file.clone(),
+                source,
+            }
+        } else {
+            // Not from the system, so from the decoder.
+            TraceError::Damaged {
+                at: self.place(),
+                source,
+            }
+        }
+    }
+}

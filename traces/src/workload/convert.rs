@@ -1,0 +1,308 @@
+//! One session of a trace, as the engine takes it.
+
+use std::collections::BTreeMap;
+
+use model::{GapKind, Nanos, SharedPrefix, Time, Tokens, ToolClass, Turn};
+
+use super::content::ContentIndex;
+use super::{Timing, TooLong, WorkloadOptions, WorkloadReport};
+use crate::TraceError;
+use crate::format::{self, After, Call, GapSemantics, HashScope, History, Meta, Session};
+
+/// Class of a tool that the trace does not name.
+const CLASS_UNNAMED: &str = "tool";
+/// Class of a wait for a person.
+const CLASS_HUMAN: &str = "human";
+
+/// Converts sessions one by one; remembers tool classes, content ids and what was cut.
+#[derive(Debug)]
+pub struct Converter {
+    meta: Meta,
+    options: WorkloadOptions,
+    classes: Vec<String>,
+    /// Index in `classes` by name.
+    class_index: BTreeMap<String, u16>,
+    content: Option<ContentIndex>,
+    report: WorkloadReport,
+}
+
+/// A session and the recorded end of its turns.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The session; its start is left at 0.
+    pub session: model::Session,
+    /// When each turn ended in the recording, after the session's start, on the timeline of the gaps that the turns carry.
+    pub ends: Vec<Nanos>,
+}
+
+impl Converter {
+    /// Without options: nothing is cut, and KV blocks do not matter.
+    pub(crate) fn plain(meta: Meta) -> Self {
+        Self::new(meta, WorkloadOptions::default(), 16).expect("no blocks in generated sessions")
+    }
+
+    /// For the sessions of a trace with this `meta`.
+    ///
+    /// # Errors
+    /// If its prefix blocks are not made of whole KV blocks of `block_tokens`.
+    pub fn new(
+        meta: Meta,
+        options: WorkloadOptions,
+        block_tokens: u32,
+    ) -> Result<Self, TraceError> {
+        let content = match meta.block_size.value().zip(meta.hash_scope.value()) {
+            Some((size, HashScope::Global)) => Some(ContentIndex::new(size, block_tokens)?),
+            _ => None,
+        };
+        let (classes, class_index) = (Vec::new(), BTreeMap::new());
+        let report = WorkloadReport::default();
+        let mut converter = Self {
+            meta,
+            options,
+            classes,
+            class_index,
+            content,
+            report,
+        };
+        converter.name_class(CLASS_UNNAMED);
+        Ok(converter)
+    }
+
+    /// Names of the tool classes met so far.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What was done so far.
+    pub fn report_mut(&mut self) -> &mut WorkloadReport {
+        &mut self.report
+    }
+
+    /// Everything at the end.
+    pub fn finish(self) -> (Vec<String>, WorkloadReport) {
+        (self.classes, self.report)
+    }
+
+    /// `session` as the engine takes it; `None` if `too_long` leaves it out.
+    ///
+    /// # Errors
+    /// If a context exceeds the limit, or the timing asked for was not recorded.
+    pub fn convert(&mut self, session: &Session) -> Result<Option<Converted>, TraceError> {
+        let Some(count) = self.turns_within_limit(session)? else {
+            return Ok(None);
+        };
+        let history = History::of(&self.meta, session);
+        let mut turns: Vec<Turn> = Vec::with_capacity(count);
+        let mut ends: Vec<Nanos> = Vec::with_capacity(count);
+        for (index, call) in session.calls[..count].iter().enumerate() {
+            let previous = index.checked_sub(1).map(|before| &session.calls[before]);
+            let mut gap = Nanos::ZERO;
+            let mut tool = ToolClass(0);
+            if let Some(previous) = previous {
+                gap = self.gap(session, previous, call)?;
+                tool = self.tool_class(previous, call);
+            }
+            let begin = ends.last().map_or(Nanos::ZERO, |&end| end + gap);
+            ends.push(begin + service(call).unwrap_or_default());
+            let content = match &mut self.content {
+                Some(content) if call.blocks.is_some() => {
+                    content.runs(&history.blocks[index], call.input)
+                }
+                _ => None,
+            };
+            turns.push(Turn {
+                gap,
+                gap_kind: if index == 0 {
+                    GapKind::None
+                } else {
+                    gap_kind(call.gap_kind)
+                },
+                tool,
+                input: Tokens(call.input),
+                keep: Tokens(history.keep[index]),
+                output: Tokens(call.output),
+                content,
+            });
+        }
+        let kept = &session.calls[..count];
+        let has_join = |call: &&Call| {
+            call.after
+                .iter()
+                .flatten()
+                .any(|after| matches!(after, After::Other { .. }))
+        };
+        self.report.joins_ignored += kept.iter().filter(has_join).count() as u64;
+        self.report.branches_serialised += history.branches;
+        self.report.sessions += 1;
+        self.report.turns += count as u64;
+        let shared_prefix = if self.content.is_some() {
+            None
+        } else {
+            shared_prefix(session, &turns)
+        };
+        let (name, start) = (session.sid.clone(), Time::ZERO);
+        let session = model::Session {
+            name,
+            start,
+            shared_prefix,
+            turns,
+        };
+        Ok(Some(Converted { session, ends }))
+    }
+
+    /// The index of a tool class, which is added if new. Beyond 65,535 classes, that of unnamed tools.
+    pub(crate) fn name_class(&mut self, name: &str) -> ToolClass {
+        if let Some(&index) = self.class_index.get(name) {
+            return ToolClass(index);
+        }
+        let Ok(index) = u16::try_from(self.classes.len()) else {
+            return ToolClass(0);
+        };
+        self.classes.push(name.to_owned());
+        self.class_index.insert(name.to_owned(), index);
+        ToolClass(index)
+    }
+
+    /// Number of turns to run.
+    fn turns_within_limit(&mut self, session: &Session) -> Result<Option<usize>, TraceError> {
+        let all = session.calls.len();
+        let Some(limit) = self.options.max_context else {
+            return Ok(Some(all));
+        };
+        let tokens = |call: &Call| u64::from(call.input) + u64::from(call.output);
+        let Some(first) = session
+            .calls
+            .iter()
+            .position(|call| tokens(call) > u64::from(limit))
+        else {
+            return Ok(Some(all));
+        };
+        let kept = match self.options.too_long {
+            TooLong::Error => {
+                let tokens = tokens(&session.calls[first]);
+                let (sid, call) = (session.sid.clone(), first as u32);
+                return Err(TraceError::ContextTooLong {
+                    sid,
+                    call,
+                    tokens,
+                    limit,
+                });
+            }
+            TooLong::TruncateSession => first,
+            TooLong::SkipSession => 0,
+        };
+        self.report.turns_cut += (all - kept) as u64;
+        if kept == 0 {
+            self.report.sessions_skipped += 1;
+            return Ok(None);
+        }
+        self.report.sessions_truncated += 1;
+        Ok(Some(kept))
+    }
+
+    fn gap(
+        &mut self,
+        session: &Session,
+        previous: &Call,
+        call: &Call,
+    ) -> Result<Nanos, TraceError> {
+        let service = service(previous);
+        let start_to_start = self.meta.gap_semantics == GapSemantics::StartToStart;
+        let gap = match self.options.timing {
+            Timing::ThinkOnly if start_to_start => {
+                self.report.gaps_with_service_time += u64::from(service.is_none());
+                call.gap_ms
+                    .nanos()
+                    .saturating_sub(service.unwrap_or_default())
+            }
+            Timing::ThinkOnly => call.gap_ms.nanos(),
+            Timing::Original => {
+                let (Some(before), Some(now)) = (previous.at_ms, call.at_ms) else {
+                    return Err(TraceError::Parameters(format!(
+                        "timing = \"original\" needs `at_ms`, which session `{}`, call {} or the one before does \
+                         not have; use timing = \"think-only\"",
+                        session.sid, call.id
+                    )));
+                };
+                self.report.gaps_with_service_time += u64::from(service.is_none());
+                let end = before.nanos() + service.unwrap_or_default();
+                now.nanos().saturating_sub(end)
+            }
+        };
+        let cap = self
+            .options
+            .gap_cap_s
+            .map_or(Nanos::MAX, Nanos::from_secs_f64);
+        self.report.gaps_capped += u64::from(gap > cap);
+        Ok(gap.min(cap))
+    }
+
+    /// Class of the wait before `call`: the first tool in the foreground that `previous` issued.
+    fn tool_class(&mut self, previous: &Call, call: &Call) -> ToolClass {
+        let tools = previous.tools.iter().flatten();
+        let awaited = tools.into_iter().find(|tool| tool.background != Some(true));
+        if let Some(tool) = awaited {
+            return self.name_class(tool.cls.as_ref().unwrap_or(&tool.name));
+        }
+        if call.gap_kind == format::GapKind::Human {
+            return self.name_class(CLASS_HUMAN);
+        }
+        ToolClass(0)
+    }
+}
+
+/// How long the recorded system took.
+fn service(call: &Call) -> Option<Nanos> {
+    call.observed.as_ref()?.api_ms.map(format::Millis::nanos)
+}
+
+fn gap_kind(kind: format::GapKind) -> GapKind {
+    match kind {
+        format::GapKind::None => GapKind::None,
+        format::GapKind::Tool => GapKind::Tool,
+        format::GapKind::Human => GapKind::Human,
+        format::GapKind::Mixed => GapKind::Mixed,
+        format::GapKind::Unknown => GapKind::Unknown,
+    }
+}
+
+/// The parts of the shared prefix in one, no longer than the shortest prompt: the engine demands that every prompt
+/// of the session begins with it.
+fn shared_prefix(session: &Session, turns: &[Turn]) -> Option<SharedPrefix> {
+    let parts = session.shared_prefix.as_deref().unwrap_or_default();
+    let tokens = parts
+        .iter()
+        .fold(0_u32, |sum, part| sum.saturating_add(part.tokens));
+    let shortest = turns.iter().map(|turn| turn.input).min()?;
+    let tokens = shortest.min(Tokens(tokens));
+    let ids = parts.iter().map(|part| part.id.as_str());
+    (tokens > Tokens::ZERO).then(|| SharedPrefix {
+        id: prefix_id(ids),
+        tokens,
+    })
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo), over the ids with a zero byte after each: the same in every run and build.
+fn prefix_id<'a>(ids: impl Iterator<Item = &'a str>) -> u64 {
+    let bytes = ids.flat_map(|id| id.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_shared_prefix_is_fnv_1a() {
+        // The empty hash is the offset basis; "a" alone would be af63dc4c8601ec8c, then a zero byte multiplies once more.
+        assert_eq!(prefix_id([].into_iter()), 0xcbf2_9ce4_8422_2325);
+        let expected = 0xaf63_dc4c_8601_ec8c_u64.wrapping_mul(0x0000_0100_0000_01b3);
+        assert_eq!(prefix_id(["a"].into_iter()), expected);
+        assert_ne!(
+            prefix_id(["ab"].into_iter()),
+            prefix_id(["a", "b"].into_iter())
+        );
+    }
+}
