@@ -17,7 +17,7 @@ use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW};
 use crate::render::{write, write_all};
 use crate::theme::{INK, Marker, PAGE, Rgb, SOFT, TICK_SIZE};
 use results::folder::read_table;
-use serde::{Deserialize, Serialize};
+use results::rows::SeedRow;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -57,38 +57,16 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     Ok(files)
 }
 
-/// One number of the original evaluation beside what the simulation gives: a row of `seed_table.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SeedRow {
-    /// What was reported, e.g. `P99 latency`.
-    pub quantity: String,
-    /// In which experiment, e.g. `N=80`.
-    pub scale: String,
-    /// Unit of the values; may be empty.
-    pub unit: String,
-    /// The reported value, if there is one.
-    pub seed_value: Option<f64>,
-    /// 5 % quantile over simulated seeds.
-    pub sim_p5: Option<f64>,
-    /// Median over simulated seeds.
-    pub sim_p50: Option<f64>,
-    /// 95 % quantile over simulated seeds.
-    pub sim_p95: Option<f64>,
-    /// Simulated runs.
-    pub runs: u64,
-    /// Verdict in one word.
-    pub verdict: String,
-    /// Verdict in one sentence.
-    pub sentence: String,
+/// How a row is written in a table and placed on the axis.
+trait Cells {
+    /// The simulated range and the reported value, divided by the simulated median.
+    fn normalised(&self) -> Option<Place>;
+    fn label(&self) -> String;
+    fn range(&self) -> String;
+    fn reported(&self) -> String;
 }
 
-impl SeedRow {
-    /// Whether the reported value lies within the simulated range; `None` if either is missing.
-    pub fn within(&self) -> Option<bool> {
-        Some((self.sim_p5?..=self.sim_p95?).contains(&self.seed_value?))
-    }
-
-    /// The simulated range and the reported value, divided by the simulated median.
+impl Cells for SeedRow {
     fn normalised(&self) -> Option<Place> {
         let median = self.sim_p50.filter(|median| *median > 0.0)?;
         Some(Place {
@@ -161,9 +139,9 @@ pub fn svg(rows: &[SeedRow]) -> String {
             .fold(font::width(head, TICK_SIZE), f64::max)
             .min(most)
     };
-    let quantity = widest(&SeedRow::label, "Reported number", 130.0);
-    let reported = widest(&SeedRow::reported, "Reported", 60.0);
-    let range = widest(&SeedRow::range, "Simulated 5–50–95 %", 120.0);
+    let quantity = widest(&Cells::label, "Reported number", 130.0);
+    let reported = widest(&Cells::reported, "Reported", 60.0);
+    let range = widest(&Cells::range, "Simulated 5–50–95 %", 120.0);
     let verdict = widest(&|row| row.verdict.clone(), "Verdict", 70.0);
     let gap = 9.0;
     let right_columns = reported + range + verdict + 3.0 * gap;
@@ -270,7 +248,7 @@ fn groups(rows: &[SeedRow]) -> Vec<(&str, Vec<&SeedRow>)> {
 /// Ratios of all rows, cut at [`FURTHEST`], with 1 inside.
 fn ratio_axis(rows: &[SeedRow]) -> Axis {
     let (mut low, mut high) = (0.8f64, 1.25f64);
-    for place in rows.iter().filter_map(SeedRow::normalised) {
+    for place in rows.iter().filter_map(Cells::normalised) {
         for ratio in [Some(place.low), Some(place.high), place.seed]
             .into_iter()
             .flatten()

@@ -17,7 +17,8 @@
 // Each warp takes every fourth tile of 16 tokens of its CTA's split through a ring of its own in shared
 // memory: no barrier until the end. The last CTA to arrive combines the splits, in order of the splits,
 // so the result does not depend on the order of arrival.
-// Traffic: reads K and V once; partial sums are under 2 % of that from 512 tokens a split on.
+// Traffic: reads K and V once, 4 * head_dim bytes a token and KV head; with more than one split it also writes
+// and reads 4 * (head_dim + 2) bytes a split and Q head.
 // Needs head_dim 64 or 128, block_tokens a power of two >= 16, split_tokens % 64 == 0 (checked by the launcher).
 #include "mma.cuh"
 

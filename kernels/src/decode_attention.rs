@@ -145,7 +145,20 @@ impl DecodeAttention {
         batch: &DecodeBatch,
         workspace: &DecodeWorkspace,
     ) -> Result<(), Error> {
-        let split_tokens = self.split_tokens(batch);
+        self.launch_split(stream, batch, workspace, self.split_tokens(batch))
+    }
+
+    /// The same with splits of `split_tokens` tokens, a multiple of 64: to measure what the choice costs.
+    ///
+    /// # Errors
+    /// As [`DecodeAttention::launch`]; short splits may need a workspace for more sequences.
+    pub fn launch_split(
+        &self,
+        stream: &Stream,
+        batch: &DecodeBatch,
+        workspace: &DecodeWorkspace,
+        split_tokens: u32,
+    ) -> Result<(), Error> {
         let parameters = batch.check(
             split_tokens,
             workspace.partial.view(),
@@ -169,8 +182,10 @@ impl DecodeAttention {
 }
 
 /// The batch shared out evenly, one CTA per multiprocessor: long splits repay their start and their merge,
-/// and one CTA in flight per multiprocessor comes near the bandwidth of HBM. Of splits of 128 to 4,096 tokens this rule
-/// picks the fastest, or one within 3 %, on an H200 at every shape of `measurements/decode_splits.csv`.
+/// and one CTA in flight per multiprocessor comes near the bandwidth of HBM.
+///
+/// Chosen on one sweep of splits of 128 to 4,096 tokens on an H200, and confirmed on another, which is
+/// `measurements/decode_splits.csv`: at each of its shapes the choice is the fastest or within 3 %.
 fn split_tokens(batch: &DecodeBatch, multiprocessors: u32) -> u32 {
     let rows = batch.context_total * u64::from(batch.pool.layout.kv_heads);
     let share = rows
@@ -248,6 +263,8 @@ impl DecodeBatch {
         )?;
         holds(operation, "context", self.context, 4 * seqs, 4)?;
         holds(operation, "output", self.output, 2 * seqs * row, 16)?;
+        within(operation, "split_tokens", split_tokens.into(), 64, 1 << 30)?;
+        multiple(operation, "split_tokens", split_tokens.into(), 64)?;
         let split_max = self.context_max.div_ceil(split_tokens);
         within(operation, "splits", split_max.into(), 1, GRID_YZ_MAX)?;
         if split_max > 1 {

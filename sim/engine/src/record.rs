@@ -100,9 +100,9 @@ pub struct TurnRecord {
 pub enum PrefetchOutcome {
     /// Complete when the turn was ready.
     InTime,
-    /// Begun, not complete.
+    /// Asked for, not complete.
     Late,
-    /// Lost before it was used.
+    /// Complete, and lost before it was used.
     Wasted,
 }
 
@@ -119,7 +119,7 @@ pub struct SessionRecord {
     pub end: Time,
     /// Turns finished.
     pub turns: u32,
-    /// Swap-outs begun.
+    /// Swap-outs begun: of at least one block, clean ones included.
     pub swaps: u32,
     /// Swap-ins completed.
     pub restores: u32,
@@ -127,7 +127,7 @@ pub struct SessionRecord {
     pub prefetches: u32,
     /// Bytes moved, per direction.
     pub moved: [Bytes; 2],
-    /// HBM held while idle, in block-nanoseconds.
+    /// HBM held while no turn of it ran, destinations of restores included, in block-nanoseconds.
     pub idle_block_ns: u128,
 }
 

@@ -13,7 +13,10 @@ mod forecast;
 pub mod oracle;
 mod rows;
 pub mod run;
+pub mod seed;
 mod setup;
+pub mod sweep;
+pub mod timeline;
 
 pub use error::LabError;
 pub use forecast::Forecast;

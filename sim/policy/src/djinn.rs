@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
             the host in order of their expected return, the farthest first; one that is expected back sooner than its KV could leave and \
             return (times `slack`) is spared as long as there are others. A session without a hint counts as the farthest. \
             A swapped session is prefetched at expected return - margin_ms - (time of its copy behind what the link has queued). When more than \
-            `lifo_queue` times the batch limit of turns are ready, the newest goes first (the seed's overload rule). Source: the seed's \
+            `lifo_queued` turns are ready, the newest goes first (the seed's overload rule). Source: the seed's \
             design, without its defects (docs: seed study).",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
@@ -41,11 +41,11 @@ pub(crate) const ENTRY: Entry = Entry {
             help: "spare sessions expected back within this many round trips of their copy",
         },
         Param {
-            key: "lifo_queue",
-            default: 2.0,
+            key: "lifo_queued",
+            default: 128.0,
             min: 0.0,
-            max: 1000.0,
-            help: "last in, first out beyond this many queued turns per batch slot; the seed's value",
+            max: 1e9,
+            help: "last in, first out beyond this many queued turns; the seed's 2.0 times 64 slots",
         },
     ],
     build: |params, _| Box::new(Djinn::new(params)),
@@ -54,7 +54,7 @@ pub(crate) const ENTRY: Entry = Entry {
 struct Djinn {
     margin: Nanos,
     slack: f64,
-    lifo_queue: f64,
+    lifo_queued: f64,
 }
 
 impl Djinn {
@@ -62,7 +62,7 @@ impl Djinn {
         Self {
             margin: params.millis("margin_ms"),
             slack: params.get("slack"),
-            lifo_queue: params.get("lifo_queue"),
+            lifo_queued: params.get("lifo_queued"),
         }
     }
 
@@ -138,8 +138,7 @@ impl Policy for Djinn {
     }
 
     fn queueing(&self, view: &View<'_>, _: SessionId) -> Queueing {
-        let limit = self.lifo_queue * f64::from(view.running_max);
-        if f64::from(view.queued) > limit {
+        if f64::from(view.queued) > self.lifo_queued {
             Queueing::Front
         } else {
             Queueing::Back

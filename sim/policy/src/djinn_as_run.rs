@@ -12,7 +12,7 @@ pub(crate) const ENTRY: Entry = Entry {
     about: "Every IO_WAIT evicts the session's KV, whether memory is short or not; what the host pool refuses is lost. If the client gave an \
             estimate, a prefetch starts at estimate - margin_ms, a constant without regard to size or link. From IO_WAIT until that \
             prefetch is done a flag is set, and a COMPUTE that finds it set starts no restore: a session that returns early recomputes. A finished session's \
-            KV stays for `linger_s` (the reaper's period and limit). Last in, first out beyond `lifo_queue` times the batch limit. \
+            KV stays for `linger_s` (the reaper's period and limit). Last in, first out beyond `lifo_queued` ready turns. \
             Reconstructed from the code of the reported runs.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
@@ -33,18 +33,18 @@ pub(crate) const ENTRY: Entry = Entry {
             help: "KV of a finished session stays this long: 60 s limit, checked every 10 s",
         },
         Param {
-            key: "lifo_queue",
-            default: 2.0,
+            key: "lifo_queued",
+            default: 128.0,
             min: 0.0,
-            max: 1000.0,
-            help: "last in, first out beyond this many queued turns per slot: 2.0, later 0.5",
+            max: 1e9,
+            help: "last in, first out beyond this many queued turns: 2.0 times 64 slots, later 0.5 times",
         },
     ],
     build: |params, _| {
         Box::new(DjinnAsRun {
             margin: params.millis("margin_ms"),
             linger: params.secs("linger_s"),
-            lifo_queue: params.get("lifo_queue"),
+            lifo_queued: params.get("lifo_queued"),
         })
     },
 };
@@ -52,7 +52,7 @@ pub(crate) const ENTRY: Entry = Entry {
 struct DjinnAsRun {
     margin: Nanos,
     linger: Nanos,
-    lifo_queue: f64,
+    lifo_queued: f64,
 }
 
 impl Policy for DjinnAsRun {
@@ -84,8 +84,7 @@ impl Policy for DjinnAsRun {
     }
 
     fn queueing(&self, view: &View<'_>, _: SessionId) -> Queueing {
-        let limit = self.lifo_queue * f64::from(view.running_max);
-        if f64::from(view.queued) > limit {
+        if f64::from(view.queued) > self.lifo_queued {
             Queueing::Front
         } else {
             Queueing::Back

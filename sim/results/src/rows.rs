@@ -151,3 +151,36 @@ pub struct SampleRow {
     /// Time so far in which the H2D lane was busy.
     pub h2d_busy_ns: u64,
 }
+
+/// One row of `seed_table.csv`: one number of the original evaluation beside what
+/// the simulation gives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeedRow {
+    /// What was reported, e.g. `P99 latency`.
+    pub quantity: String,
+    /// In which experiment, e.g. `N=80`.
+    pub scale: String,
+    /// Unit of the values; may be empty.
+    pub unit: String,
+    /// The reported value, if there is one.
+    pub seed_value: Option<f64>,
+    /// 5 % quantile over simulated seeds.
+    pub sim_p5: Option<f64>,
+    /// Median over simulated seeds.
+    pub sim_p50: Option<f64>,
+    /// 95 % quantile over simulated seeds.
+    pub sim_p95: Option<f64>,
+    /// Simulated runs.
+    pub runs: u64,
+    /// Verdict in one word.
+    pub verdict: String,
+    /// Verdict in one sentence.
+    pub sentence: String,
+}
+
+impl SeedRow {
+    /// Whether the reported value lies within the simulated range; `None` if either is missing.
+    pub fn within(&self) -> Option<bool> {
+        Some((self.sim_p5?..=self.sim_p95?).contains(&self.seed_value?))
+    }
+}

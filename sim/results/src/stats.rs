@@ -58,7 +58,7 @@ impl Quantile {
     }
 
     /// The nearest-rank quantile of samples sorted upwards; `None` of none.
-    pub fn of_sorted(self, sorted: &[u64]) -> Option<u64> {
+    pub fn of_sorted<T: Copy + PartialOrd>(self, sorted: &[T]) -> Option<T> {
         debug_assert!(sorted.is_sorted(), "a quantile is taken of sorted samples");
         sorted.get(self.index(sorted.len())).copied()
     }

@@ -1,14 +1,15 @@
 //! `kernels-check`: every kernel against its CPU reference, and how fast it is, on a real GPU.
 //!
 //! ```text
-//!   kernels-check check [--ptx] [--gpu N]       compare; exit 1 if anything differs
-//!   kernels-check measure FOLDER [--gpu N]      measure; one CSV per subject in FOLDER
+//!   kernels-check check [--ptx] [--only SUBJECT] [--gpu N]   compare; exit 1 if anything differs
+//!   kernels-check measure FOLDER [--gpu N]                   measure; CSV files in FOLDER
 //! ```
 //!
 //! Exit codes: 0 all good, 1 a comparison failed, 2 wrong usage, 3 no usable GPU (one sentence says why).
-//! `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
+//! Subjects: copies, integrity, layers, products, attention. `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
 
 mod attention;
+mod attention_speed;
 mod copies;
 mod integrity;
 mod layers;
@@ -25,12 +26,26 @@ use kernels::gpu::{Error, Gpu};
 
 use crate::suite::Suite;
 
-const USAGE: &str =
-    "usage: kernels-check check [--ptx] [--gpu N] | kernels-check measure FOLDER [--gpu N]";
+const USAGE: &str = "usage: kernels-check check [--ptx] [--only SUBJECT] [--gpu N] | kernels-check measure FOLDER [--gpu N]";
+
+type Subject = (&'static str, fn(&mut Suite) -> Result<(), Error>);
+
+const SUBJECTS: [Subject; 5] = [
+    ("copies", copies::check),
+    ("integrity", integrity::check),
+    ("layers", layers::check),
+    ("products", products::check),
+    ("attention", attention::check),
+];
 
 enum Verb {
-    Check { ptx: bool },
-    Measure { folder: PathBuf },
+    Check {
+        ptx: bool,
+        only: Option<&'static str>,
+    },
+    Measure {
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,11 +68,11 @@ fn main() -> ExitCode {
         info.name, info.multiprocessors, info.driver
     );
     let done: Result<bool, Box<dyn std::error::Error>> = match verb {
-        Verb::Check { ptx } => {
+        Verb::Check { ptx, only } => {
             if ptx {
                 gpu.load_ptx_only();
             }
-            check(&gpu).map_err(Into::into)
+            check(&gpu, only).map_err(Into::into)
         }
         Verb::Measure { folder } => measure(&gpu, &folder).map(|()| true),
     };
@@ -74,7 +89,10 @@ fn main() -> ExitCode {
 fn parse(arguments: &[String]) -> Option<(Verb, u32)> {
     let mut words = arguments.iter().map(String::as_str);
     let mut verb = match words.next()? {
-        "check" => Verb::Check { ptx: false },
+        "check" => Verb::Check {
+            ptx: false,
+            only: None,
+        },
         "measure" => Verb::Measure {
             folder: PathBuf::from(words.next()?),
         },
@@ -84,21 +102,25 @@ fn parse(arguments: &[String]) -> Option<(Verb, u32)> {
     while let Some(word) = words.next() {
         match (word, &mut verb) {
             ("--gpu", _) => ordinal = words.next()?.parse().ok()?,
-            ("--ptx", Verb::Check { ptx }) => *ptx = true,
+            ("--ptx", Verb::Check { ptx, .. }) => *ptx = true,
+            ("--only", Verb::Check { only, .. }) => {
+                let name = words.next()?;
+                *only = Some(SUBJECTS.iter().find(|subject| subject.0 == name)?.0);
+            }
             _ => return None,
         }
     }
     Some((verb, ordinal))
 }
 
-/// Whether every comparison held.
-fn check(gpu: &Gpu) -> Result<bool, Error> {
+/// Whether every comparison held, of all subjects or of `only` one.
+fn check(gpu: &Gpu, only: Option<&str>) -> Result<bool, Error> {
     let mut suite = Suite::new(gpu)?;
-    copies::check(&mut suite)?;
-    integrity::check(&mut suite)?;
-    layers::check(&mut suite)?;
-    products::check(&mut suite)?;
-    attention::check(&mut suite)?;
+    for (name, check) in SUBJECTS {
+        if only.is_none_or(|only| only == name) {
+            check(&mut suite)?;
+        }
+    }
     Ok(suite.finish())
 }
 
@@ -121,11 +143,23 @@ mod tests {
     fn both_verbs_take_a_gpu() {
         assert!(matches!(
             parse(&words("check --gpu 2")),
-            Some((Verb::Check { ptx: false }, 2))
+            Some((
+                Verb::Check {
+                    ptx: false,
+                    only: None
+                },
+                2
+            ))
         ));
         assert!(matches!(
-            parse(&words("check --ptx")),
-            Some((Verb::Check { ptx: true }, 0))
+            parse(&words("check --ptx --only attention")),
+            Some((
+                Verb::Check {
+                    ptx: true,
+                    only: Some("attention")
+                },
+                0
+            ))
         ));
         let Some((Verb::Measure { folder }, 1)) = parse(&words("measure out --gpu 1")) else {
             panic!("a folder and a GPU")
@@ -143,6 +177,8 @@ mod tests {
             "measure out --ptx",
             "run",
             "check out",
+            "check --only weather",
+            "measure out --only copies",
         ] {
             assert!(parse(&words(line)).is_none(), "{line:?}");
         }

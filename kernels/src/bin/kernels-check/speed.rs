@@ -1,14 +1,12 @@
-//! Attention, products, element-wise kernels and integrity, at the shapes of Llama-2-7B and Llama-3.1-8B.
+//! Products, element-wise kernels and integrity, at the shapes of Llama-2-7B.
 
 use std::path::Path;
 
 use kernels::checksum::Checksum;
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace};
 use kernels::gemm::{Gemm, GemmOutput, GemmShape};
 use kernels::gpu::{DeviceBuffer, Error, Gpu, Stream, View};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::occupy::Occupy;
-use kernels::prefill_attention::{PrefillAttention, PrefillChunks, PrefillWorkspace};
 use kernels::random::Random;
 use kernels::rms_norm::{RmsNorm, RmsNormRows};
 use kernels::rope::{self, Rope, RopeTokens};
@@ -18,11 +16,12 @@ use kernels::stamp::{BlockContents, Stamp};
 use crate::suite::scrambled;
 use crate::timing::{Table, gigabytes_per_second, median_nanos};
 
-const REPEATS: usize = 9;
+pub const REPEATS: usize = 9;
 
-struct Bench {
-    gpu: Gpu,
-    stream: Stream,
+/// What the measurements share.
+pub struct Bench {
+    pub gpu: Gpu,
+    pub stream: Stream,
     random: Random,
 }
 
@@ -32,172 +31,18 @@ pub fn measure(gpu: &Gpu, folder: &Path) -> Result<(), Box<dyn std::error::Error
         stream: Stream::new(gpu)?,
         random: Random::load(gpu)?,
     };
-    let mut table = Table::new(
-        gpu,
-        "attention",
-        "kernel,q_heads,kv_heads,seqs,chunk,context,nanos,gb_per_s,tflop_per_s",
-    );
-    for (kv_heads, seqs, context) in [
-        (32, 1, 1024),
-        (32, 8, 1024),
-        (32, 32, 1024),
-        (32, 128, 1024),
-        (32, 32, 4096),
-        (32, 1, 16_384),
-        (8, 1, 1024),
-        (8, 32, 4096),
-        (8, 1, 65_536),
-    ] {
-        bench.decode(&mut table, kv_heads, seqs, context)?;
-    }
-    for (kv_heads, seqs, chunk, context) in [
-        (32, 1, 512, 512),
-        (32, 1, 2048, 2048),
-        (32, 1, 8192, 8192),
-        (32, 4, 2048, 2048),
-        (32, 1, 512, 16_384),
-        (8, 1, 2048, 2048),
-        (8, 1, 2048, 32_768),
-        (8, 1, 128, 32_768),
-    ] {
-        bench.prefill(&mut table, kv_heads, seqs, chunk, context)?;
-    }
-    table.save(folder)?;
+    bench.attention(folder)?;
     bench.products(folder)?;
     bench.memory(folder)?;
     Ok(())
 }
 
 impl Bench {
-    fn filled(&self, bytes: u64) -> Result<DeviceBuffer, Error> {
+    /// A buffer of random bf16 values.
+    pub fn filled(&self, bytes: u64) -> Result<DeviceBuffer, Error> {
         let buffer = DeviceBuffer::new(&self.gpu, bytes)?;
         self.random.fill(&self.stream, buffer.view(), bytes, 1.0)?;
         Ok(buffer)
-    }
-
-    /// A pool for `seqs` sequences of `context` tokens and its scrambled block table.
-    fn paged(
-        &self,
-        kv_heads: u32,
-        seqs: u32,
-        context: u32,
-        layers: u32,
-    ) -> Result<(KvPool, DeviceBuffer, DeviceBuffer), Error> {
-        let block_count = seqs * context.div_ceil(16);
-        let layout = KvLayout {
-            order: KvOrder::LayerMajor,
-            block_count,
-            layers,
-            kv_heads,
-            block_tokens: 16,
-            head_dim: 128,
-        };
-        let pool = self.filled(layout.pool_bytes())?;
-        let table = DeviceBuffer::from_slice(&self.stream, &scrambled(1, block_count))?;
-        Ok((
-            KvPool {
-                layout,
-                view: pool.view(),
-            },
-            pool,
-            table,
-        ))
-    }
-
-    /// Decode over as many layers as exceed the L2 cache, in one graph, so that each layer is read from HBM.
-    fn decode(
-        &self,
-        table: &mut Table,
-        kv_heads: u32,
-        seqs: u32,
-        context: u32,
-    ) -> Result<(), Error> {
-        let layer_bytes = 2 * 2 * 128 * u64::from(kv_heads) * u64::from(seqs) * u64::from(context);
-        let layers = ((1_u64 << 30).div_ceil(layer_bytes) as u32).clamp(2, 32);
-        let (pool, _memory, block_table) = self.paged(kv_heads, seqs, context, layers)?;
-        let token_stride = (32 + 2 * kv_heads) * 128;
-        let q = self.filled(2 * u64::from(seqs) * u64::from(token_stride))?;
-        let output = DeviceBuffer::new(&self.gpu, 2 * u64::from(seqs) * 32 * 128)?;
-        let contexts =
-            DeviceBuffer::from_slice(&self.stream, &vec![context as i32; seqs as usize])?;
-        let workspace = DecodeWorkspace::new(&self.stream, &pool.layout, seqs, 32)?;
-        let kernel = DecodeAttention::load(&self.gpu)?;
-        let graph = self.stream.capture(|stream| {
-            (0..layers).try_for_each(|layer| {
-                let batch = DecodeBatch {
-                    q: q.view(),
-                    token_stride,
-                    pool,
-                    layer,
-                    table: block_table.view(),
-                    table_stride: context.div_ceil(16),
-                    context: contexts.view(),
-                    context_max: context,
-                    context_total: u64::from(seqs) * u64::from(context),
-                    output: output.view(),
-                    q_heads: 32,
-                    seq_count: seqs,
-                };
-                kernel.launch(stream, &batch, &workspace)
-            })
-        })?;
-        let nanos = median_nanos(&self.gpu, &self.stream, REPEATS, || {
-            graph.launch(&self.stream)
-        })? / u64::from(layers);
-        let rate = gigabytes_per_second(layer_bytes, nanos);
-        table.row(&format!(
-            "decode,32,{kv_heads},{seqs},1,{context},{nanos},{rate:.0},"
-        ));
-        Ok(())
-    }
-
-    fn prefill(
-        &self,
-        table: &mut Table,
-        kv_heads: u32,
-        seqs: u32,
-        chunk: u32,
-        context: u32,
-    ) -> Result<(), Error> {
-        let (pool, _memory, block_table) = self.paged(kv_heads, seqs, context, 1)?;
-        let token_stride = (32 + 2 * kv_heads) * 128;
-        let tokens = seqs * chunk;
-        let q = self.filled(2 * u64::from(tokens) * u64::from(token_stride))?;
-        let output = DeviceBuffer::new(&self.gpu, 2 * u64::from(tokens) * 32 * 128)?;
-        let starts: Vec<i32> = (0..=seqs).map(|seq| (seq * chunk) as i32).collect();
-        let starts = DeviceBuffer::from_slice(&self.stream, &starts)?;
-        let contexts =
-            DeviceBuffer::from_slice(&self.stream, &vec![context as i32; seqs as usize])?;
-        let kernel = PrefillAttention::load(&self.gpu)?;
-        let chunks = PrefillChunks {
-            q: q.view(),
-            token_stride,
-            pool,
-            layer: 0,
-            table: block_table.view(),
-            table_stride: context.div_ceil(16),
-            query_start: starts.view(),
-            context: contexts.view(),
-            output: output.view(),
-            q_heads: 32,
-            seq_count: seqs,
-            token_count: tokens,
-            chunk_max: chunk,
-            context_max: context,
-        };
-        let workspace = PrefillWorkspace::new(&self.gpu, 128)?;
-        let nanos = median_nanos(&self.gpu, &self.stream, REPEATS, || {
-            kernel.launch(&self.stream, &chunks, &workspace)
-        })?;
-        // Visible pairs: the sum of context - chunk + 1 .. context; 4 * head_dim operations each per Q head.
-        let (chunk_long, context_long) = (u64::from(chunk), u64::from(context));
-        let pairs = u64::from(seqs)
-            * (chunk_long * (context_long - chunk_long) + chunk_long * (chunk_long + 1) / 2);
-        let rate = (4 * 128 * 32 * pairs) as f64 / nanos as f64 / 1e3;
-        table.row(&format!(
-            "prefill,32,{kv_heads},{seqs},{chunk},{context},{nanos},,{rate:.0}"
-        ));
-        Ok(())
     }
 
     fn products(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {

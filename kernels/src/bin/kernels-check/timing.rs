@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use kernels::gpu::{Error, Event, Gpu, Stream};
 
-/// Device time of what `submit` puts into `stream` \[ns\]: the median of `repeats` runs after one to warm up.
+/// Work before the first timed run: an idle GPU needs milliseconds of it to raise its clocks.
+const WARM_UP: Duration = Duration::from_millis(50);
+
+/// Device time of what `submit` puts into `stream` \[ns\]: the median of `repeats` runs after [`WARM_UP`].
 pub fn median_nanos(
     gpu: &Gpu,
     stream: &Stream,
@@ -14,14 +18,17 @@ pub fn median_nanos(
 ) -> Result<u64, Error> {
     let (start, end) = (Event::new(gpu)?, Event::new(gpu)?);
     let mut times = Vec::with_capacity(repeats);
-    for run in 0..=repeats {
+    let begun = Instant::now();
+    while begun.elapsed() < WARM_UP {
+        submit()?;
+        stream.synchronize()?;
+    }
+    for _ in 0..repeats {
         start.record(stream)?;
         submit()?;
         end.record(stream)?;
         end.synchronize()?;
-        if run > 0 {
-            times.push(end.nanos_since(&start)?);
-        }
+        times.push(end.nanos_since(&start)?);
     }
     times.sort_unstable();
     Ok(times[times.len() / 2])

@@ -1,7 +1,7 @@
 //! What becomes of idle KV: the policy's answers, and how memory is found when it is short.
 
 use super::live::{Prefetch, is_victim};
-use super::{Driver, RunError};
+use super::Driver;
 use crate::device::Device;
 use crate::events::Due;
 use crate::record::What;
@@ -42,10 +42,6 @@ impl<D: Device> Driver<'_, D> {
 
     /// Asks again, because `IO_WAIT` has arrived.
     pub(super) fn retain_again(&mut self, session: SessionId) {
-        let view = &self.views[session.index()];
-        if view.phase != Phase::Idle || view.residence != Residence::Hbm {
-            return;
-        }
         let retention = self.ask(|policy, view| policy.on_idle(view, session));
         self.retain(session, retention);
         self.refresh(session);
@@ -58,23 +54,27 @@ impl<D: Device> Driver<'_, D> {
             Retention::Release => self.end_pin(session, Then::Release),
             Retention::Discard => self.end_pin(session, Then::Discard),
             Retention::SwapOut(mode) => self.swap_out(session, mode),
-            Retention::Keep { until, .. } => {
-                let epoch = self.live[session.index()].epoch;
-                self.live[session.index()].pin_then = match retention {
-                    Retention::Keep { then, .. } => then,
-                    _ => Then::Release,
-                };
-                self.events.push(until, Due::PinEnds, session, epoch);
+            Retention::Keep { until, then } => {
+                self.set_pin_end(session, until, then);
                 let blocks = Blocks(self.ledger.kv(session).pin.blocks());
                 self.acted(session, Action::Keep, Outcome::Done(blocks));
             }
         }
     }
 
-    /// A soft pin has reached its end.
+    fn set_pin_end(&mut self, session: SessionId, until: Time, then: Then) {
+        let live = &mut self.live[session.index()];
+        live.pin_until = until;
+        live.pin_then = then;
+        let epoch = live.epoch;
+        self.events.push(until, Due::PinEnds, session, epoch);
+    }
+
+    /// A soft pin has reached its end, unless it was moved since.
     pub(super) fn pin_ends(&mut self, session: SessionId) {
         let view = &self.views[session.index()];
-        if is_victim(view.phase, view.residence) {
+        let due = self.live[session.index()].pin_until <= self.now;
+        if due && is_victim(view.phase, view.residence) {
             let then = self.live[session.index()].pin_then;
             if view.phase == Phase::Ended {
                 self.close_session(session, then == Then::Discard);
@@ -88,6 +88,7 @@ impl<D: Device> Driver<'_, D> {
 
     /// Ends a pin as told.
     fn end_pin(&mut self, session: SessionId, then: Then) {
+        self.live[session.index()].pin_until = Time::NEVER;
         let (action, blocks) = match then {
             Then::SwapOut => {
                 self.swap_out(session, SwapOut::IfRoom);
@@ -97,6 +98,7 @@ impl<D: Device> Driver<'_, D> {
             Then::Discard => {
                 let freed = self.ledger.discard_pin(session);
                 self.drop_host(session);
+                self.live[session.index()].lose_prefetch();
                 (Action::Discard, freed)
             }
         };
@@ -105,10 +107,14 @@ impl<D: Device> Driver<'_, D> {
 
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
         let start = self.ledger.swap_out(session, mode);
-        self.live[session.index()].record.swaps += 1;
+        let leaves = start.copied + start.clean;
+        let live = &mut self.live[session.index()];
+        live.pin_until = Time::NEVER;
+        live.record.swaps += u32::from(leaves > 0);
+        live.lose_prefetch();
         let outcome = match start.refused {
-            0 => Outcome::Done(Blocks(start.copied + start.clean)),
-            _ => Outcome::Clipped(Blocks(start.copied + start.clean)),
+            0 => Outcome::Done(Blocks(leaves)),
+            _ => Outcome::Clipped(Blocks(leaves)),
         };
         self.acted(session, Action::SwapOut, outcome);
         if start.copied > 0 {
@@ -126,7 +132,8 @@ impl<D: Device> Driver<'_, D> {
         if view.phase != Phase::Idle || view.host_blocks == Blocks::ZERO {
             return;
         }
-        let Some(at) = self.ask(|policy, view| policy.prefetch_at(view, session)) else {
+        let at = self.ask(|policy, view| policy.prefetch_at(view, session));
+        let Some(at) = at.filter(|&at| at != Time::NEVER) else {
             return;
         };
         let at = at.max(self.now);
@@ -163,6 +170,7 @@ impl<D: Device> Driver<'_, D> {
             return;
         }
         self.end_signalled(session);
+        self.forget_restore(session);
         if self.ledger.kv(session).transfer.is_some() {
             // A swap-out on its way: settled, and then closed, when the copy ends.
             self.cancel_copy(session);
@@ -176,10 +184,7 @@ impl<D: Device> Driver<'_, D> {
     pub(super) fn retire_pin(&mut self, session: SessionId) {
         match self.ask(|policy, view| policy.on_end(view, session)) {
             Retention::Keep { until, then } if until > self.now => {
-                let live = &mut self.live[session.index()];
-                live.pin_then = then;
-                let epoch = live.epoch;
-                self.events.push(until, Due::PinEnds, session, epoch);
+                self.set_pin_end(session, until, then);
                 self.refresh(session);
             }
             retention => self.close_session(session, retention == Retention::Discard),
@@ -188,6 +193,9 @@ impl<D: Device> Driver<'_, D> {
 
     /// Finds `need` blocks: what copies will free, then what the policy gives.
     pub(super) fn make_room(&mut self, need: u32, why: Need) -> Room {
+        if self.settle_copy(Direction::D2h) {
+            return Room::Freed;
+        }
         let leaving = self.leaving();
         if need <= leaving {
             return Room::Leaving;
@@ -204,11 +212,11 @@ impl<D: Device> Driver<'_, D> {
         }
         let before = self.ledger.pool(Tier::Hbm).free();
         for Release { session, how } in victims {
-            let view = &self.views[session.index()];
-            if !is_victim(view.phase, view.residence) {
+            let view = self.views.get(session.index());
+            let Some(view) = view.filter(|view| is_victim(view.phase, view.residence)) else {
                 self.acted(session, Action::Release, Outcome::Void);
                 continue;
-            }
+            };
             if view.phase == Phase::Ended {
                 self.close_session(session, how == Then::Discard);
             } else {
@@ -231,15 +239,16 @@ impl<D: Device> Driver<'_, D> {
         self.lanes[Direction::D2h.index()].left()
     }
 
-    /// Nothing runs, nothing is on its way, and ready turns lack memory: the pin of the session that arrived last is broken.
-    pub(super) fn break_pin(&mut self) -> Result<(), RunError> {
+    /// Nothing runs, nothing is on its way, and ready turns lack memory: the pin of the session that arrived last is broken. Returns
+    /// whether there was one.
+    pub(super) fn break_pin(&mut self) -> bool {
         let victim = self.pinned.iter().rev().copied().find(|&session| {
             // The turn that is first in line keeps what it has.
             self.batch.waiting.values().next() != Some(&session)
                 || self.pinned.len() == 1 && self.batch.parked > 0
         });
         let Some(session) = victim else {
-            return Err(self.stuck_error());
+            return false;
         };
         let blocks = self.ledger.release_pin(session);
         self.summary.pins_broken += 1;
@@ -249,7 +258,7 @@ impl<D: Device> Driver<'_, D> {
         }
         self.refresh(session);
         self.note_change();
-        Ok(())
+        true
     }
 
     /// Gives up what the session has on the host.
@@ -271,6 +280,7 @@ impl<D: Device> Driver<'_, D> {
     /// Nothing of the session is left.
     pub(super) fn close_session(&mut self, session: SessionId, discard: bool) {
         self.account_idle(session);
+        self.forget_restore(session);
         self.ledger.close(session, discard);
         let live = &mut self.live[session.index()];
         live.epoch += 1;
@@ -298,9 +308,8 @@ impl<D: Device> Driver<'_, D> {
     /// Adds the time since the last change of idle blocks to the session's account.
     fn account_idle(&mut self, session: SessionId) {
         let live = &mut self.live[session.index()];
-        let blocks = self.views[session.index()].hbm_blocks.0;
         let span = self.now.since(live.held_since).0;
-        live.record.idle_block_ns += u128::from(blocks) * u128::from(span);
+        live.record.idle_block_ns += u128::from(live.held) * u128::from(span);
         live.held_since = self.now;
     }
 
@@ -311,17 +320,18 @@ impl<D: Device> Driver<'_, D> {
         let residence = match &kv.transfer {
             Some(transfer) if transfer.direction == Direction::D2h => Residence::SwappingOut,
             Some(_) => Residence::SwappingIn,
-            None if kv.host.blocks() > 0 => Residence::Host,
             None if kv.pin.registered() > 0 => Residence::Hbm,
+            None if kv.host.blocks() > 0 => Residence::Host,
             None => Residence::None,
         };
         let pinned = !kv.pin.is_empty();
         let live = &mut self.live[session.index()];
+        live.held = kv.pin.blocks();
         let view = &mut self.views[session.index()];
         view.hbm_blocks = Blocks(kv.pin.registered());
         view.host_blocks = Blocks(kv.host.blocks());
         view.residence = residence;
-        view.prefetching = !matches!(live.prefetch, Prefetch::None | Prefetch::Complete);
+        view.prefetching = live.prefetch.is_pending();
         let back = view.hint.map_or(Time::NEVER, |hint| hint.returns_at);
         let listed = is_victim(view.phase, residence).then_some((view.idle_since, back));
         if listed != live.listed {
@@ -348,6 +358,7 @@ impl<D: Device> Driver<'_, D> {
     /// Something has changed that scheduling or a deferred copy may depend on.
     pub(super) fn note_change(&mut self) {
         self.short = false;
+        self.refused = None;
         for lane in &mut self.lanes {
             lane.deferred = false;
         }

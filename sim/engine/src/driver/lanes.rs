@@ -44,13 +44,18 @@ pub(super) struct Current {
     /// Blocks of it that have been counted as arrived.
     counted: u32,
     cancelled: bool,
+    /// Cut, because something more urgent waits.
+    yields: bool,
+    /// Chunks done, once it is over.
+    over: Option<u32>,
     /// Fault: the bytes move a second time.
     repeat: bool,
 }
 
 impl Lane {
-    pub(super) fn is_idle(&self) -> bool {
-        self.current.is_none() && self.waiting.is_empty()
+    /// Nothing is in it, and what waits for it lacks memory.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.current.is_none() && (self.waiting.is_empty() || self.deferred)
     }
 
     /// Blocks asked for and not yet copied.
@@ -82,6 +87,14 @@ impl Lane {
         true
     }
 
+    /// A transfer that has given way: it has its destination, and needs no more memory.
+    fn resumable(&self) -> Option<(CopyClass, SessionId)> {
+        let class = [CopyClass::Demand, CopyClass::Prefetch]
+            .into_iter()
+            .find(|&class| self.waiting.contains_key(&(class, 0)))?;
+        Some((class, self.waiting[&(class, 0)].0))
+    }
+
     /// The first in line: whose, and how urgent.
     pub(super) fn head(&self) -> Option<(CopyClass, SessionId)> {
         self.waiting
@@ -106,23 +119,9 @@ impl<D: Device> Driver<'_, D> {
         let live = &mut self.live[session.index()];
         if class == CopyClass::Prefetch {
             live.prefetch = Prefetch::Asked;
-            live.record.prefetches += 1;
         }
         self.lanes[Direction::H2d.index()].push(session, class, hi - lo);
-        if class == CopyClass::Demand {
-            self.yield_lane();
-        }
         self.refresh(session);
-    }
-
-    /// A prefetch or write-back that has the H2D lane gives way at the next chunk.
-    fn yield_lane(&mut self) {
-        let lane = &mut self.lanes[Direction::H2d.index()];
-        if let Some(current) = &lane.current
-            && current.class > CopyClass::Demand
-        {
-            self.device.cut(current.op);
-        }
     }
 
     /// The timer of a prefetch.
@@ -164,7 +163,6 @@ impl<D: Device> Driver<'_, D> {
                 CopyClass::Demand,
                 transfer.blocks() - transfer.done,
             );
-            self.yield_lane();
         }
     }
 
@@ -175,8 +173,8 @@ impl<D: Device> Driver<'_, D> {
             && current.session == session
         {
             current.cancelled = true;
-            let op = current.op;
-            self.device.cut(op);
+            let chunks = self.device.cut(current.op);
+            current.run.block_count = current.run.blocks_in(chunks);
             self.acted(session, Action::Cancel, Outcome::Deferred);
             return;
         }
@@ -194,25 +192,55 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
-    /// Gives each free lane its next transfer.
-    pub(super) fn pump_lanes(&mut self) -> Result<(), RunError> {
-        for direction in Direction::ALL {
-            while self.lanes[direction.index()].current.is_none()
-                && !self.lanes[direction.index()].deferred
-            {
-                let Some((class, session)) = self.lanes[direction.index()].head() else {
-                    break;
-                };
-                if direction == Direction::H2d
-                    && self.ledger.kv(session).transfer.is_none()
-                    && !self.take_destination(session, class)
-                {
-                    break;
-                }
-                self.start_copy(direction, session, class);
-            }
+    /// A restore that has not begun, or has given way, is no longer wanted: what has arrived stays.
+    pub(super) fn forget_restore(&mut self, session: SessionId) {
+        let waited = self.lanes[Direction::H2d.index()].remove(session);
+        if waited && self.ledger.kv(session).transfer.is_some() {
+            self.ledger.end_restore(session);
         }
-        Ok(())
+    }
+
+    /// Gives each lane its next transfer, if it is free or should give way.
+    pub(super) fn pump_lanes(&mut self) {
+        for direction in Direction::ALL {
+            while self.pump(direction) {}
+        }
+    }
+
+    /// Returns whether there may be more to do.
+    fn pump(&mut self, direction: Direction) -> bool {
+        let lane = &self.lanes[direction.index()];
+        let next = if lane.deferred {
+            lane.resumable()
+        } else {
+            lane.head()
+        };
+        let Some((class, session)) = next else {
+            return false;
+        };
+        let gives_way = |current: &Current| {
+            class == CopyClass::Demand && current.class > class && !current.yields
+        };
+        if lane
+            .current
+            .as_ref()
+            .is_some_and(|current| !gives_way(current))
+        {
+            return false;
+        }
+        // Plans of step runs know nothing of the blocks that a restore takes.
+        self.settle_steps();
+        let placed = self.ledger.kv(session).transfer.is_some();
+        if direction == Direction::H2d && !placed && !self.take_destination(session, class) {
+            return !self.lanes[direction.index()].deferred;
+        }
+        if let Some(current) = &mut self.lanes[direction.index()].current {
+            current.yields = true;
+            self.device.cut(current.op);
+            return false;
+        }
+        self.start_copy(direction, session, class);
+        true
     }
 
     /// Takes the destination of a restore that is first in line. Returns whether it may start.
@@ -251,10 +279,13 @@ impl<D: Device> Driver<'_, D> {
 
     fn abandon_restore(&mut self, session: SessionId) {
         self.lanes[Direction::H2d.index()].remove(session);
-        self.live[session.index()].prefetch = Prefetch::None;
-        self.acted(session, Action::Prefetch, Outcome::Void);
         if self.live[session.index()].parked {
+            self.acted(session, Action::Restore, Outcome::Void);
             self.make_ready(session);
+        } else {
+            self.live[session.index()].prefetch = Prefetch::None;
+            self.refresh(session);
+            self.acted(session, Action::Prefetch, Outcome::Void);
         }
     }
 
@@ -279,7 +310,6 @@ impl<D: Device> Driver<'_, D> {
             block_bytes: self.config.block_bytes,
             blocks,
         };
-        self.settle_steps();
         let kept = CopyRun {
             blocks: Vec::new(),
             ..run.clone()
@@ -296,23 +326,47 @@ impl<D: Device> Driver<'_, D> {
             run: kept,
             counted: 0,
             cancelled: false,
+            yields: false,
+            over: None,
             repeat: false,
         });
-        if direction == Direction::H2d && class == CopyClass::Prefetch {
-            self.live[session.index()].prefetch = Prefetch::Moving;
+        let live = &mut self.live[session.index()];
+        if class == CopyClass::Prefetch && live.prefetch == Prefetch::Asked {
+            live.prefetch = Prefetch::Moving;
+            live.record.prefetches += 1;
         }
         self.log(session, What::CopyStart(direction, class, left));
         self.refresh(session);
     }
 
+    /// Notes which copies are over, before any completion is taken in: the device need not know them any more.
+    pub(super) fn note_over(&mut self, done: &[Completion]) {
+        for current in self.lanes.iter_mut().filter_map(|lane| lane.current.as_mut()) {
+            let completion = done.iter().find(|completion| completion.op == current.op);
+            current.over = completion.map(|completion| completion.units);
+        }
+    }
+
     /// Counts what copies in flight have brought so far.
+    ///
+    /// Only where decisions are made: at events, ends of copies and turns, and when memory is short. The free queue would otherwise
+    /// depend on what else the driver wakes for.
     pub(super) fn settle_copies(&mut self) {
         for direction in Direction::ALL {
-            if let Some(current) = &self.lanes[direction.index()].current {
-                let done = current.run.blocks_in(self.device.progress(current.op));
-                self.copy_progress(direction, done);
-            }
+            self.settle_copy(direction);
         }
+    }
+
+    /// The same, for one direction. Returns whether anything has arrived.
+    pub(super) fn settle_copy(&mut self, direction: Direction) -> bool {
+        let Some(current) = &self.lanes[direction.index()].current else {
+            return false;
+        };
+        let chunks = current.over.unwrap_or_else(|| self.device.progress(current.op));
+        let done = current.run.blocks_in(chunks);
+        let news = done > current.counted;
+        self.copy_progress(direction, done);
+        news
     }
 
     fn copy_progress(&mut self, direction: Direction, done: u32) {
@@ -342,22 +396,19 @@ impl<D: Device> Driver<'_, D> {
     /// A copy has left its lane.
     pub(super) fn copy_done(&mut self, completion: &Completion) -> Result<(), RunError> {
         completion.status.clone()?;
-        let direction = Direction::ALL
-            .into_iter()
-            .find(|d| {
-                self.lanes[d.index()]
-                    .current
-                    .as_ref()
-                    .is_some_and(|c| c.op == completion.op)
-            })
-            .expect("a completed copy had its lane");
-        let done = {
-            let current = self.lanes[direction.index()]
-                .current
-                .as_ref()
-                .expect("found");
-            current.run.blocks_in(completion.units)
+        let lane_of = |direction: &Direction| {
+            let current = self.lanes[direction.index()].current.as_ref();
+            current.is_some_and(|current| current.op == completion.op)
         };
+        let Some(direction) = Direction::ALL.into_iter().find(lane_of) else {
+            let what = format!("operation {} is not in flight", completion.op);
+            return Err(self.broken("completions", what));
+        };
+        let current = self.lanes[direction.index()].current.as_ref();
+        let done = current
+            .expect("just found")
+            .run
+            .blocks_in(completion.units);
         if completion.end <= completion.start {
             let what = format!("copy {} of {done} blocks took no time", completion.op);
             return Err(self.broken("moved bytes cost time", what));
@@ -418,15 +469,21 @@ impl<D: Device> Driver<'_, D> {
         let op = self.new_op();
         let run = CopyRun {
             id: op,
-            ..current.run.clone()
+            ..current.run
         };
-        self.device.submit(Op::Copy(run.clone()));
+        let mut blocks = self.ledger.block_copies(current.session);
+        blocks.drain(..(current.base as usize).min(blocks.len()));
+        self.device.submit(Op::Copy(CopyRun {
+            blocks,
+            ..run.clone()
+        }));
         let direction = run.direction;
         let again = Current {
             op,
             run,
             counted: 0,
             repeat: true,
+            over: None,
             submitted: self.now,
             ..current
         };
@@ -446,12 +503,8 @@ impl<D: Device> Driver<'_, D> {
         self.ledger.end_restore(session);
         let live = &mut self.live[session.index()];
         live.record.restores += 1;
-        if live.prefetch != Prefetch::None {
-            live.prefetch = if self.views[session.index()].phase == Phase::Idle {
-                Prefetch::Complete
-            } else {
-                Prefetch::Moving
-            };
+        if live.prefetch == Prefetch::Moving && self.views[session.index()].phase == Phase::Idle {
+            live.prefetch = Prefetch::Complete;
         }
         if self.config.faults.restore_drops_copy {
             self.ledger.discard_pin(session);

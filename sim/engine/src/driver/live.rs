@@ -26,6 +26,8 @@ pub(super) struct Live {
     pub parked: bool,
     /// Fault: the copy in flight is to be made a second time.
     pub copy_again: bool,
+    /// End of the pin.
+    pub pin_until: Time,
     /// What follows the end of the pin.
     pub pin_then: Then,
     /// In the set of sessions that hold a pin.
@@ -38,7 +40,9 @@ pub(super) struct Live {
     pub restored: Blocks,
     /// Copy time before the turn was ready.
     pub hidden: Nanos,
-    /// Since when the present number of idle blocks is held.
+    /// Blocks held while idle, destinations of restores included.
+    pub held: u32,
+    /// Since when.
     pub held_since: Time,
     /// Position in the sets of idle sessions.
     pub listed: Option<(Time, Time)>,
@@ -60,6 +64,15 @@ pub(super) enum Prefetch {
     Moving,
     /// Complete.
     Complete,
+    /// Complete, and gone again before the turn.
+    Lost,
+}
+
+impl Prefetch {
+    /// Whether it is planned or under way.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Planned | Self::Asked | Self::Moving)
+    }
 }
 
 impl Live {
@@ -68,11 +81,19 @@ impl Live {
         self.script.as_ref().expect("a live session has its script")
     }
 
+    /// The KV leaves HBM: a prefetch that brought it was for nothing.
+    pub fn lose_prefetch(&mut self) {
+        if self.prefetch == Prefetch::Complete {
+            self.prefetch = Prefetch::Lost;
+        }
+    }
+
     /// What the prefetch has come to when the turn is admitted with `restored` blocks brought back.
     pub fn prefetch_outcome(&self, hit: Tokens, block: u32) -> Option<PrefetchOutcome> {
         match self.prefetch {
             Prefetch::None | Prefetch::Planned => None,
             Prefetch::Asked | Prefetch::Moving => Some(PrefetchOutcome::Late),
+            Prefetch::Lost => Some(PrefetchOutcome::Wasted),
             Prefetch::Complete if hit.0 < self.restored.0 * block => Some(PrefetchOutcome::Wasted),
             Prefetch::Complete => Some(PrefetchOutcome::InTime),
         }

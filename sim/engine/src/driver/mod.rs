@@ -21,7 +21,7 @@ pub use live::Truth;
 
 use crate::batch::Batch;
 use crate::config::EngineConfig;
-use crate::device::{Device, DeviceError};
+use crate::device::{Completion, Device, DeviceError};
 use crate::events::{Due, EventQueue};
 use crate::hints::Hints;
 use crate::memory::{Hits, Ledger};
@@ -30,7 +30,7 @@ use lanes::Lane;
 use live::Live;
 use model::{
     Action, Direction, Event, Nanos, Outcome, PoolLevel, Session, SessionId, SessionView, Tier,
-    Time, View, Workload, WorkloadError,
+    Time, TurnIndex, View, Workload, WorkloadError,
 };
 use policy::Policy;
 use std::collections::{BTreeSet, VecDeque};
@@ -155,6 +155,10 @@ pub struct Driver<'a, D: Device> {
     ran_nothing: bool,
     /// The last scheduling, or a restore, failed for want of memory alone.
     short: bool,
+    /// The turn for whose admission nobody gave memory, if nothing has changed since: the policy is not asked again.
+    refused: Option<SessionId>,
+    /// Returns of the device in a row that neither completed anything nor reached the time asked for.
+    idle_wakes: u32,
     next_op: u64,
     hits: Hits,
     summary: RunSummary,
@@ -181,6 +185,10 @@ impl<'a, D: Device> Driver<'a, D> {
     ) -> Self {
         let mut memory = config.memory;
         memory.leak_on_swap_out |= config.faults.evict_frees_nothing;
+        if device.places_blocks() {
+            memory.first_place.get_or_insert(0);
+        }
+        let config = EngineConfig { memory, ..config };
         Self {
             device,
             policy: Some(policy),
@@ -207,6 +215,8 @@ impl<'a, D: Device> Driver<'a, D> {
             sleep: None,
             ran_nothing: false,
             short: false,
+            refused: None,
+            idle_wakes: 0,
             next_op: 0,
             hits: Hits::default(),
             summary: RunSummary::default(),
@@ -229,21 +239,23 @@ impl<'a, D: Device> Driver<'a, D> {
         let mut done = Vec::new();
         loop {
             self.take_completions(&mut done)?;
-            if !self.uninterruptible() {
+            let open = !self.uninterruptible();
+            if open {
                 self.fire_events()?;
             }
             if self.due() {
                 self.schedule()?;
             }
-            self.pump_lanes()?;
+            if open {
+                self.pump_lanes();
+            }
             if self.config.check {
                 self.check()?;
             }
             if self.finished() {
                 break;
             }
-            if self.stuck() {
-                self.break_pin()?;
+            if self.stuck() && self.break_pin() {
                 continue;
             }
             let until = self.wake_time();
@@ -254,11 +266,10 @@ impl<'a, D: Device> Driver<'a, D> {
             if until.is_none() && self.device_idle() {
                 return Err(self.stuck_error());
             }
-            let mut woke = self.device.wait(until, &mut done);
+            self.wait(until, &mut done)?;
             while self.uninterruptible() && !done.iter().any(|c| self.is_step(c.op)) {
-                woke = self.device.wait(None, &mut done);
+                self.wait(None, &mut done)?;
             }
-            self.advance_to(woke)?;
             self.summary.wakes += 1;
         }
         self.close_all();
@@ -267,9 +278,25 @@ impl<'a, D: Device> Driver<'a, D> {
     }
 
     /// Time enters here.
-    fn advance_to(&mut self, woke: Time) -> Result<(), RunError> {
+    fn wait(&mut self, until: Option<Time>, done: &mut Vec<Completion>) -> Result<(), RunError> {
+        let known = done.len();
+        let woke = self.device.wait(until, done);
         if woke < self.now {
             return Err(self.broken("time", format!("the clock went back to {woke}")));
+        }
+        if let Some(late) = done[known..].iter().find(|c| c.end > woke) {
+            let what = format!("operation {} ends at {}, after {woke}", late.op, late.end);
+            return Err(self.broken("time", what));
+        }
+        // Once in a row is the beginning of a run's last step, with scheduling ahead.
+        let reached = until.is_some_and(|until| woke >= until);
+        self.idle_wakes = match done.len() > known || reached {
+            true => 0,
+            false => self.idle_wakes + 1,
+        };
+        if self.idle_wakes > u32::from(self.config.batching.ahead) {
+            let what = "the device woke without a cause, with operations in flight".to_owned();
+            return Err(self.broken("every operation completes", what));
         }
         self.now = woke;
         Ok(())
@@ -300,7 +327,7 @@ impl<'a, D: Device> Driver<'a, D> {
         self.next_session.is_none()
             && self.alive == 0
             && self.in_flight.is_empty()
-            && self.lanes.iter().all(Lane::is_idle)
+            && self.lanes.iter().all(Lane::is_quiet)
             && !self.batch.has_requests()
     }
 
@@ -372,7 +399,8 @@ impl<'a, D: Device> Driver<'a, D> {
 
     fn log(&mut self, session: SessionId, what: What) {
         if self.logs {
-            let turn = self.views[session.index()].turn;
+            let view = self.views.get(session.index());
+            let turn = view.map_or(TurnIndex(0), |view| view.turn);
             self.recorder.decision(&Decision {
                 at: self.now,
                 session,
@@ -396,10 +424,13 @@ impl<'a, D: Device> Driver<'a, D> {
             .iter()
             .map(|&s| self.ledger.kv(s).run.blocks())
             .sum();
+        // Blocks that several turns share are counted once in the pool and once in each of their tables.
+        let held = hbm.capacity() - hbm.free();
+        let running = running.min(held);
         let sample = Sample {
             time: self.now,
             hbm_running: running,
-            hbm_idle: (hbm.capacity() - hbm.free()).saturating_sub(running),
+            hbm_idle: held - running,
             hbm_cached: hbm.cached(),
             hbm_capacity: hbm.capacity(),
             host_used: host.capacity() - host.free() + host.cached(),

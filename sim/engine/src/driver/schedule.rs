@@ -9,7 +9,7 @@ use super::{Driver, RunError};
 use crate::device::Device;
 use crate::memory::Hits;
 use crate::record::{Part, StepRecord, What};
-use model::{Action, Blocks, Need, Outcome, SessionId, Tier, Time, Tokens};
+use model::{Action, Blocks, Direction, Need, Outcome, SessionId, Tier, Time, Tokens};
 use std::ops::Bound;
 
 /// Why the scan of running turns goes on or ends.
@@ -25,7 +25,6 @@ impl<D: Device> Driver<'_, D> {
     /// Puts the next step together and submits it.
     pub(super) fn schedule(&mut self) -> Result<(), RunError> {
         self.catch_up();
-        self.settle_copies();
         self.summary.schedules += 1;
         self.short = false;
         let mut plan = Plan {
@@ -102,6 +101,7 @@ impl<D: Device> Driver<'_, D> {
                 Growth::Fits => {}
                 Growth::Stalls => {
                     stalled = true;
+                    self.short = true;
                     self.summary.stalls += 1;
                     let request = &mut self.live[session.index()].request;
                     request.wake.turn_to(Part::Stall, self.now);
@@ -158,6 +158,7 @@ impl<D: Device> Driver<'_, D> {
         self.summary.preemptions += 1;
         self.views[session.index()].phase = model::Phase::Queued;
         self.acted(session, Action::Preempt, Outcome::Done(blocks));
+        self.note_change();
     }
 
     /// Adds a turn's share to the step.
@@ -275,8 +276,16 @@ impl<D: Device> Driver<'_, D> {
             if need <= free {
                 return Some(now);
             }
-            if self.make_room(need - free, Need::Admission(session)) != Room::Freed {
+            if self.refused == Some(session) && !self.settle_copy(Direction::D2h) {
                 return None;
+            }
+            match self.make_room(need - free, Need::Admission(session)) {
+                Room::Freed => {}
+                Room::Leaving => return None,
+                Room::None => {
+                    self.refused = Some(session);
+                    return None;
+                }
             }
         }
     }

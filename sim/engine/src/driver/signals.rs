@@ -8,7 +8,7 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Blocks, Direction, Event, Nanos, Phase, Queueing, Restore, SessionId, SessionView, Time,
+    Blocks, Direction, Event, Nanos, Phase, Queueing, Residence, Restore, SessionId, SessionView, Time,
     Tokens, TurnIndex,
 };
 
@@ -75,10 +75,13 @@ impl<D: Device> Driver<'_, D> {
             .as_ref()
             .is_some_and(|next| next.start <= self.now)
         {
+            self.settle_steps();
+            self.settle_copies();
             self.enter_session()?;
         }
         while let Some((at, due, session, epoch)) = self.events.pop_due(self.now) {
             if due == Due::Sample {
+                self.catch_up();
                 self.sample();
                 let period = self.config.sample_every.expect("samples were asked for");
                 if self.alive > 0 || self.next_session.is_some() {
@@ -86,21 +89,18 @@ impl<D: Device> Driver<'_, D> {
                 }
                 continue;
             }
-            if due == Due::Arrive {
-                self.settle_steps();
-                self.arrive(session, at);
-                continue;
-            }
-            if self.live[session.index()].epoch != epoch {
+            if due != Due::Arrive && self.live[session.index()].epoch != epoch {
                 continue;
             }
             self.settle_steps();
+            self.settle_copies();
             match due {
                 Due::IoWait => self.io_wait(session),
                 Due::PinEnds => self.pin_ends(session),
                 Due::Prefetch => self.prefetch(session),
                 Due::EndTimeout => self.end_session(session),
-                Due::Arrive | Due::Sample => unreachable!("handled above"),
+                Due::Arrive => self.arrive(session, at),
+                Due::Sample => unreachable!("handled above"),
             }
         }
         Ok(())
@@ -135,9 +135,11 @@ impl<D: Device> Driver<'_, D> {
         }
         view.phase = Phase::Queued;
         view.hint = None;
-        if !first {
+        if view.signalled {
             self.hints.learn(tool, waited);
         }
+        view.signalled = false;
+        self.ledger.stop_leak(session);
         if let Some(truth) = &self.truth {
             truth.set_return(session, None);
         }
@@ -220,6 +222,7 @@ impl<D: Device> Driver<'_, D> {
 
     /// A turn's last token is out.
     pub(super) fn turn_done(&mut self, session: SessionId, end: Time) {
+        self.settle_copies();
         let live = &mut self.live[session.index()];
         let turn = TurnIndex(live.record.turns);
         live.record.turns += 1;
@@ -304,7 +307,13 @@ impl<D: Device> Driver<'_, D> {
         let since = self.views[session.index()].idle_since;
         self.take_signal(session, turn, tool, since, gap);
         self.refresh(session);
-        self.retain_again(session);
+        let view = &self.views[session.index()];
+        match view.residence {
+            Residence::Hbm => self.retain_again(session),
+            // It has left without a word of its return.
+            Residence::Host if !view.prefetching => self.plan_prefetch(session),
+            _ => {}
+        }
     }
 
     fn take_signal(

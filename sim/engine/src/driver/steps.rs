@@ -365,7 +365,10 @@ impl<D: Device> Driver<'_, D> {
 
     /// Takes in what the device has completed.
     pub(super) fn take_completions(&mut self, done: &mut Vec<Completion>) -> Result<(), RunError> {
-        self.settle_copies();
+        self.note_over(done);
+        if done.iter().any(|completion| !self.is_step(completion.op)) {
+            self.settle_copies();
+        }
         for completion in done.drain(..) {
             let at = self
                 .in_flight
@@ -386,6 +389,11 @@ impl<D: Device> Driver<'_, D> {
         completion.status.clone()?;
         if at != 0 {
             return Err(self.broken("step order", "a step run has overtaken another".to_owned()));
+        }
+        if completion.units == 0 || completion.units > self.in_flight[0].steps {
+            let (done, planned) = (completion.units, self.in_flight[0].steps);
+            let what = format!("run {}: {done} of {planned} steps", completion.op);
+            return Err(self.broken("completions", what));
         }
         self.in_flight[0].steps = completion.units;
         let last = completion.units - 1;

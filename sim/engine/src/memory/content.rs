@@ -138,6 +138,19 @@ impl Content {
             })
     }
 
+    /// Leading positions that hold the same in both.
+    pub fn common_blocks(&self, other: &Self) -> u32 {
+        let mut at = 0;
+        loop {
+            let mine = self.runs(at, u32::MAX).next();
+            let theirs = other.runs(at, u32::MAX).next();
+            match (mine, theirs) {
+                (Some(a), Some(b)) if (a.0, a.1) == (b.0, b.1) => at += a.2.min(b.2),
+                _ => return at,
+            }
+        }
+    }
+
     /// What position `position` holds.
     pub fn at(&self, position: u32) -> ContentId {
         let (lineage, index, ..) = self
@@ -186,6 +199,18 @@ mod tests {
         assert_ne!(content.at(5), before.at(5));
         content.rewrite_from(&mut lineages, 2);
         assert_eq!(content.runs(0, 9).count(), 2);
+    }
+
+    #[test]
+    fn contents_agree_up_to_the_first_block_that_differs() {
+        let mut lineages = Lineages::default();
+        let run = |stream, first, len| ContentRun { stream, first, len };
+        let (mut a, mut b) = (Content::default(), Content::default());
+        a.replace(&mut lineages, &[run(1, 0, 4), run(2, 0, 4)]);
+        b.replace(&mut lineages, &[run(1, 0, 3), run(1, 3, 1), run(2, 0, 2)]);
+        // Behind six named blocks, the rest of `b` is its own.
+        assert_eq!((a.common_blocks(&b), b.common_blocks(&a)), (6, 6));
+        assert_eq!(Content::default().common_blocks(&a), 0);
     }
 
     #[test]

@@ -154,28 +154,31 @@ impl Ledger {
     /// rest is dropped. There must be no transfer.
     pub fn rewrite_from(&mut self, session: SessionId, kept: u32) {
         let kv = &mut self.sessions[session.index()];
+        kv.content.rewrite_from(&mut self.lineages, kept);
+        self.truncate(session, kept);
+    }
+
+    /// The trace names the content of the next prompt. What is held beyond the blocks that agree with the context so far is dropped.
+    /// There must be no transfer.
+    pub fn replace_content(&mut self, session: SessionId, runs: &[ContentRun]) {
+        let kv = &mut self.sessions[session.index()];
+        let before = kv.content.clone();
+        kv.content.replace(&mut self.lineages, runs);
+        let kept = kv.content.common_blocks(&before);
+        self.truncate(session, kept);
+    }
+
+    /// Gives up what is held from position `kept` on, which is the context's no more.
+    fn truncate(&mut self, session: SessionId, kept: u32) {
+        let kv = &mut self.sessions[session.index()];
         debug_assert!(
             kv.transfer.is_none(),
             "a transfer is settled before the content changes"
         );
-        kv.content.rewrite_from(&mut self.lineages, kept);
-        if kv.pin.registered() > kept {
-            let dead = kv.pin.split_off(kept);
-            self.hbm.release(dead);
-        }
-        if kv.host_base + kv.host.blocks() > kept {
-            let dead = kv.host.split_off(kept.saturating_sub(kv.host_base));
-            self.host.release(dead);
-        }
-    }
-
-    /// The trace names the content of the next prompt. What is held of the context so far goes to the caches.
-    pub fn replace_content(&mut self, session: SessionId, runs: &[ContentRun]) {
-        self.release_pin(session);
-        self.drop_host(session);
-        self.sessions[session.index()]
-            .content
-            .replace(&mut self.lineages, runs);
+        let dead = kv.pin.split_off(kept);
+        self.hbm.release(dead);
+        let dead = kv.host.split_off(kept.saturating_sub(kv.host_base));
+        self.host.release(dead);
     }
 
     /// Finds how many of the first `blocks` blocks are in HBM, into `hits`.
@@ -195,10 +198,10 @@ impl Ledger {
         self.hbm.take(blank, &mut kv.run);
         let pin = std::mem::take(&mut kv.pin);
         self.hbm.release(pin);
-        self.stop_leak(session);
     }
 
-    fn stop_leak(&mut self, session: SessionId) {
+    /// What swap-outs should have freed goes to the prefix cache after all: the session has returned, or is over.
+    pub fn stop_leak(&mut self, session: SessionId) {
         for table in std::mem::take(&mut self.sessions[session.index()].leaked) {
             self.hbm.release(table);
         }
@@ -299,10 +302,12 @@ impl Ledger {
         let mut clean = Table::default();
         self.host.touch(&self.scratch, &mut clean);
         let (lo, dirty) = (clean.blocks(), end - clean.blocks());
-        start.clean += lo;
         let room = self.host.free().min(dirty);
         start.refused = dirty - room;
         start.copied = room;
+        if start.refused == 0 || mode == SwapOut::OrDiscard {
+            start.clean += lo;
+        }
         let (lo, hi) = match mode {
             // What does not fit stays: the tail leaves, as far as there is room.
             SwapOut::IfRoom => (end - room, end),

@@ -126,7 +126,8 @@ fn read_axes(layered: &Layered<'_>) -> Result<Vec<Axis>, SpecError> {
             })
         };
         let values: Vec<Value> = match &value {
-            Value::Array(values) => values.iter().cloned().collect(),
+            // Without the line breaks and comments of a list over several lines.
+            Value::Array(values) => values.iter().map(|v| v.clone().decorated("", "")).collect(),
             Value::String(text) if key == "seed" => {
                 let seeds = range::parse_range(text.value()).map_err(refuse)?;
                 seeds

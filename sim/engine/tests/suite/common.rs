@@ -1,0 +1,311 @@
+//! The rig: a configuration with few blocks, a linear cost model, and a recorder that keeps everything.
+//!
+//! Numbers are chosen for mental arithmetic: a block is 16 tokens and takes 1 ms over the link; a step takes 10 ms, and 1 ms more per
+//! prefill token.
+
+use devices::{HostDevice, HostPools, LaneCost, LinkCost, SimDevice, StepCost};
+use engine::device::Device;
+use engine::record::{
+    Decision, OpRecord, Recorder, Sample, SessionRecord, StepRecord, TurnRecord,
+};
+use engine::{
+    Batching, Driver, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise,
+    LedgerConfig, RunError, RunSummary, Truth,
+};
+use model::{
+    Bytes, Direction, GapKind, Nanos, Oracle, Session, Time, Tokens, ToolClass, Turn, VecWorkload,
+};
+use policy::Policy;
+use std::fmt::{self, Write};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+/// Tokens of a block.
+pub const BLOCK: u32 = 16;
+/// A millisecond.
+pub const MS: u64 = 1_000_000;
+
+/// A run to be made.
+#[derive(Clone)]
+pub struct Rig {
+    pub config: EngineConfig,
+    pub steps: StepCost,
+    pub link: LinkCost,
+    pub sessions: Vec<Session>,
+}
+
+impl fmt::Debug for Rig {
+    /// A line per session: a failing random test prints the rig.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}\n{:?}\n{:?}", self.config, self.steps, self.link)?;
+        for session in &self.sessions {
+            let Session { name, start, .. } = session;
+            write!(f, "{name} at {start} {:?}:", session.shared_prefix)?;
+            for turn in &session.turns {
+                let (gap, input, keep, output) = (turn.gap.0, turn.input.0, turn.keep.0, turn.output.0);
+                write!(f, " ({gap} ns, {input} of which {keep} kept, {output})")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a run left behind.
+#[derive(Debug, Default, PartialEq)]
+pub struct Log {
+    pub turns: Vec<TurnRecord>,
+    pub sessions: Vec<SessionRecord>,
+    pub ops: Vec<OpRecord>,
+    pub samples: Vec<Sample>,
+    /// The decision log.
+    pub text: String,
+    pub summary: RunSummary,
+}
+
+impl Recorder for Log {
+    fn turn(&mut self, turn: &TurnRecord) {
+        self.turns.push(turn.clone());
+    }
+    fn session(&mut self, session: &SessionRecord) {
+        self.sessions.push(session.clone());
+    }
+    fn op(&mut self, op: &OpRecord) {
+        self.ops.push(op.clone());
+    }
+    fn step(&mut self, step: &StepRecord) {
+        assert!(step.end >= step.start, "{step:?}");
+    }
+    fn sample(&mut self, sample: &Sample) {
+        self.samples.push(sample.clone());
+    }
+    fn decision(&mut self, decision: &Decision) {
+        writeln!(self.text, "{decision}").expect("a string takes everything");
+    }
+    fn wants_decisions(&self) -> bool {
+        true
+    }
+}
+
+impl Log {
+    /// The record of a turn.
+    pub fn turn(&self, session: u32, turn: u32) -> &TurnRecord {
+        let found = self
+            .turns
+            .iter()
+            .find(|t| (t.session.0, t.turn.0) == (session, turn));
+        found.unwrap_or_else(|| panic!("turn {turn} of session {session} is not recorded"))
+    }
+
+    /// The record of a session.
+    pub fn session(&self, session: u32) -> &SessionRecord {
+        let found = self.sessions.iter().find(|s| s.session.0 == session);
+        found.unwrap_or_else(|| panic!("session {session} is not recorded"))
+    }
+
+    /// First token and end of a turn in milliseconds.
+    pub fn times_ms(&self, session: u32, turn: u32) -> (u64, u64) {
+        let turn = self.turn(session, turn);
+        assert_eq!(turn.first_token.0 % MS + turn.end.0 % MS, 0, "{turn:?}");
+        (turn.first_token.0 / MS, turn.end.0 / MS)
+    }
+
+    /// Copies as (direction, session, class, blocks, start in ms, end in ms), in order of their end.
+    pub fn copies(&self, block_bytes: Bytes) -> Vec<(Direction, u32, &'static str, u64, u64, u64)> {
+        let copies = self.ops.iter().filter_map(|op| match &op.kind {
+            engine::record::OpKind::Copy {
+                direction,
+                session,
+                class,
+                bytes,
+                ..
+            } => Some((
+                *direction,
+                session.0,
+                class.name(),
+                bytes.0 / block_bytes.0,
+                op.start.0 / MS,
+                op.end.0 / MS,
+            )),
+            engine::record::OpKind::Steps { .. } => None,
+        });
+        copies.collect()
+    }
+
+    /// Lines of the decision log that contain `word`.
+    pub fn lines(&self, word: &str) -> Vec<&str> {
+        self.text
+            .lines()
+            .filter(|line| line.contains(word))
+            .collect()
+    }
+
+    /// Turns, sessions and decisions: what must not depend on how the run was carried out.
+    pub fn essence(&self) -> (&[TurnRecord], &[SessionRecord], &str) {
+        (&self.turns, &self.sessions, &self.text)
+    }
+}
+
+impl Rig {
+    /// `hbm` and `host` blocks; synchronous scheduling, exact hints, ends told, all checks on.
+    pub fn new(hbm: u32, host: u32, sessions: Vec<Session>) -> Self {
+        let lane = |direction| {
+            let lane = link().lane(direction).to_owned();
+            model::CopyEstimate {
+                queued: Bytes::ZERO,
+                bytes_per_s: lane.bytes_per_s.get(),
+                fixed: Nanos(lane.copy_ns),
+            }
+        };
+        let config = EngineConfig {
+            batching: Batching {
+                ahead: false,
+                max_batched_tokens: 2048,
+                max_seqs: 16,
+                ..Batching::vllm()
+            },
+            memory: LedgerConfig {
+                block_tokens: BLOCK,
+                hbm_blocks: hbm,
+                host_blocks: host,
+                inclusive: false,
+                caching: true,
+                leak_on_swap_out: false,
+                first_place: None,
+            },
+            block_bytes: Bytes(MS),
+            chunk_blocks: 1,
+            link: Direction::ALL.map(lane),
+            hints: HintConfig {
+                kind: HintKind::Oracle,
+                noise: HintNoise::default(),
+                seed: 1,
+            },
+            end: EndSignal::Told,
+            stepwise: false,
+            check: true,
+            preload: false,
+            sample_every: None,
+            faults: Faults::default(),
+        };
+        Self {
+            config,
+            steps: StepCost::linear(10_000_000_000, 1_000_000_000, 0, 0),
+            link: link(),
+            sessions,
+        }
+    }
+
+    /// The same with a change of its configuration.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    fn ahead(&self) -> u32 {
+        u32::from(self.config.batching.ahead)
+    }
+
+    /// A simulated device with the costs of this rig.
+    pub fn device(&self) -> SimDevice {
+        SimDevice::new(self.steps.clone(), &self.link, self.ahead())
+    }
+
+    /// Runs `policy` (a name of the registry) on `device`.
+    pub fn on<D: Device>(&self, device: &mut D, policy: &str) -> Result<Log, RunError> {
+        let truth = Arc::new(Truth::default());
+        let (entry, _) = policy::find(policy).expect("a policy of the registry");
+        let policy = policy::build(policy, Some(Arc::clone(&truth) as Arc<dyn Oracle>));
+        self.drive(
+            device,
+            policy.expect("just found"),
+            entry.listens,
+            Some(truth),
+        )
+    }
+
+    /// Runs a policy that is not in the registry.
+    pub fn run_own(&self, policy: impl Policy + 'static) -> Result<Log, RunError> {
+        self.drive(&mut self.device(), Box::new(policy), true, None)
+    }
+
+    fn drive<D: Device>(
+        &self,
+        device: &mut D,
+        policy: Box<dyn Policy>,
+        listens: bool,
+        truth: Option<Arc<Truth>>,
+    ) -> Result<Log, RunError> {
+        let mut log = Log::default();
+        let mut workload = VecWorkload::new(self.sessions.clone());
+        let driver = Driver::new(
+            self.config.clone(),
+            device,
+            policy,
+            listens,
+            &mut workload,
+            &mut log,
+            truth,
+        );
+        let summary = driver.run()?;
+        log.summary = summary;
+        Ok(log)
+    }
+
+    /// Runs `policy` on the simulated device.
+    pub fn run(&self, policy: &str) -> Log {
+        self.on(&mut self.device(), policy)
+            .unwrap_or_else(|error| panic!("{policy}: {error}"))
+    }
+
+    /// Runs `policy` on host memory, under a virtual clock.
+    pub fn run_on_host_memory(&self, policy: &str) -> Log {
+        let memory = self.config.memory;
+        let pools = HostPools {
+            backing_bytes: 64,
+            ..HostPools::new(memory.hbm_blocks, memory.host_blocks)
+        };
+        let mut device =
+            HostDevice::with_virtual_clock(self.steps.clone(), &self.link, self.ahead(), pools);
+        self.on(&mut device, policy)
+            .unwrap_or_else(|error| panic!("{policy}: {error}"))
+    }
+}
+
+/// 1 GB/s each way, alone or not: a block of 1 MB takes 1 ms. Steps are not slowed down.
+pub fn link() -> LinkCost {
+    let rate = NonZeroU64::new(1_000_000_000).expect("not zero");
+    let lane = LaneCost {
+        copy_ns: 0,
+        block_ns: 0,
+        bytes_per_s: rate,
+        bytes_per_s_shared: rate,
+        slowdown_ppm: 0,
+    };
+    LinkCost::new(lane, lane)
+}
+
+/// A session that starts at `start` ms; per turn the wait before it in ms, prompt tokens appended, and tokens generated.
+pub fn session(name: &str, start: u64, turns: &[(u64, u32, u32)]) -> Session {
+    let mut context = 0;
+    let turns = turns.iter().enumerate().map(|(i, &(gap, new, output))| {
+        let turn = Turn {
+            gap: Nanos(gap * MS),
+            gap_kind: if i == 0 { GapKind::None } else { GapKind::Tool },
+            tool: ToolClass(0),
+            input: Tokens(context + new),
+            keep: Tokens(context),
+            output: Tokens(output),
+            content: None,
+        };
+        context += new + output;
+        turn
+    });
+    Session {
+        name: name.to_owned(),
+        start: Time(start * MS),
+        shared_prefix: None,
+        turns: turns.collect(),
+    }
+}
