@@ -16,14 +16,19 @@ pub fn started() -> String {
 /// The command line as it was given, ready for a shell.
 pub fn given() -> String {
     let mut words = vec!["djinn".to_owned()];
-    words.extend(std::env::args_os().skip(1).map(|word| quote(&word.to_string_lossy())));
+    words.extend(
+        std::env::args_os()
+            .skip(1)
+            .map(|word| quote(&word.to_string_lossy())),
+    );
     words.join(" ")
 }
 
 /// A command that gives the run of `spec` from nothing but itself: every key that differs from its default, as `--set`.
 /// For specs that came from a pipe.
 pub fn from_defaults(spec: &RunSpec) -> String {
-    let table = |spec: &RunSpec| toml::Table::try_from(spec).expect("a spec is tables of plain values");
+    let table =
+        |spec: &RunSpec| toml::Table::try_from(spec).expect("a spec is tables of plain values");
     let mut sets = Vec::new();
     differing("", &table(spec), &table(&RunSpec::default()), &mut sets);
     let sets = sets.iter().map(|set| format!(" --set {}", quote(set)));
@@ -70,12 +75,15 @@ mod tests {
     #[test]
     fn a_spec_is_rebuilt_from_the_command_alone() {
         let text = "policy = \"djinn[margin_ms=3]\"\nseed = 4\n[memory]\nhbm_blocks = 900\nhost_blocks = 5\n\
-                    [workload]\nsessions = 3\n[workload.params]\ngap_s = { uniform = { min = 1, max = 2 } }\n";
+                    [workload]\ngen = \"poisson-agents\"\nsessions = 3\n[workload.params]\ngap_s = { uniform = { min = 1, max = 2 } }\n";
         let spec = RunSpec::load(&Layers::of_text("stdin", text)).expect("a valid spec");
         let mut sets = Vec::new();
         let table = |spec: &RunSpec| toml::Table::try_from(spec).expect("plain values");
         differing("", &table(&spec), &table(&RunSpec::default()), &mut sets);
-        let layers = Layers { set: sets, ..Layers::default() };
+        let layers = Layers {
+            set: sets,
+            ..Layers::of_text("defaults", results::spec::template())
+        };
         assert_eq!(RunSpec::load(&layers).expect("valid"), spec);
     }
 }

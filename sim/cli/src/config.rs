@@ -1,8 +1,8 @@
 //! The arguments that say what to run, shared by the verbs that run.
 
 use crate::error::CliError;
-use miette::NamedSource;
-use results::spec::{Layers, Located, RunSpec, SpecError, SweepSpec, split_policies};
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use results::spec::{Layers, RunSpec, SweepSpec, split_policies};
 use serde::Deserialize;
 use std::io::Read as _;
 use std::ops::Range;
@@ -22,13 +22,15 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     /// Whether the config came through a pipe, so that the command line alone does not repeat the run.
     pub fn is_piped(&self) -> bool {
-        self.file.as_ref().is_some_and(|file| file.as_os_str() == "-")
+        self.file
+            .as_ref()
+            .is_some_and(|file| file.as_os_str() == "-")
     }
 
     /// The layers, with `policies` as given to `--policy`.
     pub fn layers(&self, policies: Option<&str>) -> Result<Layers, CliError> {
         let mut layers = match &self.file {
-            None => Layers::of_text("defaults", ""),
+            None => Layers::of_text("defaults", results::spec::template()),
             Some(_) if self.is_piped() => {
                 let mut text = String::new();
                 let read = std::io::stdin().read_to_string(&mut text);
@@ -40,7 +42,9 @@ impl ConfigArgs {
         layers.set.clone_from(&self.set);
         layers.policies = policies.map(split_policies).unwrap_or_default();
         if policies.is_some() && layers.policies.is_empty() {
-            return Err(CliError::Usage("--policy needs the name of a policy".to_owned()));
+            return Err(CliError::Usage(
+                "--policy needs the name of a policy".to_owned(),
+            ));
         }
         Ok(layers)
     }
@@ -66,15 +70,44 @@ pub fn sweep(layers: &Layers) -> Result<SweepSpec, CliError> {
 fn check_names(layers: &Layers, spec: &RunSpec) -> Result<(), CliError> {
     if let Err(error) = policy::find(&spec.policy) {
         let hint = "`djinn policies` describes each";
-        return Err(at(layers, "policy", &spec.policy, error.to_string(), Some(hint)));
+        return Err(at(
+            layers,
+            "policy",
+            &spec.policy,
+            error.to_string(),
+            Some(hint),
+        ));
     }
     if let Err(error @ devices::ProfileError::Unknown { .. }) = devices::model(&spec.model) {
         return Err(at(layers, "model", &spec.model, error.to_string(), None));
     }
     if let Err(error @ devices::ProfileError::Unknown { .. }) = devices::hardware(&spec.hardware) {
-        return Err(at(layers, "hardware", &spec.hardware, error.to_string(), None));
+        return Err(at(
+            layers,
+            "hardware",
+            &spec.hardware,
+            error.to_string(),
+            None,
+        ));
     }
     Ok(())
+}
+
+/// A name in a config that nothing has.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{name}:{line}:{column}: `{key}`: {message}")]
+struct Misnamed {
+    name: String,
+    line: usize,
+    column: usize,
+    key: String,
+    message: String,
+    #[help]
+    help: Option<String>,
+    #[source_code]
+    text: NamedSource<String>,
+    #[label("here")]
+    span: SourceSpan,
 }
 
 /// The places of names in a file.
@@ -102,17 +135,23 @@ fn at(layers: &Layers, key: &str, value: &str, message: String, hint: Option<&st
         Some(format!("--policy {value}"))
     } else {
         let prefix = format!("{key}=");
-        let set = layers.set.iter().find(|set| set.starts_with(&prefix) && set.contains(value));
+        let set = layers
+            .set
+            .iter()
+            .find(|set| set.starts_with(&prefix) && set.contains(value));
         set.map(|set| format!("--set {set}"))
     };
     if let Some(option) = option {
         let what = format!("{option}: {message}");
-        return CliError::Failed { what, hint: hint.map(str::to_owned) };
+        return CliError::Failed {
+            what,
+            hint: hint.map(str::to_owned),
+        };
     }
     let span = place(&layers.text, key, value).unwrap_or(0..0);
     let before = &layers.text[..span.start];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let located = Located {
+    let misnamed = Misnamed {
         name: layers.name.clone(),
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
@@ -122,7 +161,7 @@ fn at(layers: &Layers, key: &str, value: &str, message: String, hint: Option<&st
         text: NamedSource::new(&layers.name, layers.text.clone()),
         span: (span.start, span.len()).into(),
     };
-    SpecError::At(Box::new(located)).into()
+    CliError::Spec(Box::new(misnamed))
 }
 
 /// The bytes of `value` as the value of `key`, or as one of its values in the sweep.
@@ -134,7 +173,8 @@ fn place(text: &str, key: &str, value: &str) -> Option<Range<usize>> {
         _ => (names.hardware, names.sweep.hardware),
     };
     let mut all = axis.into_iter().chain(single);
-    all.find(|spanned| spanned.get_ref() == value).map(|spanned| spanned.span())
+    all.find(|spanned| spanned.get_ref() == value)
+        .map(|spanned| spanned.span())
 }
 
 #[cfg(test)]

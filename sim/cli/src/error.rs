@@ -13,7 +13,7 @@ use engine::RunError;
 use figures::FigureError;
 use lab::LabError;
 use lab::oracle::OracleError;
-use miette::{GraphicalReportHandler, GraphicalTheme};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use policy::PolicyError;
 use results::compare::CompareError;
 use results::folder::FolderError;
@@ -27,7 +27,7 @@ use trace::TraceError;
 #[derive(Debug)]
 pub enum CliError {
     /// A config or an override is wrong.
-    Spec(Box<SpecError>),
+    Spec(Box<dyn Diagnostic>),
     /// The command makes no sense: exit code 2.
     Usage(String),
     /// Anything else.
@@ -43,13 +43,21 @@ pub enum CliError {
 
 impl CliError {
     /// A failure without a hint.
+    #[allow(clippy::needless_pass_by_value, reason = "an error is handed over")]
     pub fn failed(what: impl ToString) -> Self {
-        Self::Failed { what: what.to_string(), hint: None }
+        Self::Failed {
+            what: what.to_string(),
+            hint: None,
+        }
     }
 
     /// A failure with a hint.
+    #[allow(clippy::needless_pass_by_value, reason = "an error is handed over")]
     pub fn hinted(what: impl ToString, hint: &str) -> Self {
-        Self::Failed { what: what.to_string(), hint: Some(hint.to_owned()) }
+        Self::Failed {
+            what: what.to_string(),
+            hint: Some(hint.to_owned()),
+        }
     }
 
     /// A file that cannot be read or written.
@@ -61,12 +69,16 @@ impl CliError {
     pub fn report(self) -> ExitCode {
         let (text, code) = match self {
             Self::Unread => return ExitCode::SUCCESS,
-            Self::Usage(what) => (format!("error: {what}\n\nhint: add `--help` to the verb\n"), 2),
+            Self::Usage(what) => (
+                format!("error: {what}\n\nhint: add `--help` to the verb\n"),
+                2,
+            ),
             Self::Failed { what, hint: None } => (format!("error: {what}\n"), 1),
-            Self::Failed { what, hint: Some(hint) } => {
-                (format!("error: {what}\n\nhint: {hint}\n"), 1)
-            }
-            Self::Spec(error) => (draw(&error), 1),
+            Self::Failed {
+                what,
+                hint: Some(hint),
+            } => (format!("error: {what}\n\nhint: {hint}\n"), 1),
+            Self::Spec(error) => (draw(error.as_ref()), 1),
         };
         out::stderr(&text);
         ExitCode::from(code)
@@ -74,10 +86,13 @@ impl CliError {
 }
 
 /// The mistake in its place. Without a terminal: no colours, and no line is broken, so that a search finds it.
-fn draw(error: &SpecError) -> String {
+fn draw(error: &dyn Diagnostic) -> String {
     let terminal = out::stderr_is_a_terminal();
-    let theme =
-        if terminal && out::colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let theme = if terminal && out::colour() {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_links(false)
         .with_wrap_lines(terminal)

@@ -18,7 +18,11 @@ pub fn signed_span(ns: f64) -> String {
         size if size < 999.5e6 => (ns / 1e6, "ms"),
         _ => (ns / 1e9, "s"),
     };
-    if unit == "ns" { format!("{value:.0} ns") } else { format!("{} {unit}", digits(value)) }
+    if unit == "ns" {
+        format!("{value:.0} ns")
+    } else {
+        format!("{} {unit}", digits(value))
+    }
 }
 
 /// Three significant digits, more before the point where there are more.
@@ -36,7 +40,9 @@ pub fn count(value: u64) -> String {
 }
 
 fn thousands(number: &str) -> String {
-    let (sign, number) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
+    let (sign, number) = number
+        .strip_prefix('-')
+        .map_or(("", number), |rest| ("-", rest));
     let mut text = sign.to_owned();
     for (i, digit) in number.chars().enumerate() {
         if i > 0 && (number.len() - i).is_multiple_of(3) {
@@ -69,12 +75,20 @@ pub fn rate(value: Option<f64>) -> String {
 
 /// A share in percent.
 pub fn percent(part: f64, whole: f64) -> String {
-    if whole > 0.0 { format!("{:.1} %", part / whole * 100.0) } else { "-".to_owned() }
+    if whole > 0.0 {
+        format!("{:.1} %", part / whole * 100.0)
+    } else {
+        "-".to_owned()
+    }
 }
 
 /// `1 session`, `2 sessions`.
 pub fn plural(value: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        count(value),
+        if value == 1 { "" } else { "s" }
+    )
 }
 
 #[cfg(test)]
@@ -84,7 +98,10 @@ mod tests {
     #[test]
     fn a_span_has_the_unit_that_fits_it() {
         let shown = [0, 999, 1_500, 999_499_999, 2_555_000_000, 1_234_000_000_000].map(span);
-        assert_eq!(shown, ["0 ns", "999 ns", "1.50 us", "999 ms", "2.56 s", "1,234 s"]);
+        assert_eq!(
+            shown,
+            ["0 ns", "999 ns", "1.50 us", "999 ms", "2.56 s", "1,234 s"]
+        );
         assert_eq!(signed_span(-1.5e6), "-1.50 ms");
     }
 
@@ -99,7 +116,10 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!(["1", "999", "1000", "1234567"].map(thousands), ["1", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            ["1", "999", "1000", "1234567"].map(thousands),
+            ["1", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(thousands("-1000"), "-1,000");
     }
 }

@@ -24,6 +24,7 @@ mod figures;
 mod new;
 mod oracle;
 mod policies;
+mod reproduce;
 mod run;
 mod show;
 mod sweep;
@@ -46,6 +47,7 @@ struct Djinn {
 
 const EXAMPLES: &str = "\
 A first look:
+  djinn reproduce                               the seed study and the first comparison, with figures
   djinn run --policy djinn                      simulate 200 agents with the default policy
   djinn run --policy vllm-recompute             the same agents, KV recomputed when it was evicted
   djinn compare results/RUN results/RUN         is the difference larger than chance?
@@ -66,6 +68,7 @@ enum Verb {
     Trace(trace::Args),
     Figures(figures::Args),
     Oracle(Box<oracle::Args>),
+    Reproduce(reproduce::Args),
 }
 
 impl Verb {
@@ -81,6 +84,7 @@ impl Verb {
             Self::Trace(args) => trace::run(&args),
             Self::Figures(args) => figures::run(&args),
             Self::Oracle(args) => oracle::run(&args),
+            Self::Reproduce(args) => reproduce::run(&args),
         }
     }
 }

@@ -9,7 +9,9 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 /// If stdout cannot be written, for example because the disk is full.
 pub fn stdout(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     written.map_err(|cause| match cause.kind() {
         ErrorKind::BrokenPipe => CliError::Unread,
         _ => CliError::failed(format!("cannot write to stdout: {cause}")),

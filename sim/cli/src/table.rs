@@ -5,12 +5,16 @@
 pub struct Table {
     rows: Vec<Vec<String>>,
     left: usize,
+    words_last: bool,
 }
 
 impl Table {
     /// A table with this heading.
     pub fn new(heading: &[&str]) -> Self {
-        let mut table = Self { rows: Vec::new(), left: 1 };
+        let mut table = Self {
+            left: 1,
+            ..Self::default()
+        };
         table.row(heading.iter().copied());
         table
     }
@@ -19,6 +23,13 @@ impl Table {
     #[must_use]
     pub fn left(mut self, columns: usize) -> Self {
         self.left = columns;
+        self
+    }
+
+    /// The last column holds words: aligns it to the left, too.
+    #[must_use]
+    pub fn words_last(mut self) -> Self {
+        self.words_last = true;
         self
     }
 
@@ -40,11 +51,13 @@ impl Table {
             let mut line = String::new();
             for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
                 line.push_str("  ");
-                line.push_str(&if column < self.left {
-                    format!("{cell:<width$}")
+                let words = self.words_last && column + 1 == columns;
+                let padding = " ".repeat(width - cell.chars().count());
+                if column < self.left || words {
+                    line.extend([cell, padding.as_str()]);
                 } else {
-                    format!("{cell:>width$}")
-                });
+                    line.extend([padding.as_str(), cell]);
+                }
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -62,6 +75,9 @@ mod tests {
         let mut table = Table::new(&["", "mean"]);
         table.row(["queue", "1.00 ms"]);
         table.row(["copy"]);
-        assert_eq!(table.render(), "            mean\n  queue  1.00 ms\n  copy\n");
+        assert_eq!(
+            table.render(),
+            "            mean\n  queue  1.00 ms\n  copy\n"
+        );
     }
 }

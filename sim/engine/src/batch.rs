@@ -50,6 +50,13 @@ impl Request {
     pub(crate) fn tokens(&self) -> u32 {
         self.prompt + self.output
     }
+
+    /// From `at` on it waits for this, unless its first token is out.
+    pub(crate) fn waits(&mut self, part: Part, at: Time) {
+        if self.first_token.is_none() {
+            self.wake.turn_to(part, at);
+        }
+    }
 }
 
 /// Divides the time from the end of a wait to the first token: at each instant one part.

@@ -40,7 +40,11 @@ impl Forecast {
         let span = last.saturating_sub(first);
         let arrivals = setup.sessions.len() as f64;
         // The interval after the last arrival counts as the others do.
-        let span = if arrivals > 1.0 { span as f64 * arrivals / (arrivals - 1.0) } else { 0.0 };
+        let span = if arrivals > 1.0 {
+            span as f64 * arrivals / (arrivals - 1.0)
+        } else {
+            0.0
+        };
         Self {
             peak_blocks: peak.unsigned_abs(),
             hbm_blocks: u64::from(setup.engine.memory.hbm_blocks),
@@ -50,12 +54,7 @@ impl Forecast {
     }
 
     /// Adds the blocks that a session holds over time; returns the GPU time of its tokens.
-    fn session(
-        setup: &Setup,
-        session: &Session,
-        block: u32,
-        changes: &mut Vec<(u64, i64)>,
-    ) -> f64 {
+    fn session(setup: &Setup, session: &Session, block: u32, changes: &mut Vec<(u64, i64)>) -> f64 {
         let serial = setup.engine.batching.serial;
         let alone = |shape: &StepShape| setup.steps.step_ps(shape) as f64 / 1e3;
         let (mut at, mut held, mut cost) = (session.start.0 as f64, 0i64, 0f64);
@@ -65,7 +64,10 @@ impl Forecast {
             }
             let new = turn.input.0.saturating_sub(turn.keep.0).max(1);
             let prefill = StepShape {
-                prefill: vec![PrefillChunk { tokens: new, context: turn.input.0 - new }],
+                prefill: vec![PrefillChunk {
+                    tokens: new,
+                    context: turn.input.0 - new,
+                }],
                 ..StepShape::default()
             };
             let kv = u64::from(turn.input.0) + u64::from(turn.output.0) / 2;

@@ -9,6 +9,7 @@
 //! The simulator and the replay differ in the device that they hand to [`run::execute`], and in nothing else.
 
 mod error;
+pub mod faults;
 mod forecast;
 pub mod oracle;
 mod rows;

@@ -1,11 +1,11 @@
 //! The engine's records as the rows of a run folder.
 
+use crate::LabError;
 use engine::Recorder;
 use engine::record::{
     Decision, OpKind, OpRecord, Part, PrefetchOutcome, Sample, SessionRecord, TurnRecord,
 };
 use model::{Direction, Nanos};
-use crate::LabError;
 use results::folder::RunWriter;
 use results::metrics::Collector;
 use results::rows::{OpRow, SampleRow, SessionRow, TurnRow};
@@ -48,7 +48,11 @@ pub struct FolderSink {
 impl FolderSink {
     /// Writes into `writer`.
     pub fn new(writer: Box<RunWriter>, collector: Collector, wants: Wants) -> Self {
-        Self { writer, collector, wants }
+        Self {
+            writer,
+            collector,
+            wants,
+        }
     }
 
     /// The folder, still open, and the metrics.
@@ -266,7 +270,12 @@ fn op_row(op: &OpRecord, block_bytes: u64, pieces_per_block: u32) -> OpRow {
         ..OpRow::default()
     };
     match op.kind {
-        OpKind::Steps { steps, prefill_tokens, decode_seqs, kv_tokens } => OpRow {
+        OpKind::Steps {
+            steps,
+            prefill_tokens,
+            decode_seqs,
+            kv_tokens,
+        } => OpRow {
             kind: "steps".to_owned(),
             steps,
             prefill_tokens,
@@ -274,7 +283,13 @@ fn op_row(op: &OpRecord, block_bytes: u64, pieces_per_block: u32) -> OpRow {
             kv_tokens,
             ..row
         },
-        OpKind::Copy { direction, session, class, bytes, .. } => OpRow {
+        OpKind::Copy {
+            direction,
+            session,
+            class,
+            bytes,
+            ..
+        } => OpRow {
             kind: direction.to_string().to_lowercase(),
             bytes: bytes.0,
             pieces: (bytes.0 / block_bytes) as u32 * pieces_per_block,

@@ -69,8 +69,15 @@ pub fn execute<D: Device, S: Sink>(
     let pieces = setup.model.pieces_per_block();
     let mut recorder =
         RowRecorder::new(sink, setup.engine.block_bytes.0, pieces).with_progress(progress);
-    let driver =
-        Driver::new(config, device, policy, entry.listens, &mut workload, &mut recorder, truth);
+    let driver = Driver::new(
+        config,
+        device,
+        policy,
+        entry.listens,
+        &mut workload,
+        &mut recorder,
+        truth,
+    );
     let summary = driver.run()?;
     recorder.finish()?;
     Ok(summary)
@@ -78,7 +85,11 @@ pub fn execute<D: Device, S: Sink>(
 
 /// The simulated device of a setup.
 pub fn sim_device(setup: &Setup) -> SimDevice {
-    SimDevice::new(setup.steps.clone(), &setup.link, u32::from(setup.engine.batching.ahead))
+    SimDevice::new(
+        setup.steps.clone(),
+        &setup.link,
+        u32::from(setup.engine.batching.ahead),
+    )
 }
 
 /// Metrics of a simulated run; nothing is written.
@@ -102,8 +113,18 @@ pub fn simulate(
     options: &RunOptions,
     progress: impl FnMut(u64),
 ) -> Result<Ran, LabError> {
-    let device = DeviceInfo { kind: "sim".to_owned(), ..DeviceInfo::default() };
-    record(setup, &mut sim_device(setup), &device, target, options, progress)
+    let device = DeviceInfo {
+        kind: "sim".to_owned(),
+        ..DeviceInfo::default()
+    };
+    record(
+        setup,
+        &mut sim_device(setup),
+        &device,
+        target,
+        options,
+        progress,
+    )
 }
 
 /// Runs `setup` on any device into the folder `target`.
@@ -155,7 +176,11 @@ pub fn record<D: Device>(
     };
     let (writer, collector) = sink.into_parts();
     let folder = writer.finish(&manifest)?;
-    Ok(Ran::Now(Box::new(Finished { folder, metrics: collector.finish(), summary })))
+    Ok(Ran::Now(Box::new(Finished {
+        folder,
+        metrics: collector.finish(),
+        summary,
+    })))
 }
 
 /// Most memory that this process has held, where the system tells; 0 elsewhere.

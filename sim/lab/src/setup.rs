@@ -6,10 +6,10 @@ use engine::{
     Batching, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise, LedgerConfig,
 };
 use model::{Bytes, CopyEstimate, Direction, Nanos, Session, VecWorkload, Workload};
-use std::num::NonZeroU32;
 use results::manifest::{Counts, HardwareInfo, ModelInfo, PolicyInfo, TraceInfo};
 use results::sha256_hex;
 use results::spec::{self, RunSpec};
+use std::num::NonZeroU32;
 use trace::generate::GeneratorSpec;
 use trace::workload::{Timing, TooLong, TraceWorkload, WorkloadOptions};
 
@@ -57,7 +57,9 @@ impl Setup {
             key: "memory.lane_depth",
             what: "at least 1 chunk".to_owned(),
         })?;
-        let link = hardware.link_cost(copy_method(spec), pieces).with_lane_depth(depth);
+        let link = hardware
+            .link_cost(copy_method(spec), pieces)
+            .with_lane_depth(depth);
         let engine = engine_config(spec, &hardware, &model)?;
         let mut setup = Self {
             spec: spec.clone(),
@@ -104,7 +106,10 @@ impl Setup {
         let (entry, params) = policy::find(&self.spec.policy)?;
         Ok(PolicyInfo {
             name: entry.name.to_owned(),
-            params: params.iter().map(|(key, value)| (key.to_owned(), value.to_string())).collect(),
+            params: params
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_string()))
+                .collect(),
             provenance: entry.provenance.name().to_owned(),
         })
     }
@@ -177,9 +182,14 @@ impl Setup {
             rate: workload.rate,
         };
         let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
-        let bytes = std::fs::read(path)
-            .map_err(|error| LabError::File { path: path.into(), error })?;
-        self.trace = TraceInfo { source: path.to_owned(), sha256: sha256_hex(&bytes) };
+        let bytes = std::fs::read(path).map_err(|error| LabError::File {
+            path: path.into(),
+            error,
+        })?;
+        self.trace = TraceInfo {
+            source: path.to_owned(),
+            sha256: sha256_hex(&bytes),
+        };
         let report = source.report().clone();
         self.counts.sessions_skipped = report.sessions_skipped;
         self.counts.sessions_cut = report.sessions_truncated;
@@ -214,8 +224,9 @@ impl Setup {
 /// If the parameters are unknown or make no sense together.
 pub fn generator(spec: &RunSpec, name: &str) -> Result<GeneratorSpec, LabError> {
     // Ten turns of +1,500 and +200 tokens: the shape of workload D of the comparison with other simulators.
-    let mut table: toml::Table = toml::from_str("agents = 200\nturns = 10\nappend = 1500\noutput = 200\ngap_s = 5\n")
-        .expect("the defaults are valid");
+    let mut table: toml::Table =
+        toml::from_str("agents = 200\nturns = 10\nappend = 1500\noutput = 200\ngap_s = 5\n")
+            .expect("the defaults are valid");
     if name == "poisson-agents" {
         table.insert("rate".to_owned(), 0.5.into());
     } else {
@@ -229,10 +240,12 @@ pub fn generator(spec: &RunSpec, name: &str) -> Result<GeneratorSpec, LabError> 
     if let Some(rate) = spec.workload.rate {
         table.insert("rate".to_owned(), rate.into());
     }
-    table.try_into().map_err(|error: toml::de::Error| LabError::Value {
-        key: "workload.params",
-        what: error.message().to_owned(),
-    })
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| LabError::Value {
+            key: "workload.params",
+            what: error.message().to_owned(),
+        })
 }
 
 fn copy_method(spec: &RunSpec) -> devices::CopyMethod {
@@ -289,8 +302,14 @@ fn engine_config(
     let mut faults = Faults::default();
     for name in &spec.faults.inject {
         if !faults.add(name) {
-            let what = format!("no fault is called `{name}`; known: {}", Faults::NAMES.join(", "));
-            return Err(LabError::Value { key: "faults.inject", what });
+            let what = format!(
+                "no fault is called `{name}`; known: {}",
+                Faults::NAMES.join(", ")
+            );
+            return Err(LabError::Value {
+                key: "faults.inject",
+                what,
+            });
         }
     }
     let chunk = u64::from(memory.chunk_mib) << 20;
@@ -306,7 +325,9 @@ fn engine_config(
             first_place: None,
         },
         block_bytes,
-        chunk_blocks: u32::try_from(chunk / block_bytes.0).unwrap_or(u32::MAX).max(1),
+        chunk_blocks: u32::try_from(chunk / block_bytes.0)
+            .unwrap_or(u32::MAX)
+            .max(1),
         link: Direction::ALL.map(|direction| CopyEstimate {
             queued: Bytes::ZERO,
             bytes_per_s: hardware.lane(direction).bytes_per_s.get(),

@@ -67,8 +67,10 @@ pub fn run(
     progress: &(dyn Fn(SweepProgress) + Sync),
 ) -> Result<SweepReport, LabError> {
     let rows = options.out.join("rows");
-    std::fs::create_dir_all(&rows)
-        .map_err(|error| LabError::File { path: rows.clone(), error })?;
+    std::fs::create_dir_all(&rows).map_err(|error| LabError::File {
+        path: rows.clone(),
+        error,
+    })?;
     let points = sweep.points();
     let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(Vec::new());
@@ -97,7 +99,10 @@ pub fn run(
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
         .build()
-        .map_err(|error| LabError::Value { key: "threads", what: error.to_string() })?;
+        .map_err(|error| LabError::Value {
+            key: "threads",
+            what: error.to_string(),
+        })?;
     pool.install(|| points.par_iter().try_for_each(point))?;
     let runs_csv = options.out.join("runs.csv");
     write_runs(&runs_csv, &gather(points, &rows)?)?;

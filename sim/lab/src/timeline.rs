@@ -10,7 +10,7 @@
 //! ```
 //!
 //! **Must hold:** slices of one track nest, and an end comes before a beginning at the same instant.
-//! **Absent on purpose:** computing anything. Every number is one of the run folder.
+//! **Absent on purpose:** metrics. Every number is one of the run folder.
 
 mod log_line;
 mod perfetto;
@@ -41,7 +41,11 @@ pub struct TimelineOptions {
 impl Default for TimelineOptions {
     /// The whole run, and as many sessions as a screen can be scrolled through.
     fn default() -> Self {
-        Self { from: Time::ZERO, to: Time::NEVER, sessions_max: 500 }
+        Self {
+            from: Time::ZERO,
+            to: Time::NEVER,
+            sessions_max: 500,
+        }
     }
 }
 
@@ -79,12 +83,18 @@ pub fn write(
     if let Some(log) = timeline.present("decisions.log", folder.decisions())? {
         let path = folder.path().join("decisions.log");
         let lines = log.lines().map(|line| {
-            line.map_err(|error| LabError::File { path: path.clone(), error })
+            line.map_err(|error| LabError::File {
+                path: path.clone(),
+                error,
+            })
         });
         timeline.decisions(lines)?;
     }
     let (bytes, report) = timeline.finish();
-    put(target, &bytes).map_err(|error| LabError::File { path: target.to_owned(), error })?;
+    put(target, &bytes).map_err(|error| LabError::File {
+        path: target.to_owned(),
+        error,
+    })?;
     Ok(report)
 }
 
@@ -95,8 +105,8 @@ fn put(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
     let mut unfinished = target.as_os_str().to_owned();
     unfinished.push(".tmp");
-    let written = std::fs::write(&unfinished, bytes)
-        .and_then(|()| std::fs::rename(&unfinished, target));
+    let written =
+        std::fs::write(&unfinished, bytes).and_then(|()| std::fs::rename(&unfinished, target));
     if written.is_err() {
         // The error says why there is no file; a second one of the removal would not help.
         let _ = std::fs::remove_file(&unfinished);
@@ -193,10 +203,17 @@ impl Timeline {
     ) -> Result<(), LabError> {
         for row in rows {
             let row = row?;
-            let Some(&track) = self.shown.get(&row.session) else { continue };
+            let Some(&track) = self.shown.get(&row.session) else {
+                continue;
+            };
             if let Some(wait) = row.wait_ns {
                 let notes = vec![Note::Number("before turn", u64::from(row.turn))];
-                self.slice(track, "wait", [row.ready_ns.saturating_sub(wait), row.ready_ns], notes);
+                self.slice(
+                    track,
+                    "wait",
+                    [row.ready_ns.saturating_sub(wait), row.ready_ns],
+                    notes,
+                );
             }
             let mut notes = vec![
                 Note::Number("turn", u64::from(row.turn)),
@@ -210,11 +227,27 @@ impl Timeline {
                 notes.push(Note::Text("prefetch", row.prefetch.clone()));
             }
             self.slice(track, "turn", [row.ready_ns, row.end_ns], notes);
-            let latency = if row.wait_ns.is_some() { "wake-up" } else { "first token" };
+            let latency = if row.wait_ns.is_some() {
+                "wake-up"
+            } else {
+                "first token"
+            };
             let parts = parts::NAMES.into_iter().zip(parts::of(&row));
-            let notes = parts.filter(|part| part.1 > 0).map(|(name, ns)| Note::Number(name, ns));
-            self.slice(track, latency, [row.ready_ns, row.first_token_ns], notes.collect());
-            self.slice(track, "decode", [row.first_token_ns, row.end_ns], Vec::new());
+            let notes = parts
+                .filter(|part| part.1 > 0)
+                .map(|(name, ns)| Note::Number(name, ns));
+            self.slice(
+                track,
+                latency,
+                [row.ready_ns, row.first_token_ns],
+                notes.collect(),
+            );
+            self.slice(
+                track,
+                "decode",
+                [row.first_token_ns, row.end_ns],
+                Vec::new(),
+            );
         }
         Ok(())
     }
@@ -240,7 +273,11 @@ impl Timeline {
             let span = [row.start_ns.max(*free), row.end_ns];
             *free = row.end_ns.max(*free);
             if track == GPU {
-                let name = if row.prefill_tokens > 0 { "prefill and decode" } else { "decode" };
+                let name = if row.prefill_tokens > 0 {
+                    "prefill and decode"
+                } else {
+                    "decode"
+                };
                 let notes = vec![
                     Note::Number("steps", u64::from(row.steps)),
                     Note::Number("prefill tokens", u64::from(row.prefill_tokens)),
@@ -265,7 +302,8 @@ impl Timeline {
         rows: impl Iterator<Item = Result<SampleRow, FolderError>>,
     ) -> Result<(), LabError> {
         let tracks = (COUNTERS..).map(Track);
-        self.tracks.extend(tracks.clone().zip(LEVELS.map(|(name, _)| name.to_owned())));
+        self.tracks
+            .extend(tracks.clone().zip(LEVELS.map(|(name, _)| name.to_owned())));
         for row in rows {
             let row = row?;
             if !self.within(row.time_ns, row.time_ns) {
@@ -273,7 +311,14 @@ impl Timeline {
             }
             for (track, (_, level)) in tracks.clone().zip(LEVELS) {
                 let value = u64::from(level(&row));
-                self.happen(row.time_ns, track, Kind::Count, String::new(), value, Vec::new());
+                self.happen(
+                    row.time_ns,
+                    track,
+                    Kind::Count,
+                    String::new(),
+                    value,
+                    Vec::new(),
+                );
             }
         }
         Ok(())
@@ -288,10 +333,14 @@ impl Timeline {
             ["start", "ready", "done", "end", "copy-start", "copy-end"];
         for line in lines {
             let line = line?;
-            let Some(entry) = LogLine::parse(&line) else { continue };
+            let Some(entry) = LogLine::parse(&line) else {
+                continue;
+            };
             let word = entry.what.split(' ').next().unwrap_or_default();
             let track = self.shown.get(&entry.session).copied();
-            let (Some(track), false) = (track, SHOWN_ELSEWHERE.contains(&word)) else { continue };
+            let (Some(track), false) = (track, SHOWN_ELSEWHERE.contains(&word)) else {
+                continue;
+            };
             if self.within(entry.at.0, entry.at.0) {
                 let notes = vec![Note::Text("decision", entry.what.to_owned())];
                 self.happen(entry.at.0, track, Kind::Instant, word.to_owned(), 0, notes);
@@ -316,14 +365,27 @@ impl Timeline {
         value: u64,
         notes: Vec<Note>,
     ) {
-        self.happenings.push(Happening { at, track, kind, name, value, notes });
+        self.happenings.push(Happening {
+            at,
+            track,
+            kind,
+            name,
+            value,
+            notes,
+        });
     }
 
     /// The file. The sort is stable, so that an outer slice begins before the inner ones that begin with it.
     fn finish(mut self) -> (Vec<u8>, TimelineReport) {
-        self.happenings.sort_by_key(|happening| (happening.at, happening.kind.rank()));
+        self.happenings
+            .sort_by_key(|happening| (happening.at, happening.kind.rank()));
         let mut file = File::default();
-        file.track(SESSIONS, None, &format!("Sessions ({})", self.policy), false);
+        file.track(
+            SESSIONS,
+            None,
+            &format!("Sessions ({})", self.policy),
+            false,
+        );
         for (track, name) in &self.tracks {
             let parent = (track.0 >= FIRST_SESSION).then_some(SESSIONS);
             let counter = (COUNTERS..FIRST_SESSION).contains(&track.0);

@@ -28,6 +28,7 @@ const HARDWARE: &[Shipped] = shipped!("hardware":
     "a100-40g-pcie4",
     "a100-80g-pcie4",
     "h100-80g-pcie5",
+    "h100-djinn-eager",
     "h100-hf-eager",
     "h200",
     "oracle",

@@ -200,9 +200,9 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
-    /// Gives each lane its next transfer, if it is free or should give way.
+    /// Gives each lane its next transfer, if it is free or should give way. Restores come first, for they may send others out.
     pub(super) fn pump_lanes(&mut self) {
-        for direction in Direction::ALL {
+        for direction in [Direction::H2d, Direction::D2h] {
             while self.pump(direction) {}
         }
     }
@@ -252,6 +252,7 @@ impl<D: Device> Driver<'_, D> {
                 return false;
             }
             let Err(missing) = self.ledger.begin_restore(session) else {
+                self.refresh(session);
                 return true;
             };
             let demand = class == CopyClass::Demand;

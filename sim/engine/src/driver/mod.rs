@@ -249,6 +249,9 @@ impl<'a, D: Device> Driver<'a, D> {
             if open {
                 self.pump_lanes();
             }
+            if self.overlooked() {
+                continue;
+            }
             if self.config.check {
                 self.check()?;
             }
@@ -329,6 +332,15 @@ impl<'a, D: Device> Driver<'a, D> {
             && self.in_flight.is_empty()
             && self.lanes.iter().all(Lane::is_quiet)
             && !self.batch.has_requests()
+    }
+
+    /// A turn has become ready since the schedule of this wake, and the GPU is idle.
+    fn overlooked(&mut self) -> bool {
+        !self.short
+            && !self.batch.waiting.is_empty()
+            && self.batch.running.is_empty()
+            && self.in_flight.is_empty()
+            && self.due()
     }
 
     /// Ready turns lack memory, and nothing that is under way will free any.

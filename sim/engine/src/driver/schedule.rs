@@ -69,7 +69,7 @@ impl<D: Device> Driver<'_, D> {
             if flying {
                 self.ran_nothing = true;
             } else {
-                let idle = self.leaving() == 0;
+                let idle = self.leaving() == 0 && !passed;
                 self.nap(self.now, idle);
             }
         }
@@ -104,7 +104,7 @@ impl<D: Device> Driver<'_, D> {
                     self.short = true;
                     self.summary.stalls += 1;
                     let request = &mut self.live[session.index()].request;
-                    request.wake.turn_to(Part::Stall, self.now);
+                    request.waits(Part::Stall, self.now);
                     at += 1;
                     continue;
                 }
@@ -153,7 +153,7 @@ impl<D: Device> Driver<'_, D> {
         request.resumed = true;
         request.preemptions += 1;
         request.key = key;
-        request.wake.turn_to(Part::Queue, self.now);
+        request.waits(Part::Queue, self.now);
         self.batch.waiting.insert(key, session);
         self.summary.preemptions += 1;
         self.views[session.index()].phase = model::Phase::Queued;
@@ -176,9 +176,7 @@ impl<D: Device> Driver<'_, D> {
             again = request.existed.min(computed) - request.existed.min(context);
             request.recomputed += again;
         }
-        if request.first_token.is_none() {
-            request.wake.turn_to(Part::Queue, self.now);
-        }
+        request.waits(Part::Queue, self.now);
         let resumed = std::mem::replace(&mut request.resumed, false);
         if resumed && request.scheduled.is_some() {
             request.resumed_tokens += context;
@@ -260,18 +258,12 @@ impl<D: Device> Driver<'_, D> {
                 batching.watermark_blocks
             };
             let extra = hits.unheld + watermark;
-            // A serial run cannot wait for blocks half-way.
-            let whole = if batching.serial {
-                request.prompt + request.output_max
-            } else {
-                tokens
-            };
-            let gate = if batching.reserve_full || batching.serial {
-                whole.div_ceil(block).saturating_sub(hits.blocks)
+            let gate = if batching.reserve_full {
+                tokens.div_ceil(block).saturating_sub(hits.blocks)
             } else {
                 0
             };
-            let need = gate.max((cached + now).div_ceil(block).saturating_sub(hits.blocks)) + extra;
+            let need = gate.max(self.blocks_to_enter(session, hits, now)) + extra;
             let free = self.ledger.pool(Tier::Hbm).free();
             if need <= free {
                 return Some(now);
@@ -290,6 +282,19 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
+    /// Blocks beyond `hits` that a turn takes when it enters with `tokens` in its first step.
+    fn blocks_to_enter(&self, session: SessionId, hits: &Hits, tokens: u32) -> u32 {
+        let block = self.config.memory.block_tokens;
+        let request = &self.live[session.index()].request;
+        // A serial run is not interrupted, so it cannot wait for blocks half-way: it takes all of them at once.
+        let upto = if self.config.batching.serial {
+            request.prompt + request.output_max
+        } else {
+            hits.blocks * block + tokens
+        };
+        upto.div_ceil(block).saturating_sub(hits.blocks)
+    }
+
     /// The turn joins the batch.
     fn enter(&mut self, session: SessionId, key: i64, hits: &Hits, tokens: u32, plan: &mut Plan) {
         let block = self.config.memory.block_tokens;
@@ -305,7 +310,7 @@ impl<D: Device> Driver<'_, D> {
         request.running = true;
         let compute = Tokens(request.tokens() - cached);
         self.views[session.index()].phase = model::Phase::Running;
-        let need = (cached + tokens).div_ceil(block) - hits.blocks;
+        let need = self.blocks_to_enter(session, hits, tokens);
         self.ledger.admit(session, hits, need);
         self.refresh(session);
         self.log(

@@ -367,6 +367,8 @@ impl<D: Device> Driver<'_, D> {
     pub(super) fn take_completions(&mut self, done: &mut Vec<Completion>) -> Result<(), RunError> {
         self.note_over(done);
         if done.iter().any(|completion| !self.is_step(completion.op)) {
+            // In this order: steps took their blocks before the copies gave theirs.
+            self.settle_steps();
             self.settle_copies();
         }
         for completion in done.drain(..) {

@@ -63,6 +63,22 @@ pub struct Log {
     pub summary: RunSummary,
 }
 
+/// A run that did not end as it should.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: RunError,
+    /// What there was until then.
+    pub log: Log,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.log.text.lines().collect();
+        let last = lines[lines.len().saturating_sub(25)..].join("\n  ");
+        write!(f, "{}; the decision log ends with\n  {last}", self.error)
+    }
+}
+
 impl Recorder for Log {
     fn turn(&mut self, turn: &TurnRecord) {
         self.turns.push(turn.clone());
@@ -213,7 +229,7 @@ impl Rig {
     }
 
     /// Runs `policy` (a name of the registry) on `device`.
-    pub fn on<D: Device>(&self, device: &mut D, policy: &str) -> Result<Log, RunError> {
+    pub fn on<D: Device>(&self, device: &mut D, policy: &str) -> Result<Log, Failure> {
         let truth = Arc::new(Truth::default());
         let (entry, _) = policy::find(policy).expect("a policy of the registry");
         let policy = policy::build(policy, Some(Arc::clone(&truth) as Arc<dyn Oracle>));
@@ -226,7 +242,7 @@ impl Rig {
     }
 
     /// Runs a policy that is not in the registry.
-    pub fn run_own(&self, policy: impl Policy + 'static) -> Result<Log, RunError> {
+    pub fn run_own(&self, policy: impl Policy + 'static) -> Result<Log, Failure> {
         self.drive(&mut self.device(), Box::new(policy), true, None)
     }
 
@@ -236,7 +252,7 @@ impl Rig {
         policy: Box<dyn Policy>,
         listens: bool,
         truth: Option<Arc<Truth>>,
-    ) -> Result<Log, RunError> {
+    ) -> Result<Log, Failure> {
         let mut log = Log::default();
         let mut workload = VecWorkload::new(self.sessions.clone());
         let driver = Driver::new(
@@ -248,9 +264,13 @@ impl Rig {
             &mut log,
             truth,
         );
-        let summary = driver.run()?;
-        log.summary = summary;
-        Ok(log)
+        match driver.run() {
+            Ok(summary) => {
+                log.summary = summary;
+                Ok(log)
+            }
+            Err(error) => Err(Failure { error, log }),
+        }
     }
 
     /// Runs `policy` on the simulated device.

@@ -1,3 +1,26 @@
+//! The engine on the simulated device and on host memory: small runs whose every number can be followed.
+//!
+//! | module | what must hold |
+//! |---|---|
+//! | `closed_forms` | hand-summed timelines |
+//! | `copies` | hand-summed timelines of swap-outs, restores and prefetches |
+//! | `golden` | decision logs of ten events, one per policy |
+//! | `random` | single steps, decode runs and host memory agree; accounts close; nothing depends on being watched |
+//! | `metamorphic` | what a change of the input may and may not change |
+//! | `queueing` | mean waits of M/D/1, M/M/1, M/G/1 |
+//! | `signals` | hints, ends, soft pins |
+//! | `faults` | each injected defect changes what it should |
+//! | `canary` | broken devices and illegal answers are caught |
+
 mod accounts;
+mod canary;
+mod closed_forms;
 mod common;
+mod copies;
+mod faults;
+mod golden;
+mod metamorphic;
+mod queueing;
 mod random;
+mod scripted;
+mod signals;

@@ -2,6 +2,7 @@
 
 use crate::accounts;
 use crate::common::{Log, Rig, session};
+use crate::scripted::Whim;
 use devices::{LaneCost, LinkCost, StepCost};
 use engine::{EndSignal, HintKind, HintNoise};
 use model::{Nanos, Session, SharedPrefix, Time, Tokens, ToolClass};
@@ -194,6 +195,17 @@ proptest! {
             same(entry.name, &log, &watched)?;
             accounts::check(&rig, &watched);
         }
+    }
+
+    #[test]
+    fn no_answer_of_a_policy_does_harm(rig in rigs(), seed: u64) {
+        let single = rig.clone().with(|c| c.stepwise = true);
+        let watched = rig.clone().with(|c| c.sample_every = Some(Nanos(3_000_017)));
+        let [log, single, watched] = [&rig, &single, &watched].map(|rig| rig.run_own(Whim(seed)));
+        let log = log.map_err(|failure| TestCaseError::fail(failure.to_string()))?;
+        accounts::check(&rig, &log);
+        same("single steps", &log, &single.expect("the other run ended well"))?;
+        same("watched", &log, &watched.expect("the other run ended well"))?;
     }
 
     #[test]

@@ -22,7 +22,12 @@ impl<'a> LogLine<'a> {
         let at = parse_time(words.next()?)?;
         let session = words.next()?.strip_prefix('s')?.parse().ok()?;
         let turn = words.next()?.strip_prefix('t')?.parse().ok()?;
-        Some(Self { at, session, turn, what: words.next()? })
+        Some(Self {
+            at,
+            session,
+            turn,
+            what: words.next()?,
+        })
     }
 }
 
@@ -31,7 +36,9 @@ fn parse_time(text: &str) -> Option<Time> {
     let (seconds, nanos) = text.split_once('.')?;
     let seconds: u64 = seconds.parse().ok()?;
     let nanos: u64 = (nanos.len() == 9).then(|| nanos.parse().ok())??;
-    Some(Time(seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?))
+    Some(Time(
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?,
+    ))
 }
 
 #[cfg(test)]
@@ -41,7 +48,10 @@ mod tests {
     #[test]
     fn a_line_of_the_log_is_taken_apart() {
         let line = LogLine::parse("12.000000345 s17 t3 keep done 132").expect("it is one");
-        assert_eq!((line.at, line.session, line.turn), (Time(12_000_000_345), 17, 3));
+        assert_eq!(
+            (line.at, line.session, line.turn),
+            (Time(12_000_000_345), 17, 3)
+        );
         assert_eq!(line.what, "keep done 132");
         assert_eq!(LogLine::parse("12.0 s17 t3 keep done 132"), None);
         assert_eq!(LogLine::parse("12.000000345 s17 keep"), None);

@@ -119,13 +119,18 @@ impl File {
     /// `TracePacket.track_event` (11) at `timestamp` (8), with the names (12) that are new with it.
     pub(super) fn event(&mut self, happening: &Happening) {
         let (mut event, mut new) = (Message::default(), Message::default());
-        event.number(9, happening.kind as u64).number(11, happening.track.0);
+        event
+            .number(9, happening.kind as u64)
+            .number(11, happening.track.0);
         if !happening.name.is_empty() {
             let next = self.events.len() as u64 + 1;
-            let id = *self.events.entry(happening.name.clone()).or_insert_with(|| {
-                new.bytes(2, &name(next, &happening.name).0);
-                next
-            });
+            let id = *self
+                .events
+                .entry(happening.name.clone())
+                .or_insert_with(|| {
+                    new.bytes(2, &name(next, &happening.name).0);
+                    next
+                });
             event.number(10, id);
         }
         if happening.kind == Kind::Count {

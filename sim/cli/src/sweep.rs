@@ -1,0 +1,126 @@
+//! `djinn sweep`: all runs that a config stands for.
+
+use crate::config::{ConfigArgs, sweep};
+use crate::error::CliError;
+use crate::format::{plural, span_or_dash};
+use crate::table::Table;
+use crate::{command, out, progress};
+use lab::Wants;
+use lab::sweep::{SweepOptions, run as run_sweep};
+use results::runs::{RunRow, read_runs};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Simulate every run of a sweep and write runs.csv
+///
+/// The `[sweep]` table of the config lists the values of each key that varies; there is a run for every combination.
+/// An interrupted sweep goes on where it stopped when the same command is given again.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Policies, separated by commas
+    #[arg(long)]
+    policy: Option<String>,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Runs at a time [default: one per core]; the results do not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Keep the folder of every run in OUT/runs, for compare and figures
+    #[arg(long)]
+    keep: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  djinn sweep --policy vllm-recompute,djinn --set 'sweep.seed=\"1..20\"' --keep --out results/first
+  djinn compare results/first/runs          each policy against the first, over all seeds
+  djinn sweep my.toml --threads 2 --out results/rates";
+
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let sweep = sweep(&args.config.layers(args.policy.as_deref())?)?;
+    let options = SweepOptions {
+        out: args.out.clone(),
+        threads: args.threads.map(NonZeroUsize::get),
+        keep: args.keep.then(Wants::default),
+        command: command::given(),
+        commit: command::commit(),
+    };
+    let bar = progress::bar(sweep.len() as u64, "runs");
+    let report = run_sweep(&sweep, &options, &|progress| {
+        bar.set_position(progress.done as u64);
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    out::stdout(&table(&read_runs(&report.runs_csv)?))?;
+    out::note(&format!(
+        "\n{} now, {} already there; table in {}",
+        plural(report.ran as u64, "run"),
+        report.skipped,
+        report.runs_csv.display()
+    ));
+    out::note(&format!("repeat or continue it with: {}", options.command));
+    for (run, why) in &report.failed {
+        out::warn(&format!("run {run} failed: {why}"));
+    }
+    if report.failed.is_empty() {
+        Ok(())
+    } else {
+        let failed = plural(report.failed.len() as u64, "run");
+        Err(CliError::failed(format!(
+            "{failed} of {} failed; their rows are missing",
+            sweep.len()
+        )))
+    }
+}
+
+/// One line for each setting: the range over its seeds.
+fn table(rows: &[RunRow]) -> String {
+    let heading = [
+        "policy",
+        "setting",
+        "runs",
+        "wake-up p50",
+        "from",
+        "to",
+        "wake-up p99",
+        "from",
+        "to",
+        "",
+    ];
+    let mut table = Table::new(&heading).left(2).words_last();
+    let mut rest = rows;
+    while let Some(first) = rest.first() {
+        let same =
+            |row: &&RunRow| row.id.policy == first.id.policy && row.id.params == first.id.params;
+        let count = rest.iter().take_while(same).count();
+        let (group, others) = rest.split_at(count);
+        rest = others;
+        let setting = first.id.params.trim_matches(['{', '}']).replace('"', "");
+        let mut cells = vec![first.id.policy.clone(), setting, count.to_string()];
+        cells.extend(range(group, |row| row.metrics.wakeup_ns_p50));
+        cells.extend(range(group, |row| row.metrics.wakeup_ns_p99));
+        let unstable = group
+            .iter()
+            .filter(|row| row.metrics.stable == Some(false))
+            .count();
+        let growing = format!("backlog grew in {unstable}");
+        cells.push(if unstable > 0 { growing } else { String::new() });
+        table.row(cells);
+    }
+    format!(
+        "over the seeds of each setting: median, smallest and largest\n\n{}",
+        table.render()
+    )
+}
+
+/// Median (upper), smallest and largest over runs.
+fn range(group: &[RunRow], of: impl Fn(&RunRow) -> Option<u64>) -> [String; 3] {
+    let mut values: Vec<u64> = group.iter().filter_map(of).collect();
+    values.sort_unstable();
+    let median = values.get(values.len() / 2).copied();
+    [median, values.first().copied(), values.last().copied()].map(span_or_dash)
+}

@@ -1,0 +1,135 @@
+//! Policies that are not in the registry: one that does as it is told, and one that answers anything.
+
+use model::{
+    Blocks, Need, Queueing, Release, Restore, Retention, SessionId, SwapOut, Then, Time, View,
+};
+use policy::Policy;
+
+/// Answers from a script: what is not said is vLLM's answer, but KV is kept and ended sessions discarded.
+#[derive(Clone, Copy)]
+pub struct Scripted {
+    pub on_idle: fn(&View<'_>, SessionId) -> Retention,
+    pub victims: fn(&View<'_>, Blocks, Need) -> Vec<Release>,
+    pub prefetch_at: fn(&View<'_>, SessionId) -> Option<Time>,
+    pub restore: Restore,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            on_idle: |_, _| Retention::keep(),
+            victims: |_, _, _| Vec::new(),
+            prefetch_at: |_, _| None,
+            restore: Restore::Load,
+        }
+    }
+}
+
+impl Policy for Scripted {
+    fn on_idle(&self, view: &View<'_>, session: SessionId) -> Retention {
+        (self.on_idle)(view, session)
+    }
+    fn on_end(&self, _: &View<'_>, _: SessionId) -> Retention {
+        Retention::Discard
+    }
+    fn victims(&self, view: &View<'_>, need: Blocks, why: Need) -> Vec<Release> {
+        (self.victims)(view, need, why)
+    }
+    fn prefetch_at(&self, view: &View<'_>, session: SessionId) -> Option<Time> {
+        (self.prefetch_at)(view, session)
+    }
+    fn restore(&self, _: &View<'_>, _: SessionId) -> Restore {
+        self.restore
+    }
+}
+
+/// Answers every question by a hash of the question and the seed: clipped swap-outs, pins of any length, prefetches at any time,
+/// victims that run, have left or never existed.
+#[derive(Clone, Copy)]
+pub struct Whim(pub u64);
+
+impl Whim {
+    fn draw(self, question: u64, session: SessionId, view: &View<'_>) -> u64 {
+        let turn = view.sessions.get(session.index()).map_or(0, |s| s.turn.0);
+        let mut x = self.0 ^ (question << 56) ^ (u64::from(session.0) << 24) ^ u64::from(turn);
+        // SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014).
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+
+    fn retention(self, question: u64, session: SessionId, view: &View<'_>) -> Retention {
+        let draw = self.draw(question, session, view);
+        let until = view.now + model::Nanos((draw >> 32) % 300_000_000);
+        match draw % 8 {
+            0 => Retention::Release,
+            1 => Retention::Discard,
+            2 => Retention::SwapOut(SwapOut::IfRoom),
+            3 => Retention::SwapOut(SwapOut::OrDiscard),
+            4 => Retention::keep(),
+            _ => Retention::keep_until(until).then(Self::then(draw >> 8)),
+        }
+    }
+
+    fn then(draw: u64) -> Then {
+        match draw % 4 {
+            0 => Then::Release,
+            1 => Then::Discard,
+            _ => Then::SwapOut,
+        }
+    }
+}
+
+impl Policy for Whim {
+    fn on_idle(&self, view: &View<'_>, session: SessionId) -> Retention {
+        let question = 1 + u64::from(view.session(session).signalled);
+        self.retention(question, session, view)
+    }
+
+    fn on_end(&self, view: &View<'_>, session: SessionId) -> Retention {
+        self.retention(3, session, view)
+    }
+
+    fn victims(&self, view: &View<'_>, _: Blocks, why: Need) -> Vec<Release> {
+        let (question, asker) = match why {
+            Need::Admission(session) => (4, session),
+            Need::Growth(session) => (5, session),
+            Need::Restore(session) => (6, session),
+            Need::Prefetch(session) => (7, session),
+        };
+        let base = self.draw(question, asker, view);
+        let anybody = (0..view.sessions.len() as u32 + 2).map(SessionId);
+        anybody
+            .map(|session| (session, self.draw(8, session, view) ^ base))
+            .filter(|(_, draw)| draw % 3 == 0)
+            .map(|(session, draw)| Release {
+                session,
+                how: Self::then(draw >> 8),
+            })
+            .collect()
+    }
+
+    fn prefetch_at(&self, view: &View<'_>, session: SessionId) -> Option<Time> {
+        let draw = self.draw(9, session, view);
+        let seen = view.session(session);
+        match draw % 4 {
+            0 => None,
+            1 => Some(Time::NEVER),
+            _ => Some(seen.idle_since + model::Nanos((draw >> 32) % 300_000_000)),
+        }
+    }
+
+    fn restore(&self, view: &View<'_>, session: SessionId) -> Restore {
+        match self.draw(10, session, view) % 4 {
+            0 => Restore::Recompute,
+            _ => Restore::Load,
+        }
+    }
+
+    fn queueing(&self, view: &View<'_>, session: SessionId) -> Queueing {
+        match self.draw(11, session, view) % 4 {
+            0 => Queueing::Front,
+            _ => Queueing::Back,
+        }
+    }
+}
