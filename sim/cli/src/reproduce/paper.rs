@@ -146,6 +146,16 @@ fn numbers(study: &Study) -> Result<Numbers, FigureError> {
     Ok(numbers)
 }
 
+/// Sessions live at a time in the as-run profile of 80 agents, by Little's law: median over runs.
+fn live_agents(as_run: &[RunRow]) -> f64 {
+    let hero: Vec<&RunRow> = as_run.iter().filter(|run| run.id.agents == 80).collect();
+    let milli = |m: &RunMetrics| {
+        let spent = m.jct_ns_mean.unwrap_or_default() * m.sessions;
+        spent * 1000 / m.duration_ns.max(1)
+    };
+    median(&hero, milli) as f64 / 1e3
+}
+
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| {

@@ -106,6 +106,7 @@ impl<D: Device> Driver<'_, D> {
     }
 
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
+        self.forget_restore(session);
         let start = self.ledger.swap_out(session, mode);
         let leaves = start.copied + start.clean;
         let live = &mut self.live[session.index()];
@@ -129,7 +130,8 @@ impl<D: Device> Driver<'_, D> {
     /// Asks when the KV that is on the host should begin to come back.
     pub(super) fn plan_prefetch(&mut self, session: SessionId) {
         let view = &self.views[session.index()];
-        if view.phase != Phase::Idle || view.host_blocks == Blocks::ZERO {
+        let planned = self.live[session.index()].prefetch != Prefetch::None;
+        if planned || view.phase != Phase::Idle || view.host_blocks == Blocks::ZERO {
             return;
         }
         let at = self.ask(|policy, view| policy.prefetch_at(view, session));

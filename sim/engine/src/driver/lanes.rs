@@ -65,6 +65,10 @@ impl Lane {
     }
 
     fn push(&mut self, session: SessionId, class: CopyClass, blocks: u32) {
+        debug_assert!(
+            !self.places.contains_key(&session),
+            "one transfer per session"
+        );
         self.next += 1;
         self.push_at(session, (class, self.next), blocks);
     }
@@ -197,6 +201,10 @@ impl<D: Device> Driver<'_, D> {
         let waited = self.lanes[Direction::H2d.index()].remove(session);
         if waited && self.ledger.kv(session).transfer.is_some() {
             self.ledger.end_restore(session);
+        }
+        let live = &mut self.live[session.index()];
+        if waited && live.prefetch == Prefetch::Asked {
+            live.prefetch = Prefetch::None;
         }
     }
 

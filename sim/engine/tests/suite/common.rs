@@ -97,6 +97,8 @@ impl Recorder for Log {
     }
     fn decision(&mut self, decision: &Decision) {
         writeln!(self.text, "{decision}").expect("a string takes everything");
+        let tail = || &self.text[self.text.len() - 2_000..];
+        assert!(self.text.len() < 20_000_000, "the run does not end: {}", tail());
     }
     fn wants_decisions(&self) -> bool {
         true
@@ -279,17 +281,25 @@ impl Rig {
             .unwrap_or_else(|error| panic!("{policy}: {error}"))
     }
 
-    /// Runs `policy` on host memory, under a virtual clock.
-    pub fn run_on_host_memory(&self, policy: &str) -> Log {
+    /// Host memory under a virtual clock, with the costs of this rig.
+    fn host_memory(&self) -> HostDevice {
         let memory = self.config.memory;
         let pools = HostPools {
             backing_bytes: 64,
             ..HostPools::new(memory.hbm_blocks, memory.host_blocks)
         };
-        let mut device =
-            HostDevice::with_virtual_clock(self.steps.clone(), &self.link, self.ahead(), pools);
-        self.on(&mut device, policy)
+        HostDevice::with_virtual_clock(self.steps.clone(), &self.link, self.ahead(), pools)
+    }
+
+    /// Runs `policy` on host memory.
+    pub fn run_on_host_memory(&self, policy: &str) -> Log {
+        self.on(&mut self.host_memory(), policy)
             .unwrap_or_else(|error| panic!("{policy}: {error}"))
+    }
+
+    /// Runs a policy that is not in the registry on host memory.
+    pub fn run_own_on_host_memory(&self, policy: impl Policy + 'static) -> Result<Log, Failure> {
+        self.drive(&mut self.host_memory(), Box::new(policy), true, None)
     }
 }
 

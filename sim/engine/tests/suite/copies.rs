@@ -126,19 +126,19 @@ fn a_prefetch_that_is_discarded_before_the_return_is_wasted() {
 fn a_return_during_the_swap_out_keeps_what_never_left() {
     let a = session("a", 0, &[(0, 158, 3), (4, 10, 2)]);
     let log = run(&Rig::new(40, 40, vec![a]), swap());
-    // Ready at 192: four blocks have left, two chunks are in the lane and leave too. The other four stay; six come back.
+    // Ready at 192: the fourth block leaves now, and the next is in the lane behind it. Five stay; five come back.
     assert_eq!(
         copies(&log),
         [
-            (D2h, 0, "write-back", 6, 188, 194),
-            (H2d, 0, "demand", 6, 194, 200)
+            (D2h, 0, "write-back", 5, 188, 193),
+            (H2d, 0, "demand", 5, 193, 198)
         ]
     );
     let turn = log.turn(0, 1);
     assert_eq!((turn.hit, turn.recomputed), (Tokens(160), Tokens(0)));
-    assert_eq!(turn.parts[Part::Copy as usize], Nanos(8 * MS));
+    assert_eq!(turn.parts[Part::Copy as usize], Nanos(6 * MS));
     // 161 + 10 - 160 = 11 tokens.
-    assert_eq!(log.times_ms(0, 1), (221, 231));
+    assert_eq!(log.times_ms(0, 1), (219, 229));
 }
 
 #[test]
@@ -154,13 +154,13 @@ fn a_demand_overtakes_a_prefetch_at_a_chunk_boundary() {
         ..swap()
     };
     let log = run(&Rig::new(40, 40, vec![a, b]), policy);
-    // At 303 three blocks of a are there and two chunks in the lane: b from 305 on, then a's other five.
+    // At 303 the third block of a arrives and the fourth is in the lane: b from 304 on, then a's other six.
     assert_eq!(
         copies(&log)[2..],
         [
-            (H2d, 0, "prefetch", 5, 300, 305),
-            (H2d, 1, "demand", 2, 305, 307),
-            (H2d, 0, "prefetch", 5, 307, 312)
+            (H2d, 0, "prefetch", 4, 300, 304),
+            (H2d, 1, "demand", 2, 304, 306),
+            (H2d, 0, "prefetch", 6, 306, 312)
         ]
     );
     assert_eq!(log.turn(0, 1).prefetch, Some(PrefetchOutcome::InTime));

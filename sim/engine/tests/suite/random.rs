@@ -206,6 +206,12 @@ proptest! {
         accounts::check(&rig, &log);
         same("single steps", &log, &single.expect("the other run ended well"))?;
         same("watched", &log, &watched.expect("the other run ended well"))?;
+        let moved = rig.run_own_on_host_memory(Whim(seed));
+        same("host memory", &log, &moved.expect("the other run ended well"))?;
+        let serial = rig.with(|c| c.batching = engine::Batching::serial());
+        let log = serial.run_own(Whim(seed));
+        let log = log.map_err(|failure| TestCaseError::fail(failure.to_string()))?;
+        accounts::check(&serial, &log);
     }
 
     #[test]
