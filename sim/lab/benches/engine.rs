@@ -46,7 +46,8 @@ fn workload_e(bencher: divan::Bencher<'_, '_>, policy: &str) {
 /// The same turns per second among ever more sessions that wait with their KV in HBM: the time per turn must not grow.
 #[divan::bench(args = [100, 1_000, 10_000], sample_count = 10)]
 fn live_sessions(bencher: divan::Bencher<'_, '_>, sessions: u32) {
-    let text = "[workload]\ngen = \"closed-loop-agents\"\n[workload.params]\nappend = 64\noutput = 8\n";
+    let text =
+        "[workload]\ngen = \"closed-loop-agents\"\n[workload.params]\nappend = 64\noutput = 8\n";
     let turns = 200_000 / sessions;
     // 20 turns a second, however many sessions there are.
     let gap = f64::from(sessions) / 20.0;

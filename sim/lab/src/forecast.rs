@@ -14,6 +14,8 @@ pub struct Forecast {
     pub peak_blocks: u64,
     /// Blocks of HBM.
     pub hbm_blocks: u64,
+    /// Blocks of the host pool.
+    pub host_blocks: u64,
     /// GPU time of all tokens over the time from the first arrival to the last.
     pub load: f64,
     /// Bytes of a block.
@@ -48,6 +50,7 @@ impl Forecast {
         Self {
             peak_blocks: peak.unsigned_abs(),
             hbm_blocks: u64::from(setup.engine.memory.hbm_blocks),
+            host_blocks: u64::from(setup.engine.memory.host_blocks),
             load: if span > 0.0 { gpu_ns / span } else { 0.0 },
             block_bytes: setup.engine.block_bytes.0,
         }
@@ -100,6 +103,14 @@ impl Forecast {
                  more sessions, a higher rate or a smaller `memory.hbm_gib` would show differences",
                 gib(self.peak_blocks),
                 gib(self.hbm_blocks)
+            ));
+        }
+        if self.peak_blocks > self.hbm_blocks + self.host_blocks {
+            warnings.push(format!(
+                "sessions that are live at once need up to {:.0} GiB of KV, HBM and host hold {:.0}: whatever the policy, much will \
+                 be recomputed, and the queue may grow without bound; lower `workload.rate` or raise `memory.host_gib`",
+                gib(self.peak_blocks),
+                gib(self.hbm_blocks + self.host_blocks)
             ));
         }
         if self.load > 1.0 {

@@ -238,7 +238,7 @@ impl Claim {
     fn row(&self, runs: &[RunRow]) -> SeedRow {
         let values = self.values(runs, NOMINAL);
         let [sim_p5, sim_p50, sim_p95] = range(&values);
-        let mut row = SeedRow {
+        let row = SeedRow {
             quantity: self.quantity.to_owned(),
             scale: self.scale.to_owned(),
             unit: self.unit.to_owned(),
@@ -254,9 +254,11 @@ impl Claim {
             Some(false) => self.outside(runs),
             None => ("unsupported", "nothing of the kind was run".to_owned()),
         };
-        row.verdict = verdict.to_owned();
-        row.sentence = sentence;
-        row
+        SeedRow {
+            verdict: verdict.to_owned(),
+            sentence,
+            ..row
+        }
     }
 
     fn place(&self, values: &[f64]) -> String {

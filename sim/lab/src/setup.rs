@@ -7,8 +7,8 @@ use engine::{
 };
 use model::{Bytes, CopyEstimate, Direction, Nanos, Session, VecWorkload, Workload};
 use results::manifest::{Counts, HardwareInfo, ModelInfo, PolicyInfo, TraceInfo};
-use results::sha256_hex;
 use results::spec::{self, RunSpec};
+use results::{sha256_hex, sha256_of_file};
 use std::num::NonZeroU32;
 use trace::generate::GeneratorSpec;
 use trace::workload::{Timing, TooLong, TraceWorkload, WorkloadOptions};
@@ -47,6 +47,12 @@ impl Setup {
     /// If a profile, the trace, the policy or a value is wrong.
     pub fn new(spec: &RunSpec) -> Result<Self, LabError> {
         policy::find(&spec.policy)?;
+        if !spec.measure.drain {
+            return Err(LabError::Value {
+                key: "measure.drain",
+                what: "a run goes on until every session is over; leave it true".to_owned(),
+            });
+        }
         let hardware = devices::hardware(&spec.hardware)?;
         let model = devices::model(&spec.model)?;
         let pieces = match spec.memory.copy_method {
@@ -182,13 +188,13 @@ impl Setup {
             rate: workload.rate,
         };
         let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
-        let bytes = std::fs::read(path).map_err(|error| LabError::File {
+        let sha256 = sha256_of_file(path.as_ref()).map_err(|error| LabError::File {
             path: path.into(),
             error,
         })?;
         self.trace = TraceInfo {
             source: path.to_owned(),
-            sha256: sha256_hex(&bytes),
+            sha256,
         };
         let report = source.report().clone();
         self.counts.sessions_skipped = report.sessions_skipped;
@@ -263,22 +269,17 @@ fn engine_config(
 ) -> Result<EngineConfig, LabError> {
     let memory = &spec.memory;
     let block_bytes = model.block_bytes(memory.block_tokens);
-    let hbm_blocks = match memory.hbm_blocks {
-        Some(blocks) => blocks,
-        None => {
-            let reserve = activation_bytes(
-                model,
-                spec.engine.max_batched_tokens.min(model.max_context.get()),
-                spec.engine.max_seqs,
-            );
-            let budget = HbmBudget {
-                hbm: hardware.hbm(),
-                cap: memory.hbm_gib.map(gib),
-                utilisation_ppm: (memory.utilisation * 1e6).round() as u32,
-                activation_reserve: reserve,
-            };
-            budget.kv_blocks(model, memory.block_tokens)?.0
-        }
+    let hbm_blocks = if let Some(blocks) = memory.hbm_blocks {
+        blocks
+    } else {
+        let tokens = spec.engine.max_batched_tokens.min(model.max_context.get());
+        let budget = HbmBudget {
+            hbm: hardware.hbm(),
+            cap: memory.hbm_gib.map(gib),
+            utilisation_ppm: (memory.utilisation * 1e6).round() as u32,
+            activation_reserve: activation_bytes(model, tokens, spec.engine.max_seqs),
+        };
+        budget.kv_blocks(model, memory.block_tokens)?.0
     };
     let host_blocks = memory.host_blocks.unwrap_or_else(|| {
         let bytes = gib(memory.host_gib.unwrap_or(spec::Memory::HOST_GIB));

@@ -26,7 +26,7 @@ fn reference(name: &str, file: &str) -> Option<String> {
     let path = folder().join("ref").join(name).join(file);
     let bytes = std::fs::read(&path).ok()?;
     let mut text = String::new();
-    if file.ends_with(".gz") {
+    if path.extension().is_some_and(|extension| extension == "gz") {
         flate2::read::GzDecoder::new(&bytes[..])
             .read_to_string(&mut text)
             .expect("a valid file");

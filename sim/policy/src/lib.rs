@@ -18,7 +18,7 @@ mod swap_on_demand;
 mod vllm_recompute;
 
 pub use params::{Param, ParamError, Params};
-pub use registry::{Entry, Needs, PolicyError, Provenance, REGISTRY, build, describe, find};
+pub use registry::{Build, Entry, Needs, PolicyError, Provenance, REGISTRY, build, describe, find};
 
 use model::{Blocks, Event, Need, Queueing, Release, Restore, Retention, SessionId, Time, View};
 

@@ -18,6 +18,9 @@ pub const REGISTRY: &[Entry] = &[
     clairvoyant::ENTRY,
 ];
 
+/// Makes a policy of its parameters; the oracle is there exactly if the entry needs one.
+pub type Build = fn(&Params, Option<Arc<dyn Oracle>>) -> Box<dyn Policy>;
+
 /// What the registry knows of a policy.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -36,7 +39,7 @@ pub struct Entry {
     /// Parameters.
     pub params: &'static [Param],
     /// Makes one.
-    pub build: fn(&Params, Option<Arc<dyn Oracle>>) -> Box<dyn Policy>,
+    pub build: Build,
 }
 
 /// Where a rule comes from.

@@ -19,4 +19,4 @@ pub mod runs;
 pub mod spec;
 pub mod stats;
 
-pub use canonical::sha256_hex;
+pub use canonical::{sha256_hex, sha256_of_file};

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(Quantile::P90.of_sorted(&samples), Some(90));
         assert_eq!(Quantile::P99.of_sorted(&samples), Some(100));
         assert_eq!(Quantile::new(0, 1).of_sorted(&samples), Some(10));
-        assert_eq!(Quantile::P50.of_sorted(&[]), None);
+        assert_eq!(Quantile::P50.of_sorted::<u64>(&[]), None);
     }
 
     #[test]

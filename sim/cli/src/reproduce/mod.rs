@@ -169,7 +169,7 @@ fn sweep(
         commit: command::commit(),
     };
     let report: SweepReport = lab::sweep::run(spec, &options, &|progress| {
-        bar.set_position(progress.done as u64)
+        bar.set_position(progress.done as u64);
     })?;
     bar.finish_and_clear();
     if let Some((id, why)) = report.failed.first() {

@@ -43,7 +43,8 @@ pub(super) fn write(paper: &Path, study: &Study, drawn: &Path) -> Result<(), Cli
             .to_string_lossy()
             .into_owned();
         // The paper includes PDFs, the README one picture; the rest stays with the results.
-        if name.ends_with(".pdf") || name == "wakeup_cdf.png" {
+        let pdf = from.extension().is_some_and(|extension| extension == "pdf");
+        if pdf || name == "wakeup_cdf.png" {
             let to = paper.join(name);
             std::fs::copy(&from, &to).map_err(|cause| CliError::file("write", &to, &cause))?;
         }
@@ -65,6 +66,7 @@ fn numbers(study: &Study) -> Result<Numbers, FigureError> {
             .count();
         numbers.count(&format!("seed{}", capital(verdict)), count as u64)?;
     }
+    numbers.fixed("seedLive", live_agents(&study.as_run), 1)?;
     let hero = study
         .seed
         .iter()
@@ -203,10 +205,11 @@ fn policy_rows(loaded: &[RunRow]) -> Vec<[String; 8]> {
 }
 
 fn policy_table(loaded: &[RunRow]) -> String {
-    let rows = policy_rows(loaded);
-    rows.iter()
-        .map(|row| format!("{} \\\\\n", row.join(" & ")))
-        .collect()
+    let mut table = String::new();
+    for row in policy_rows(loaded) {
+        let _ = writeln!(table, "{} \\\\", row.join(" & "));
+    }
+    table
 }
 
 fn fault_table(study: &Study) -> String {

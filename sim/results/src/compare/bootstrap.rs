@@ -77,7 +77,8 @@ pub struct Difference {
     pub a: f64,
     /// On the second side.
     pub b: f64,
-    /// `b - a`.
+    /// `b - a`; with enough pairs for `by_seed`, the mean over pairs of the difference within a pair, which that interval
+    /// is of.
     pub difference: f64,
     /// 95 % interval of `difference` over sessions.
     pub by_session: Interval,
@@ -133,15 +134,16 @@ impl Bootstrap {
             .zip(by_session)
             .map(|(statistic, by_session)| {
                 let (in_a, in_b) = (statistic.of(&mut a), statistic.of(&mut b));
+                let over_seeds = self.over_seeds(metric, statistic, pairs);
                 Difference {
                     metric,
                     statistic,
                     samples: a.len(),
                     a: in_a,
                     b: in_b,
-                    difference: in_b - in_a,
+                    difference: over_seeds.map_or(in_b - in_a, |(mean, _)| mean),
                     by_session,
-                    by_seed: self.over_seeds(metric, statistic, pairs),
+                    by_seed: over_seeds.map(|(_, interval)| interval),
                 }
             });
         entries.collect()
@@ -162,13 +164,13 @@ impl Bootstrap {
         estimates.into_iter().map(interval).collect()
     }
 
-    /// The interval from drawing pairs of runs.
+    /// The mean difference within a pair of runs, and its interval from drawing pairs.
     fn over_seeds(
         self,
         metric: Metric,
         statistic: Statistic,
         pairs: &[Vec<Cluster>],
-    ) -> Option<Interval> {
+    ) -> Option<(f64, Interval)> {
         let within = pairs
             .iter()
             .filter(|clusters| !clusters.is_empty())
@@ -185,7 +187,8 @@ impl Bootstrap {
             let drawn = (0..within.len()).map(|_| within[draws.below(within.len())]);
             drawn.sum::<f64>() / within.len() as f64
         });
-        Interval::central_95(estimates.collect())
+        let interval = Interval::central_95(estimates.collect())?;
+        Some((within.iter().sum::<f64>() / within.len() as f64, interval))
     }
 
     /// A stream of its own for every interval, so that none shifts when another is added.
