@@ -90,6 +90,6 @@ pub enum EndSignal {
     Told,
     /// Never: the session looks idle until its KV is evicted.
     Never,
-    /// After this long without a sign.
+    /// This long after the last turn. A session that still waits is never taken for finished, however long it does.
     Timeout(Nanos),
 }

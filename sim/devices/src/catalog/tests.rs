@@ -29,6 +29,16 @@ fn model_edited(from: &str, to: &str) -> Result<ModelGeometry, ProfileError> {
     )
 }
 
+/// Line, from 1, of the first line of a shipped profile that starts so.
+fn line_of(name: &str, start: &str) -> usize {
+    let entry = HARDWARE.iter().find(|entry| entry.name == name).unwrap();
+    1 + entry
+        .text
+        .lines()
+        .position(|line| line.starts_with(start))
+        .unwrap()
+}
+
 #[test]
 fn every_shipped_file_parses_under_its_own_name() {
     for name in hardware_names() {
@@ -93,14 +103,7 @@ fn an_unknown_key_is_an_error_with_file_line_and_key() {
         panic!("{error}")
     };
     assert_eq!(file, "edited.toml");
-    assert_eq!(
-        *line,
-        1 + HARDWARE[5]
-            .text
-            .lines()
-            .position(|text| text.starts_with("d_ps"))
-            .unwrap()
-    );
+    assert_eq!(*line, line_of("oracle", "d_ps"));
     assert!(key.starts_with("compute"), "{key}");
     assert!(message.contains("unknown field `e_ps`"), "{message}");
 }
@@ -112,14 +115,7 @@ fn a_zero_rate_is_an_error_at_its_line() {
         panic!("{error}")
     };
     assert_eq!(key, "link.d2h.bytes_per_s");
-    assert_eq!(
-        *line,
-        1 + HARDWARE[5]
-            .text
-            .lines()
-            .position(|text| text.starts_with("bytes_per_s"))
-            .unwrap()
-    );
+    assert_eq!(*line, line_of("oracle", "bytes_per_s"));
 }
 
 #[test]
@@ -140,11 +136,7 @@ fn a_lane_that_gains_from_sharing_is_an_error() {
 #[test]
 fn broken_toml_is_an_error_at_its_line() {
     let error = edited("oracle", "copy_ns = 10_000", "copy_ns = = 3").unwrap_err();
-    let line = 1 + HARDWARE[5]
-        .text
-        .lines()
-        .position(|text| text.starts_with("copy_ns"))
-        .unwrap();
+    let line = line_of("oracle", "copy_ns");
     assert!(
         error
             .to_string()

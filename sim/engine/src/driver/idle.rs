@@ -1,13 +1,13 @@
 //! What becomes of idle KV: the policy's answers, and how memory is found when it is short.
 
-use super::live::{Prefetch, is_victim};
 use super::Driver;
+use super::live::{Prefetch, is_victim};
 use crate::device::Device;
 use crate::events::Due;
 use crate::record::What;
 use model::{
     Action, Blocks, Direction, Event, Need, Outcome, Phase, Release, Residence, Retention,
-    SessionId, SwapOut, Then, Tier, Time,
+    SessionId, SessionView, SwapOut, Then, Tier, Time,
 };
 
 /// What a search for memory came to.
@@ -106,13 +106,15 @@ impl<D: Device> Driver<'_, D> {
     }
 
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
-        self.forget_restore(session);
         let start = self.ledger.swap_out(session, mode);
         let leaves = start.copied + start.clean;
-        let live = &mut self.live[session.index()];
-        live.pin_until = Time::NEVER;
-        live.record.swaps += u32::from(leaves > 0);
-        live.lose_prefetch();
+        if leaves > 0 {
+            self.unqueue_restore(session);
+            let live = &mut self.live[session.index()];
+            live.record.swaps += 1;
+            live.lose_prefetch();
+        }
+        self.live[session.index()].pin_until = Time::NEVER;
         let outcome = match start.refused {
             0 => Outcome::Done(Blocks(leaves)),
             _ => Outcome::Clipped(Blocks(leaves)),
@@ -122,7 +124,7 @@ impl<D: Device> Driver<'_, D> {
             self.queue_swap_out(session, start.copied);
         }
         self.refresh(session);
-        if start.copied == 0 {
+        if start.copied == 0 && leaves > 0 {
             self.plan_prefetch(session);
         }
     }
@@ -213,9 +215,14 @@ impl<D: Device> Driver<'_, D> {
             };
         }
         let before = self.ledger.pool(Tier::Hbm).free();
+        let asker = match why {
+            Need::Admission(s) | Need::Growth(s) | Need::Restore(s) | Need::Prefetch(s) => s,
+        };
         for Release { session, how } in victims {
             let view = self.views.get(session.index());
-            let Some(view) = view.filter(|view| is_victim(view.phase, view.residence)) else {
+            let legal =
+                |view: &&SessionView| is_victim(view.phase, view.residence) && session != asker;
+            let Some(view) = view.filter(legal) else {
                 self.acted(session, Action::Release, Outcome::Void);
                 continue;
             };
@@ -244,12 +251,12 @@ impl<D: Device> Driver<'_, D> {
     /// Nothing runs, nothing is on its way, and ready turns lack memory: the pin of the session that arrived last is broken. Returns
     /// whether there was one.
     pub(super) fn break_pin(&mut self) -> bool {
-        let victim = self.pinned.iter().rev().copied().find(|&session| {
-            // The turn that is first in line keeps what it has.
-            self.batch.waiting.values().next() != Some(&session)
-                || self.pinned.len() == 1 && self.batch.parked > 0
-        });
-        let Some(session) = victim else {
+        // The turn that is first in line keeps what it has as long as there are others. Its own pin can be in its way as well: a block
+        // that was computed twice is held in one copy and found in the other.
+        let first = self.batch.waiting.values().next();
+        let mut latest = self.pinned.iter().rev();
+        let victim = latest.find(|&session| Some(session) != first);
+        let Some(&session) = victim.or(self.pinned.last()) else {
             return false;
         };
         let blocks = self.ledger.release_pin(session);

@@ -198,14 +198,19 @@ impl<D: Device> Driver<'_, D> {
 
     /// A restore that has not begun, or has given way, is no longer wanted: what has arrived stays.
     pub(super) fn forget_restore(&mut self, session: SessionId) {
-        let waited = self.lanes[Direction::H2d.index()].remove(session);
-        if waited && self.ledger.kv(session).transfer.is_some() {
+        if self.unqueue_restore(session) && self.ledger.kv(session).transfer.is_some() {
             self.ledger.end_restore(session);
         }
+    }
+
+    /// A restore that waits for the lane no longer does. Returns whether it did.
+    pub(super) fn unqueue_restore(&mut self, session: SessionId) -> bool {
+        let waited = self.lanes[Direction::H2d.index()].remove(session);
         let live = &mut self.live[session.index()];
         if waited && live.prefetch == Prefetch::Asked {
             live.prefetch = Prefetch::None;
         }
+        waited
     }
 
     /// Gives each lane its next transfer, if it is free or should give way. Restores come first, for they may send others out.
@@ -350,7 +355,11 @@ impl<D: Device> Driver<'_, D> {
 
     /// Notes which copies are over, before any completion is taken in: the device need not know them any more.
     pub(super) fn note_over(&mut self, done: &[Completion]) {
-        for current in self.lanes.iter_mut().filter_map(|lane| lane.current.as_mut()) {
+        for current in self
+            .lanes
+            .iter_mut()
+            .filter_map(|lane| lane.current.as_mut())
+        {
             let completion = done.iter().find(|completion| completion.op == current.op);
             current.over = completion.map(|completion| completion.units);
         }
@@ -371,7 +380,9 @@ impl<D: Device> Driver<'_, D> {
         let Some(current) = &self.lanes[direction.index()].current else {
             return false;
         };
-        let chunks = current.over.unwrap_or_else(|| self.device.progress(current.op));
+        let chunks = current
+            .over
+            .unwrap_or_else(|| self.device.progress(current.op));
         let done = current.run.blocks_in(chunks);
         let news = done > current.counted;
         self.copy_progress(direction, done);
@@ -414,10 +425,7 @@ impl<D: Device> Driver<'_, D> {
             return Err(self.broken("completions", what));
         };
         let current = self.lanes[direction.index()].current.as_ref();
-        let done = current
-            .expect("just found")
-            .run
-            .blocks_in(completion.units);
+        let done = current.expect("just found").run.blocks_in(completion.units);
         if completion.end <= completion.start {
             let what = format!("copy {} of {done} blocks took no time", completion.op);
             return Err(self.broken("moved bytes cost time", what));

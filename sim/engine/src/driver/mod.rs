@@ -46,7 +46,7 @@ pub enum RunError {
     /// A session can never fit.
     #[error(
         "HBM holds {capacity} KV blocks, but session `{session}` alone needs {needed}; \
-         raise `memory.hbm_gib`, or set `workload.too_long` to cut or skip such sessions"
+         raise `memory.hbm_gib`, shorten the sessions, or (for a trace) let `workload.too_long` cut or skip them"
     )]
     TooLong {
         /// Which.
@@ -175,7 +175,7 @@ struct Sleep {
 impl<'a, D: Device> Driver<'a, D> {
     /// Prepares a run. `listens`: whether the policy acts on signals. `truth` is filled for a clairvoyant policy.
     pub fn new(
-        config: EngineConfig,
+        mut config: EngineConfig,
         device: &'a mut D,
         policy: Box<dyn Policy>,
         listens: bool,
@@ -183,12 +183,10 @@ impl<'a, D: Device> Driver<'a, D> {
         recorder: &'a mut dyn Recorder,
         truth: Option<Arc<Truth>>,
     ) -> Self {
-        let mut memory = config.memory;
-        memory.leak_on_swap_out |= config.faults.evict_frees_nothing;
+        config.memory.leak_on_swap_out |= config.faults.evict_frees_nothing;
         if device.places_blocks() {
-            memory.first_place.get_or_insert(0);
+            config.memory.first_place.get_or_insert(0);
         }
-        let config = EngineConfig { memory, ..config };
         Self {
             device,
             policy: Some(policy),
@@ -201,7 +199,7 @@ impl<'a, D: Device> Driver<'a, D> {
             events: EventQueue::default(),
             next_session: None,
             hints: Hints::new(config.hints),
-            ledger: Ledger::new(memory),
+            ledger: Ledger::new(config.memory),
             live: Vec::new(),
             views: Vec::new(),
             idle_by_age: BTreeSet::new(),
@@ -244,7 +242,7 @@ impl<'a, D: Device> Driver<'a, D> {
                 self.fire_events()?;
             }
             if self.due() {
-                self.schedule()?;
+                self.schedule();
             }
             if open {
                 self.pump_lanes();
@@ -293,10 +291,8 @@ impl<'a, D: Device> Driver<'a, D> {
         }
         // Once in a row is the beginning of a run's last step, with scheduling ahead.
         let reached = until.is_some_and(|until| woke >= until);
-        self.idle_wakes = match done.len() > known || reached {
-            true => 0,
-            false => self.idle_wakes + 1,
-        };
+        let caused = done.len() > known || reached;
+        self.idle_wakes = if caused { 0 } else { self.idle_wakes + 1 };
         if self.idle_wakes > u32::from(self.config.batching.ahead) {
             let what = "the device woke without a cause, with operations in flight".to_owned();
             return Err(self.broken("every operation completes", what));

@@ -3,9 +3,9 @@
 //! Rules 7–15 of vLLM 0.32, one function each where they are one thought. Where the policy can find memory, it is asked before a turn is
 //! preempted or left waiting; vLLM's own policies never give any, so that nothing differs.
 
+use super::Driver;
 use super::idle::Room;
-use super::steps::{Item, Plan};
-use super::{Driver, RunError};
+use super::steps::{InFlight, Item, Plan};
 use crate::device::Device;
 use crate::memory::Hits;
 use crate::record::{Part, StepRecord, What};
@@ -23,7 +23,7 @@ enum Growth {
 
 impl<D: Device> Driver<'_, D> {
     /// Puts the next step together and submits it.
-    pub(super) fn schedule(&mut self) -> Result<(), RunError> {
+    pub(super) fn schedule(&mut self) {
         self.catch_up();
         self.summary.schedules += 1;
         self.short = false;
@@ -73,7 +73,6 @@ impl<D: Device> Driver<'_, D> {
                 self.nap(self.now, idle);
             }
         }
-        Ok(())
     }
 
     /// Running turns, in order of admission. Returns whether one was left out for want of a block.
@@ -218,19 +217,16 @@ impl<D: Device> Driver<'_, D> {
             }
             let mut hits = std::mem::take(&mut self.hits);
             let fits = self.find_room(session, &mut hits, *budget, chunk_max);
-            let admitted = fits.map(|tokens| {
+            if let Some(tokens) = fits {
                 self.enter(session, key, &hits, tokens, plan);
-                tokens
-            });
+                *budget -= tokens;
+            }
             self.hits = hits;
-            match admitted {
-                Some(tokens) => *budget -= tokens,
-                None => {
-                    self.short = true;
-                    // Copies that leave will make room: look again after each step.
-                    passed |= self.leaving() > 0;
-                    break;
-                }
+            if fits.is_none() {
+                self.short = true;
+                // Copies that leave will make room: look again after each step.
+                passed |= self.leaving() > 0;
+                break;
             }
         }
         passed
@@ -329,14 +325,10 @@ impl<D: Device> Driver<'_, D> {
             return 1;
         }
         // A turn that ends with a step in flight frees its blocks within the run.
-        let ending = self
-            .in_flight
-            .iter()
-            .flat_map(|run| run.items())
-            .any(|item| {
-                let request = &self.live[item.session.index()].request;
-                request.output + 1 >= request.output_max
-            });
+        let ending = self.in_flight.iter().flat_map(InFlight::items).any(|item| {
+            let request = &self.live[item.session.index()].request;
+            request.output + 1 >= request.output_max
+        });
         if ending {
             return 1;
         }
@@ -366,9 +358,9 @@ impl<D: Device> Driver<'_, D> {
         while fails - fits > 1 {
             let middle = fits + (fails - fits) / 2;
             if needed(middle) <= free {
-                fits = middle
+                fits = middle;
             } else {
-                fails = middle
+                fails = middle;
             }
         }
         fits

@@ -8,8 +8,8 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Blocks, Direction, Event, Nanos, Phase, Queueing, Residence, Restore, SessionId, SessionView, Time,
-    Tokens, TurnIndex,
+    Blocks, Direction, Event, Nanos, Phase, Queueing, Residence, Restore, SessionId, SessionView,
+    Time, Tokens, TurnIndex,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -139,7 +139,6 @@ impl<D: Device> Driver<'_, D> {
             self.hints.learn(tool, waited);
         }
         view.signalled = false;
-        self.ledger.stop_leak(session);
         if let Some(truth) = &self.truth {
             truth.set_return(session, None);
         }
@@ -180,6 +179,7 @@ impl<D: Device> Driver<'_, D> {
         }
         // A prefetch that had not begun is asked for again, as demand.
         self.lanes[Direction::H2d.index()].remove(session);
+        self.ledger.stop_leak(session);
         self.prepare(session);
         if self.ledger.restorable(session).is_some() {
             match self.ask(|policy, view| policy.restore(view, session)) {

@@ -20,7 +20,7 @@ pub struct Span {
 
 impl Span {
     /// Blocks in the span.
-    pub fn len(&self) -> u32 {
+    pub fn blocks(&self) -> u32 {
         self.hi - self.lo
     }
 }
@@ -68,7 +68,7 @@ impl Table {
     }
 
     pub(super) fn push_span(&mut self, span: Span) {
-        self.registered += span.len();
+        self.registered += span.blocks();
         match self.spans.last_mut() {
             Some(last)
                 if last.lineage == span.lineage && last.copy == span.copy && last.hi == span.lo =>
@@ -133,7 +133,7 @@ impl Table {
         let mut position = 0;
         let mut keep = 0;
         for (i, span) in self.spans.iter().enumerate() {
-            let end = position + span.len();
+            let end = position + span.blocks();
             if end <= at {
                 keep = i + 1;
             } else {

@@ -70,7 +70,10 @@ fn tokens_are_conserved(rig: &Rig, log: &Log) {
         assert!(prefill + decode >= to_compute, "{prefill} {to_compute}");
     }
     for turn in &log.turns {
-        assert!(turn.hit < turn.input && turn.restored <= turn.hit, "{turn:?}");
+        assert!(
+            turn.hit < turn.input && turn.restored <= turn.hit,
+            "{turn:?}"
+        );
     }
 }
 
@@ -116,6 +119,9 @@ fn little(log: &Log) {
             _ => {}
         }
     }
-    let sojourns = log.turns.iter().map(|t| u128::from(t.end.since(t.signal).0));
+    let sojourns = log
+        .turns
+        .iter()
+        .map(|t| u128::from(t.end.since(t.signal).0));
     assert_eq!(area, sojourns.sum::<u128>());
 }

@@ -87,7 +87,11 @@ impl Device for Broken {
 
 fn rig() -> Rig {
     let turns = [(0, 30, 3), (100, 10, 2)];
-    Rig::new(20, 20, vec![session("a", 0, &turns), session("b", 10, &turns)])
+    Rig::new(
+        20,
+        20,
+        vec![session("a", 0, &turns), session("b", 10, &turns)],
+    )
 }
 
 /// The checker that ends a run on such a device; every idle session is swapped out.
@@ -110,25 +114,39 @@ fn caught(rig: &Rig, defect: Defect) -> String {
 #[test]
 fn a_lost_completion_is_caught() {
     // Operation 0 is the first step. Ahead, the second step is submitted behind it, and is over first.
-    assert_eq!(caught(&rig(), Defect::Loses(OpId(0))), "every operation completes");
+    assert_eq!(
+        caught(&rig(), Defect::Loses(OpId(0))),
+        "every operation completes"
+    );
     let ahead = rig().with(|c| c.batching.ahead = true);
     assert_eq!(caught(&ahead, Defect::Loses(OpId(0))), "step order");
     let rig = rig().with(|c| c.batching = engine::Batching::serial());
-    assert_eq!(caught(&rig, Defect::Loses(OpId(0))), "every operation completes");
+    assert_eq!(
+        caught(&rig, Defect::Loses(OpId(0))),
+        "every operation completes"
+    );
 }
 
 #[test]
 fn a_lost_copy_is_caught() {
-    let copy = rig().run("djinn-as-run").ops.into_iter().find(|op| {
-        matches!(op.kind, engine::record::OpKind::Copy { .. })
-    });
+    let copy = rig()
+        .run("djinn-as-run")
+        .ops
+        .into_iter()
+        .find(|op| matches!(op.kind, engine::record::OpKind::Copy { .. }));
     let copy = copy.expect("somebody is swapped out").op;
-    assert_eq!(caught(&rig(), Defect::Loses(copy)), "every operation completes");
+    assert_eq!(
+        caught(&rig(), Defect::Loses(copy)),
+        "every operation completes"
+    );
 }
 
 #[test]
 fn a_copy_that_takes_no_time_is_caught() {
-    assert_eq!(caught(&rig(), Defect::InstantCopies), "moved bytes cost time");
+    assert_eq!(
+        caught(&rig(), Defect::InstantCopies),
+        "moved bytes cost time"
+    );
 }
 
 #[test]
@@ -179,12 +197,16 @@ fn illegal_victims_are_void_and_harm_nothing() {
 #[test]
 fn what_can_never_be_served_is_an_error_and_not_a_hang() {
     let rig = Rig::new(3, 0, vec![session("big", 0, &[(0, 60, 1)])]);
-    let error = rig.run_own(Scripted::default()).expect_err("4 blocks of 3").error;
-    assert_eq!(
-        error.to_string(),
-        "HBM holds 3 KV blocks, but session `big` alone needs 4; raise `memory.hbm_gib`, or set \
-         `workload.too_long` to cut or skip such sessions"
-    );
+    let error = rig
+        .run_own(Scripted::default())
+        .expect_err("4 blocks of 3")
+        .error;
+    let expected = RunError::TooLong {
+        session: "big".to_owned(),
+        needed: 4,
+        capacity: 3,
+    };
+    assert_eq!(error, expected);
 }
 
 #[test]
@@ -196,5 +218,8 @@ fn a_device_may_not_be_asked_to_swap_what_is_not_there() {
         ..Scripted::default()
     };
     let log = rig.run_own(policy).expect("the run ends");
-    assert_eq!((log.session(0).swaps, log.copies(model::Bytes(MS)).len()), (0, 0));
+    assert_eq!(
+        (log.session(0).swaps, log.copies(model::Bytes(MS)).len()),
+        (0, 0)
+    );
 }

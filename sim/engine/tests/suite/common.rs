@@ -5,9 +5,7 @@
 
 use devices::{HostDevice, HostPools, LaneCost, LinkCost, SimDevice, StepCost};
 use engine::device::Device;
-use engine::record::{
-    Decision, OpRecord, Recorder, Sample, SessionRecord, StepRecord, TurnRecord,
-};
+use engine::record::{Decision, OpRecord, Recorder, Sample, SessionRecord, StepRecord, TurnRecord};
 use engine::{
     Batching, Driver, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise,
     LedgerConfig, RunError, RunSummary, Truth,
@@ -42,7 +40,8 @@ impl fmt::Debug for Rig {
             let Session { name, start, .. } = session;
             write!(f, "{name} at {start} {:?}:", session.shared_prefix)?;
             for turn in &session.turns {
-                let (gap, input, keep, output) = (turn.gap.0, turn.input.0, turn.keep.0, turn.output.0);
+                let (gap, input, keep, output) =
+                    (turn.gap.0, turn.input.0, turn.keep.0, turn.output.0);
                 write!(f, " ({gap} ns, {input} of which {keep} kept, {output})")?;
             }
             writeln!(f)?;
@@ -68,7 +67,7 @@ pub struct Log {
 pub struct Failure {
     pub error: RunError,
     /// What there was until then.
-    pub log: Log,
+    pub log: Box<Log>,
 }
 
 impl fmt::Display for Failure {
@@ -98,7 +97,11 @@ impl Recorder for Log {
     fn decision(&mut self, decision: &Decision) {
         writeln!(self.text, "{decision}").expect("a string takes everything");
         let tail = || &self.text[self.text.len() - 2_000..];
-        assert!(self.text.len() < 20_000_000, "the run does not end: {}", tail());
+        assert!(
+            self.text.len() < 20_000_000,
+            "the run does not end: {}",
+            tail()
+        );
     }
     fn wants_decisions(&self) -> bool {
         true
@@ -271,7 +274,10 @@ impl Rig {
                 log.summary = summary;
                 Ok(log)
             }
-            Err(error) => Err(Failure { error, log }),
+            Err(error) => Err(Failure {
+                error,
+                log: Box::new(log),
+            }),
         }
     }
 

@@ -165,7 +165,11 @@ fn a_demand_overtakes_a_prefetch_at_a_chunk_boundary() {
     );
     assert_eq!(log.turn(0, 1).prefetch, Some(PrefetchOutcome::InTime));
     let row = log.session(0);
-    assert_eq!((row.prefetches, row.restores), (1, 1), "one transfer in two pieces");
+    assert_eq!(
+        (row.prefetches, row.restores),
+        (1, 1),
+        "one transfer in two pieces"
+    );
 }
 
 #[test]
@@ -181,7 +185,9 @@ fn a_demand_that_lacks_memory_does_not_stop_a_prefetch() {
     };
     let log = run(&Rig::new(11, 40, vec![a, b]), policy);
     // a leaves 188..198, b runs 198..258 at the latest; a returns at 288, fetched 278..288 whatever b does.
-    let fetched = copies(&log).into_iter().find(|copy| copy.0 == H2d && copy.1 == 0);
+    let fetched = copies(&log)
+        .into_iter()
+        .find(|copy| copy.0 == H2d && copy.1 == 0);
     assert_eq!(fetched, Some((H2d, 0, "prefetch", 10, 278, 288)));
 }
 
@@ -203,7 +209,10 @@ fn both_ways_at_once_each_takes_as_long_as_the_shared_rate_says() {
     let log = run(&rig, swap());
     // Ten blocks of 2 ms each.
     let both: Vec<_> = copies(&log).into_iter().filter(|c| c.4 == 388).collect();
-    assert!(both.contains(&(D2h, 1, "write-back", 10, 388, 408)), "{both:?}");
+    assert!(
+        both.contains(&(D2h, 1, "write-back", 10, 388, 408)),
+        "{both:?}"
+    );
     assert!(both.contains(&(H2d, 0, "demand", 10, 388, 408)), "{both:?}");
 }
 
@@ -212,7 +221,10 @@ fn a_swap_out_that_finds_no_room_is_clipped_and_the_rest_stays() {
     let a = session("a", 0, &[(0, 158, 3), (100, 10, 2)]);
     let log = run(&Rig::new(40, 4, vec![a]), swap());
     // The tail of four blocks leaves; six stay, and are hit without a copy.
-    assert_eq!(log.lines("swap-out"), ["0.188000000 s0 t0 swap-out clipped 4"]);
+    assert_eq!(
+        log.lines("swap-out"),
+        ["0.188000000 s0 t0 swap-out clipped 4"]
+    );
     assert_eq!(copies(&log)[1], (H2d, 0, "demand", 4, 288, 292));
     assert_eq!(log.turn(0, 1).hit, Tokens(160));
 }

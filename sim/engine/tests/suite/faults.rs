@@ -19,7 +19,8 @@ fn run(policy: Scripted, faults: Faults) -> Log {
         c.faults = faults;
         c.sample_every = Some(Nanos(100 * MS));
     });
-    rig.run_own(policy).unwrap_or_else(|failure| panic!("{failure}"))
+    rig.run_own(policy)
+        .unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 #[test]
@@ -29,12 +30,19 @@ fn a_dropped_restore_costs_its_copy_and_then_a_recomputation() {
         ..Faults::default()
     };
     let (good, bad) = (run(swap(), Faults::default()), run(swap(), faults));
-    assert_eq!(good.copies(Bytes(MS)), bad.copies(Bytes(MS)), "the counters look right");
+    assert_eq!(
+        good.copies(Bytes(MS)),
+        bad.copies(Bytes(MS)),
+        "the counters look right"
+    );
     // After the copy, 43 tokens in place of 11: 162 + 10 + 43.
     assert_eq!(good.times_ms(0, 1).0, 183);
     assert_eq!(bad.times_ms(0, 1).0, 215);
     let turn = bad.turn(0, 1);
-    assert_eq!((turn.hit, turn.restored, turn.recomputed), (Tokens(0), Tokens(0), Tokens(32)));
+    assert_eq!(
+        (turn.hit, turn.restored, turn.recomputed),
+        (Tokens(0), Tokens(0), Tokens(32))
+    );
 }
 
 #[test]
@@ -47,7 +55,11 @@ fn an_eviction_that_frees_nothing_holds_both_copies_until_the_return() {
     // At 100 ms the KV is on the host: 2 blocks there, and with the fault 2 in HBM as well.
     let held = |log: &Log| (log.samples[1].hbm_idle, log.samples[1].host_used);
     assert_eq!((held(&good), held(&bad)), ((0, 2), (2, 2)));
-    assert_eq!(bad.session(0).moved, [Bytes(2 * MS), Bytes(0)], "nothing has to come back");
+    assert_eq!(
+        bad.session(0).moved,
+        [Bytes(2 * MS), Bytes(0)],
+        "nothing has to come back"
+    );
     assert_eq!(bad.times_ms(0, 1).0, 181);
 }
 
@@ -91,7 +103,10 @@ fn a_lost_signal_is_noticed_by_nobody_but_the_policy() {
         ..Faults::default()
     };
     let (good, bad) = (run(swap(), Faults::default()), run(swap(), faults));
-    assert_eq!((good.lines("io-wait").len(), bad.lines("io-wait").len()), (1, 0));
+    assert_eq!(
+        (good.lines("io-wait").len(), bad.lines("io-wait").len()),
+        (1, 0)
+    );
     assert_eq!(bad.lines("signal-lost").len(), 1);
     assert_eq!(good.turns, bad.turns, "this policy does not listen");
 }

@@ -13,7 +13,13 @@ use std::num::NonZeroU64;
 pub fn busy() -> Vec<Session> {
     let turns = |gap, new| [(0, new, 5), (gap, new / 2, 9), (gap / 3, 20, 4)];
     (0..6)
-        .map(|i| session(&format!("a{i}"), 70 * i, &turns(150 + 40 * i, 40 + 10 * i as u32)))
+        .map(|i| {
+            session(
+                &format!("a{i}"),
+                70 * i,
+                &turns(150 + 40 * i, 40 + 10 * i as u32),
+            )
+        })
         .collect()
 }
 
@@ -74,7 +80,11 @@ fn with_ample_memory_policies_that_act_only_on_need_agree() {
 fn without_waits_what_was_kept_is_hit() {
     let turns = [(0, 40, 5), (0, 20, 9), (0, 20, 4)];
     for entry in REGISTRY {
-        let rig = Rig::new(60, 60, vec![session("a", 0, &turns), session("b", 3, &turns)]);
+        let rig = Rig::new(
+            60,
+            60,
+            vec![session("a", 0, &turns), session("b", 3, &turns)],
+        );
         let log = rig.run(entry.name);
         let hits: u32 = log.turns.iter().map(|turn| turn.hit.0).sum();
         // Turns 1 and 2 find 44 and 73 tokens with KV: 2 and 4 blocks; both sessions.
@@ -120,15 +130,30 @@ fn twice_as_slow_everything_happens_twice_as_late() {
         ("drop-always", "drop-always"),
         ("swap-on-demand", "swap-on-demand"),
         ("djinn[margin_ms=10]", "djinn[margin_ms=20]"),
-        ("djinn-as-run[margin_ms=10,linger_s=1]", "djinn-as-run[margin_ms=20,linger_s=2]"),
+        (
+            "djinn-as-run[margin_ms=10,linger_s=1]",
+            "djinn-as-run[margin_ms=20,linger_s=2]",
+        ),
         ("clairvoyant[margin_ms=10]", "clairvoyant[margin_ms=20]"),
     ] {
         let rig = Rig::new(14, 30, busy());
         let (fast, slow) = (rig.run(policy), slower(&rig).run(slow_policy));
-        let doubled: Vec<_> = fast.turns.iter().map(|t| (t.session, t.turn, t.hit, 2 * t.end.0)).collect();
-        let late: Vec<_> = slow.turns.iter().map(|t| (t.session, t.turn, t.hit, t.end.0)).collect();
+        let doubled: Vec<_> = fast
+            .turns
+            .iter()
+            .map(|t| (t.session, t.turn, t.hit, 2 * t.end.0))
+            .collect();
+        let late: Vec<_> = slow
+            .turns
+            .iter()
+            .map(|t| (t.session, t.turn, t.hit, t.end.0))
+            .collect();
         assert_eq!(doubled, late, "{policy}");
-        assert_eq!(fast.text.lines().count(), slow.text.lines().count(), "{policy}");
+        assert_eq!(
+            fast.text.lines().count(),
+            slow.text.lines().count(),
+            "{policy}"
+        );
     }
 }
 
@@ -139,9 +164,17 @@ fn the_order_in_which_sessions_are_listed_changes_nothing_but_their_numbers() {
     reversed.sessions.reverse();
     for entry in REGISTRY {
         let rows = |log: Log| -> Vec<_> {
-            log.sessions.into_iter().map(|s| (s.name, s.end, s.swaps, s.moved)).collect()
+            log.sessions
+                .into_iter()
+                .map(|s| (s.name, s.end, s.swaps, s.moved))
+                .collect()
         };
-        assert_eq!(rows(listed.run(entry.name)), rows(reversed.run(entry.name)), "{}", entry.name);
+        assert_eq!(
+            rows(listed.run(entry.name)),
+            rows(reversed.run(entry.name)),
+            "{}",
+            entry.name
+        );
     }
 }
 
@@ -149,7 +182,15 @@ fn the_order_in_which_sessions_are_listed_changes_nothing_but_their_numbers() {
 fn without_a_host_pool_nothing_is_copied() {
     for entry in REGISTRY {
         let log = Rig::new(14, 0, busy()).run(entry.name);
-        assert!(log.sessions.iter().all(|s| s.moved == [Bytes(0); 2]), "{}", entry.name);
-        assert!(log.turns.iter().all(|t| t.restored == Tokens(0)), "{}", entry.name);
+        assert!(
+            log.sessions.iter().all(|s| s.moved == [Bytes(0); 2]),
+            "{}",
+            entry.name
+        );
+        assert!(
+            log.turns.iter().all(|t| t.restored == Tokens(0)),
+            "{}",
+            entry.name
+        );
     }
 }

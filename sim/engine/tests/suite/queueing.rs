@@ -63,7 +63,10 @@ fn waits(load: f64, seed: u64, service: impl Fn(&mut Random) -> u32) -> Vec<f64>
     rig.steps = StepCost::linear(0, 1_000_000, 0, 0);
     let mut turns = rig.run("vllm-recompute").turns;
     turns.sort_by_key(|turn| turn.session);
-    turns.iter().map(|t| t.scheduled.since(t.ready).0 as f64 / 1e3).collect()
+    turns
+        .iter()
+        .map(|t| t.scheduled.since(t.ready).0 as f64 / 1e3)
+        .collect()
 }
 
 /// Mean and half-width of its interval, by batch means.
@@ -88,7 +91,10 @@ fn agrees(name: &str, second_moment: f64, service: impl Fn(&mut Random) -> u32 +
             (mean - theory).abs() <= half,
             "{name} at load {load}: {mean:.1} ± {half:.1} us, theory {theory:.1} us"
         );
-        assert!(half < 0.35 * theory, "{name} at {load}: the interval says too little");
+        assert!(
+            half < 0.35 * theory,
+            "{name} at {load}: the interval says too little"
+        );
     }
 }
 
@@ -99,11 +105,15 @@ fn constant_service_waits_as_in_m_d_1() {
 
 #[test]
 fn exponential_service_waits_as_in_m_m_1() {
-    agrees("M/M/1", 2.0, |random| (random.exponential(MEAN).round() as u32).max(1));
+    agrees("M/M/1", 2.0, |random| {
+        (random.exponential(MEAN).round() as u32).max(1)
+    });
 }
 
 #[test]
 fn two_point_service_waits_as_in_m_g_1() {
     // 500 tokens with probability 0.8, else 3,000: mean 1,000, second moment 0.8 x 0.25 + 0.2 x 9 = 2.
-    agrees("M/G/1", 2.0, |random| if random.uniform() < 0.8 { 500 } else { 3_000 });
+    agrees("M/G/1", 2.0, |random| {
+        if random.uniform() < 0.8 { 500 } else { 3_000 }
+    });
 }

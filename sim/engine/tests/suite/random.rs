@@ -4,7 +4,7 @@ use crate::accounts;
 use crate::common::{Log, Rig, session};
 use crate::scripted::Whim;
 use devices::{LaneCost, LinkCost, StepCost};
-use engine::{EndSignal, HintKind, HintNoise};
+use engine::{EndSignal, Faults, HintKind, HintNoise};
 use model::{Nanos, Session, SharedPrefix, Time, Tokens, ToolClass};
 use policy::REGISTRY;
 use proptest::prelude::*;
@@ -36,7 +36,10 @@ fn build_session(
     prefix: Option<(u64, u32)>,
     turns: Vec<TurnSketch>,
 ) -> Session {
-    let shapes: Vec<_> = turns.iter().map(|&(_, new, out, _)| (0, new, out)).collect();
+    let shapes: Vec<_> = turns
+        .iter()
+        .map(|&(_, new, out, _)| (0, new, out))
+        .collect();
     let mut session = session(name, 0, &shapes);
     session.start = Time(start);
     session.shared_prefix = prefix.map(|(id, tokens)| SharedPrefix {
@@ -76,7 +79,12 @@ fn hints() -> impl Strategy<Value = (HintKind, HintNoise)> {
     ];
     let delay = prop_oneof![3 => Just(0), 1 => 0_u64..50_000_000];
     let bias = prop_oneof![Just(1.0), Just(0.4), Just(2.5)];
-    let noise = (bias, prop_oneof![Just(0.0), Just(0.7)], prop_oneof![Just(0.0), Just(0.3)], delay);
+    let noise = (
+        bias,
+        prop_oneof![Just(0.0), Just(0.7)],
+        prop_oneof![Just(0.0), Just(0.3)],
+        delay,
+    );
     (kind, noise).prop_map(|(kind, (bias, sigma, drop, delay))| {
         let noise = HintNoise {
             bias,
@@ -111,7 +119,10 @@ fn rigs() -> impl Strategy<Value = Rig> {
     (sessions(), memory, batch, hints(), end).prop_map(|(sessions, memory, batch, hints, end)| {
         let (extra, host, inclusive, chunk) = memory;
         let (ahead, max_seqs, budget, reserve, watermark, chunk_tokens) = batch;
-        let largest = sessions.iter().map(|s| s.context_max().0.div_ceil(16)).max();
+        let largest = sessions
+            .iter()
+            .map(|s| s.context_max().0.div_ceil(16))
+            .max();
         let mut rig = Rig::new(largest.unwrap_or(1) + extra, host, sessions);
         (rig.steps, rig.link) = machine();
         rig.with(|c| {
@@ -215,6 +226,21 @@ proptest! {
     }
 
     #[test]
+    fn accounts_close_with_every_injected_defect(rig in rigs()) {
+        // A session whose end is never known would never give back what an eviction has leaked.
+        let rig = rig.with(|c| c.end = EndSignal::Told);
+        for name in Faults::NAMES {
+            let rig = rig.clone().with(|c| assert!(c.faults.add(name)));
+            for policy in ["djinn", "djinn-as-run"] {
+                let log = rig.run(policy);
+                accounts::check(&rig, &log);
+                let single = rig.clone().with(|c| c.stepwise = true).run(policy);
+                same(&format!("{policy} with {name}"), &log, &single)?;
+            }
+        }
+    }
+
+    #[test]
     fn one_turn_at_a_time_closes_its_accounts_too(rig in rigs()) {
         let rig = rig.with(|c| c.batching = engine::Batching::serial());
         for entry in REGISTRY {
@@ -231,5 +257,7 @@ proptest! {
         for entry in REGISTRY {
             same(entry.name, &rig.run(entry.name), &rig.run_on_host_memory(entry.name))?;
         }
+        let races = rig.with(|c| c.faults.prefetch_races_compute = true);
+        same("djinn, racing", &races.run("djinn"), &races.run_on_host_memory("djinn"))?;
     }
 }

@@ -57,7 +57,10 @@ fn a_delay_holds_up_both_signals_and_counts_as_such() {
     let turn = log.turn(0, 1);
     assert_eq!((turn.ready, turn.signal), (Time(167 * MS), Time(174 * MS)));
     assert_eq!(turn.parts[Part::Signal as usize], Nanos(7 * MS));
-    assert_eq!(log.lines("io-wait"), ["0.074000000 s0 t0 io-wait expected=0.167000000"]);
+    assert_eq!(
+        log.lines("io-wait"),
+        ["0.074000000 s0 t0 io-wait expected=0.167000000"]
+    );
 }
 
 #[test]
@@ -75,7 +78,10 @@ fn a_hint_that_comes_after_the_swap_out_still_plans_the_prefetch() {
     let rig = Rig::new(20, 20, vec![a]).with(|c| c.hints.noise = noise);
     let log = rig.run_own(policy).expect("the run ends");
     // Start at 10, end at 70, out by 72; the signal comes at 80 and says 170.
-    assert_eq!(log.lines("prefetch-at"), ["0.080000000 s0 t0 prefetch-at 0.170000000"]);
+    assert_eq!(
+        log.lines("prefetch-at"),
+        ["0.080000000 s0 t0 prefetch-at 0.170000000"]
+    );
 }
 
 #[test]
@@ -95,7 +101,9 @@ fn bias_moves_the_expected_return() {
 
 #[test]
 fn history_says_nothing_until_it_has_seen_five_waits() {
-    let turns: Vec<_> = (0..8).map(|i| (if i == 0 { 0 } else { 100 }, 10, 2)).collect();
+    let turns: Vec<_> = (0..8)
+        .map(|i| (if i == 0 { 0 } else { 100 }, 10, 2))
+        .collect();
     let rig = Rig::new(20, 0, vec![session("a", 0, &turns)]);
     let rig = rig.with(|c| c.hints.kind = HintKind::History);
     let log = rig.run("keep-always");
@@ -105,13 +113,18 @@ fn history_says_nothing_until_it_has_seen_five_waits() {
         .map(|line| line.contains("expected="))
         .collect();
     assert_eq!(said, [false, false, false, false, false, true, true]);
-    let silent = rig.clone().with(|c| c.hints.kind = HintKind::None).run("keep-always");
+    let silent = rig
+        .clone()
+        .with(|c| c.hints.kind = HintKind::None)
+        .run("keep-always");
     assert!(silent.lines("expected=").is_empty());
 }
 
 #[test]
 fn lost_signals_teach_nothing() {
-    let turns: Vec<_> = (0..8).map(|i| (if i == 0 { 0 } else { 100 }, 10, 2)).collect();
+    let turns: Vec<_> = (0..8)
+        .map(|i| (if i == 0 { 0 } else { 100 }, 10, 2))
+        .collect();
     let rig = Rig::new(20, 0, vec![session("a", 0, &turns)]).with(|c| {
         c.hints.kind = HintKind::History;
         c.faults.signal_lost = true;
@@ -142,7 +155,9 @@ fn a_pin_ends_when_its_time_is_over() {
         on_idle: |view, _| Retention::keep_until(view.now + Nanos(20 * MS)).then(Then::SwapOut),
         ..Scripted::default()
     };
-    let log = Rig::new(20, 20, vec![a]).run_own(policy).expect("the run ends");
+    let log = Rig::new(20, 20, vec![a])
+        .run_own(policy)
+        .expect("the run ends");
     assert_eq!(log.lines("swap-out"), ["0.080000000 s0 t0 swap-out done 2"]);
 }
 
