@@ -74,12 +74,28 @@ impl Stamp {
         blocks: &BlockContents,
         mismatches: View,
     ) -> Result<(), Error> {
+        if blocks.block_count > 0 {
+            let bytes = 4 * u64::from(blocks.block_count);
+            holds("stamp_verify", "mismatches", mismatches, bytes, 4)?;
+            stream.fill(mismatches.slice(0, bytes)?, 0)?;
+        }
+        self.verify_zeroed(stream, blocks, mismatches)
+    }
+
+    /// The same where the caller has zeroed `mismatches`, which may then lie in pinned host memory: intact
+    /// blocks leave it untouched.
+    ///
+    /// # Errors
+    /// As [`Stamp::write`].
+    pub fn verify_zeroed(
+        &self,
+        stream: &Stream,
+        blocks: &BlockContents,
+        mismatches: View,
+    ) -> Result<(), Error> {
         let bytes = 4 * u64::from(blocks.block_count);
         holds("stamp_verify", "mismatches", mismatches, bytes, 4)?;
         let parameters = stamp_parameters("stamp_verify", blocks, mismatches)?;
-        if blocks.block_count > 0 {
-            stream.fill(mismatches.slice(0, bytes)?, 0)?;
-        }
         submit(stream, &self.verify, blocks, &parameters)
     }
 }

@@ -32,6 +32,32 @@ impl Stream {
         })
     }
 
+    /// A new stream of the highest priority: its kernels take free multiprocessors before those of other streams.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn urgent(gpu: &Gpu) -> Result<Self, Error> {
+        gpu.bind_thread()?;
+        let (mut least, mut greatest) = (0, 0);
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: each call writes what it is given the address of.
+        unsafe {
+            checked(
+                "cuCtxGetStreamPriorityRange",
+                sys::cuCtxGetStreamPriorityRange(&raw mut least, &raw mut greatest),
+            )?;
+            let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+            checked(
+                "cuStreamCreateWithPriority",
+                sys::cuStreamCreateWithPriority(&raw mut handle, flags, greatest),
+            )?;
+        }
+        Ok(Self {
+            handle,
+            gpu: gpu.clone(),
+        })
+    }
+
     /// Copies all of `from` to `to`, which has the same length; HBM and pinned host memory in any combination.
     ///
     /// # Errors

@@ -1,0 +1,132 @@
+//! `djinn-replay check`: the contract, the faults, and a short run with integrity on, on this GPU.
+
+use crate::{Failure, GpuArgs};
+use devices::StepCost;
+use engine::device::DeviceError;
+use kernels::gpu::{DeviceBuffer, Error, Gpu, HostPool};
+use lab::Setup;
+use lab::run::RunOptions;
+use replay::CudaDevice;
+use replay::check::{BLOCK_BYTES, BLOCKS, Finding, contract, faults};
+use replay::cuda::{Compute, CudaBackend, CudaOptions};
+use replay::device::{DeviceOptions, ReplayDevice};
+use replay::run::{ComputeKind, Replayed, cuda_device, device_info, record};
+use results::spec::{Layers, RunSpec};
+use std::process::ExitCode;
+
+/// Check this GPU: the device contract, a short run with integrity on, and that injected faults are caught
+#[derive(Clone, Copy, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+/// Eight agents whose KV (8 times some 50 blocks of 8 MiB) does not fit into 160 blocks.
+const SHORT_RUN: &str = "model = \"llama-2-7b\"\nhardware = \"h200\"\npolicy = \"swap-on-demand\"\n\
+    [engine]\ncheck = true\n[memory]\nhbm_blocks = 160\nhost_blocks = 600\n\
+    [workload]\ngen = \"closed-loop-agents\"\nsessions = 8\n[workload.params]\n\
+    ramp_s = 0.2\nturns = 3\nfirst_prompt = 512\nappend = 64\noutput = 16\n\
+    gap_s = { uniform = { min = 0.3, max = 0.6 } }\n";
+
+pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    let gpu = args.gpu.open()?;
+    println!("{}, driver {}", gpu.info().name, gpu.info().driver);
+    let failed = |error: DeviceError| Failure::Failed(error.to_string());
+    let make = |options: DeviceOptions| small_device(&gpu, options);
+    let mut good = true;
+    let mut tell = |findings: Vec<Finding>| {
+        for Finding { name, outcome } in findings {
+            good &= outcome.is_ok();
+            let (mark, text) = match outcome {
+                Ok(text) => ("ok  ", text),
+                Err(text) => ("FAIL", text),
+            };
+            println!("{mark} {name}: {text}");
+        }
+    };
+    tell(contract(&make).map_err(failed)?);
+    tell(faults(&make).map_err(failed)?);
+    tell(refusals(&gpu));
+    tell(vec![Finding {
+        name: "a short run with integrity on".to_owned(),
+        outcome: short_run(&gpu),
+    }]);
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn small_device(gpu: &Gpu, options: DeviceOptions) -> Result<CudaDevice, DeviceError> {
+    let pools = CudaOptions {
+        hbm_blocks: BLOCKS,
+        host_blocks: BLOCKS,
+        block_bytes: BLOCK_BYTES,
+        // Steps of 200 us.
+        compute: Compute::Spin(StepCost::linear(200_000_000, 0, 0, 0)),
+        integrity: true,
+        lane_depth: options.lane_depth,
+    };
+    let backend = CudaBackend::new(gpu, pools, &mut |_| ())
+        .map_err(|error| DeviceError(error.to_string()))?;
+    ReplayDevice::new(backend, options)
+}
+
+/// Pools that no machine has.
+fn refusals(gpu: &Gpu) -> Vec<Finding> {
+    const TOO_MUCH: u64 = 1 << 50;
+    let expect = |name: &str, error: Option<Error>, is_it: fn(&Error) -> bool| Finding {
+        name: format!("{name} is an error"),
+        outcome: match error {
+            Some(error) if is_it(&error) => Ok(error.to_string()),
+            Some(error) => Err(format!("another error: {error}")),
+            None => Err("1 PiB was granted".to_owned()),
+        },
+    };
+    let hbm = DeviceBuffer::new(gpu, TOO_MUCH).err();
+    let host = HostPool::new(gpu, u64::MAX / 4, 1, &mut |_| ()).err();
+    vec![
+        expect("HBM out of memory", hbm, |error| {
+            matches!(error, Error::OutOfMemory { .. })
+        }),
+        expect("a refused host pool", host, |error| {
+            matches!(error, Error::HostMap { .. } | Error::HostPin { .. })
+        }),
+    ]
+}
+
+fn short_run(gpu: &Gpu) -> Result<String, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let spec =
+        RunSpec::load(&Layers::of_text("short run", SHORT_RUN)).map_err(|error| text(&error))?;
+    let setup = Setup::new(&spec).map_err(|error| text(&error))?;
+    let mut device = cuda_device(&setup, gpu, ComputeKind::Touch, true, &mut |_| ())
+        .map_err(|error| text(&error))?;
+    let folder = std::env::temp_dir().join(format!("djinn-replay-check-{}", std::process::id()));
+    let ran = record(
+        &setup,
+        &mut device,
+        &device_info(gpu),
+        &folder,
+        &RunOptions::default(),
+        |_| (),
+    );
+    // The folder was only to show that one can be written.
+    let _ = std::fs::remove_dir_all(&folder);
+    match ran.map_err(|error| text(&error))? {
+        Replayed::Before(_) => Err(format!("{} was there before; remove it", folder.display())),
+        Replayed::Now(finished, _) => {
+            let m = &finished.metrics;
+            if m.h2d_bytes == 0 {
+                return Err("nothing was restored, so nothing was checked".to_owned());
+            }
+            Ok(format!(
+                "{} turns, {:.2} GB out and {:.2} GB back, every block intact",
+                m.turns,
+                m.d2h_bytes as f64 / 1e9,
+                m.h2d_bytes as f64 / 1e9
+            ))
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Is every defect caught? The contract of a device, and faults that its checkers must name.
+//!
+//! Generic over the backend, so that the same checks run without a GPU, where they test the checkers' bookkeeping, and on
+//! one, where they test the hardware path: a byte that really arrives wrong, a lane that really stalls.
+
+use crate::backend::Backend;
+use crate::device::{DeviceOptions, FaultPlan, ReplayDevice};
+use devices::CopyFault;
+use devices::conformance::{POOL_BLOCKS, Subject};
+use engine::device::{BlockCopy, Completion, CopyClass, CopyRun, Device, DeviceError, Op};
+use model::{Bytes, ContentId, Direction, LineageId, Nanos, OpId, SessionId};
+use std::time::Duration;
+
+/// Bytes of a block of the checks: those of the conformance suite.
+pub const BLOCK_BYTES: u64 = 2 << 20;
+/// Blocks that either pool needs.
+pub const BLOCKS: u32 = POOL_BLOCKS;
+
+/// How one check went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was checked.
+    pub name: String,
+    /// What the checker said, or why the check failed.
+    pub outcome: Result<String, String>,
+}
+
+/// Makes a device with pools of [`BLOCKS`] blocks of [`BLOCK_BYTES`].
+pub type Make<'a, B> = &'a dyn Fn(DeviceOptions) -> Result<ReplayDevice<B>, DeviceError>;
+
+/// The contract, with and without scheduling ahead.
+///
+/// # Errors
+/// If no device can be made.
+pub fn contract<B: Backend + 'static>(make: Make<'_, B>) -> Result<Vec<Finding>, DeviceError> {
+    let mut findings = Vec::new();
+    for ahead in [0, 1] {
+        let options = DeviceOptions {
+            ahead,
+            ..DeviceOptions::default()
+        };
+        drop(make(options)?);
+        let boxed = || -> Box<dyn Device> {
+            match make(options) {
+                Ok(device) => Box::new(device),
+                Err(error) => Box::new(Absent(error)),
+            }
+        };
+        let subject = Subject {
+            make: &boxed,
+            ahead,
+            lane_depth: options.lane_depth,
+            exact: false,
+        };
+        let verdict = devices::conformance::check(&subject);
+        findings.push(Finding {
+            name: format!("contract, {ahead} steps ahead"),
+            outcome: verdict
+                .map(|()| "kept".to_owned())
+                .map_err(|violation| violation.to_string()),
+        });
+    }
+    Ok(findings)
+}
+
+/// A device that could not be made: every operation fails with the reason.
+struct Absent(DeviceError);
+
+impl Device for Absent {
+    fn submit(&mut self, _: Op) {}
+
+    fn cut(&mut self, _: OpId) -> u32 {
+        1
+    }
+
+    fn progress(&self, _: OpId) -> u32 {
+        0
+    }
+
+    fn wait(&mut self, until: Option<model::Time>, done: &mut Vec<Completion>) -> model::Time {
+        let now = until.unwrap_or_default();
+        let status = Err(self.0.clone());
+        done.push(Completion {
+            op: OpId(0),
+            start: now,
+            end: now,
+            units: 1,
+            status,
+        });
+        now
+    }
+
+    fn lane_busy(&self, _: Direction) -> Nanos {
+        Nanos::ZERO
+    }
+}
+
+/// How long a fault is waited for, and how long a chunk may take before the watchdog fails it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Faults, the copy that has each (0 goes out, 1 comes back), and what must be said of it by which copy.
+const FAULTS: [(&str, u64, CopyFault, u64, &str); 6] = [
+    (
+        "a flipped byte on the way out",
+        0,
+        CopyFault::FlipByte,
+        1,
+        "after arriving",
+    ),
+    (
+        "a flipped byte on the way back",
+        1,
+        CopyFault::FlipByte,
+        1,
+        "after arriving",
+    ),
+    ("a failed copy", 0, CopyFault::Fail, 0, "failed on request"),
+    (
+        "a lost completion",
+        1,
+        CopyFault::LoseCompletion,
+        1,
+        "stalled: the completion of chunk",
+    ),
+    (
+        "a stalled copy, D2H",
+        0,
+        CopyFault::Stall(Duration::from_millis(1_500)),
+        0,
+        "stalled: the completion of chunk 0",
+    ),
+    (
+        "a stalled copy, H2D",
+        1,
+        CopyFault::Stall(Duration::from_millis(1_500)),
+        1,
+        "stalled: the completion of chunk 0",
+    ),
+];
+
+/// Each fault in turn, then none, then content that is not what the ledger says.
+///
+/// # Errors
+/// If no device can be made.
+pub fn faults<B: Backend>(make: Make<'_, B>) -> Result<Vec<Finding>, DeviceError> {
+    let options = DeviceOptions {
+        patience: PATIENCE,
+        ..DeviceOptions::default()
+    };
+    let mut findings = Vec::new();
+    for (name, copy, fault, caught_by, words) in FAULTS {
+        let mut device = make(options)?.with_faults(FaultPlan::default().with(copy, fault));
+        let said = out_and_back(&mut device, 1);
+        let outcome = match said {
+            Err((by, text)) if by == caught_by && text.contains(words) => Ok(text),
+            Err((by, text)) => Err(format!(
+                "copy {by} was to be caught with `{words}` by copy {caught_by}, but: {text}"
+            )),
+            Ok(()) => Err("not caught".to_owned()),
+        };
+        findings.push(Finding {
+            name: format!("{name} is caught"),
+            outcome,
+        });
+    }
+    let clean = out_and_back(&mut make(options)?, 1);
+    findings.push(Finding {
+        name: "without a fault nothing is reported".to_owned(),
+        outcome: clean.map(|()| "clean".to_owned()).map_err(|(_, text)| text),
+    });
+    let outcome = match out_and_back(&mut make(options)?, 2) {
+        Err((0, text)) if text.contains("before leaving") => Ok(text),
+        other => Err(format!("not caught before leaving: {other:?}")),
+    };
+    findings.push(Finding {
+        name: "content of another lineage is caught".to_owned(),
+        outcome,
+    });
+    Ok(findings)
+}
+
+/// Writes blocks of lineage 1, copies them out and back as blocks of `lineage`. The copy that failed, and what was said.
+fn out_and_back<B: Backend>(
+    device: &mut ReplayDevice<B>,
+    lineage: u32,
+) -> Result<(), (u64, String)> {
+    let content = |lineage, index| ContentId {
+        lineage: LineageId(lineage),
+        index,
+    };
+    for block in 0..12 {
+        device.wrote(block, content(1, block));
+    }
+    for (copy, direction) in (0..).zip(Direction::ALL) {
+        let block = |at| BlockCopy {
+            source: at,
+            destination: at,
+            content: content(lineage, at),
+        };
+        device.submit(Op::Copy(CopyRun {
+            id: OpId(copy),
+            session: SessionId(3),
+            direction,
+            class: CopyClass::Demand,
+            block_count: 12,
+            chunk_blocks: 4,
+            block_bytes: Bytes(BLOCK_BYTES),
+            blocks: (0..12).map(block).collect(),
+        }));
+        let mut done = Vec::new();
+        let begun = device.wait(Some(model::Time::ZERO), &mut done);
+        let limit = begun + Nanos(10 * PATIENCE.as_nanos() as u64);
+        let mut now = begun;
+        while done.is_empty() && now < limit {
+            now = device.wait(Some(limit), &mut done);
+        }
+        let Some(completion) = done.pop() else {
+            return Err((copy, "no completion, and no checker said so".to_owned()));
+        };
+        completion
+            .status
+            .map_err(|error| (copy, error.to_string()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeGpu;
+
+    fn make(options: DeviceOptions) -> Result<ReplayDevice<FakeGpu>, DeviceError> {
+        ReplayDevice::new(FakeGpu::new(BLOCKS, BLOCKS), options)
+    }
+
+    #[test]
+    fn every_fault_is_caught_and_a_clean_run_is_clean() {
+        let findings = faults(&make).unwrap();
+        assert_eq!(findings.len(), FAULTS.len() + 2);
+        for finding in findings {
+            assert!(finding.outcome.is_ok(), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_caught_fault_names_session_and_copy() {
+        let findings = faults(&make).unwrap();
+        let text = findings[0].outcome.clone().unwrap();
+        assert!(
+            text.contains("H2D copy 1 of session 3") && text.contains("HBM block"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_made_is_an_error_with_its_reason() {
+        let make = |_: DeviceOptions| -> Result<ReplayDevice<FakeGpu>, DeviceError> {
+            Err(DeviceError("no memory".to_owned()))
+        };
+        assert_eq!(faults(&make).unwrap_err().to_string(), "device: no memory");
+        assert_eq!(
+            contract(&make).unwrap_err().to_string(),
+            "device: no memory"
+        );
+    }
+}

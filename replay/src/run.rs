@@ -1,0 +1,320 @@
+//! One run on a GPU, from its setup to its folder.
+//!
+//! The folder is the simulator's, written by the same code, with one file more: `device.csv`, what the GPU's own events and
+//! the harness say of each operation.
+
+use crate::CudaDevice;
+use crate::backend::Backend;
+use crate::cuda::{CHUNK_BLOCKS_MAX, Compute, CudaBackend, CudaOptions};
+use crate::device::{DeviceOptions, ReplayDevice, Timing, csv};
+use engine::device::DeviceError;
+use kernels::gpu::{Error, Gpu, PoolPhase};
+use lab::run::{Finished, Ran, RunOptions};
+use lab::{LabError, Setup};
+use results::folder::RunFolder;
+use results::manifest::DeviceInfo;
+use results::spec::CopyMethod;
+use std::path::{Path, PathBuf};
+
+/// The file that a replay adds to the run folder.
+pub const DEVICE_CSV: &str = "device.csv";
+
+/// Which stand-in computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ComputeKind {
+    /// Reads as many bytes as weights and KV have.
+    #[default]
+    Touch,
+    /// Passes the time that the cost model says.
+    Spin,
+}
+
+/// Why a replay did not happen, or did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The GPU, its driver, or its memory.
+    #[error(transparent)]
+    Gpu(#[from] Error),
+    /// Anything that a simulation can fail with as well.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// The device refuses to start.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A value of the spec that no GPU can replay.
+    #[error("`{key}`: {what}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong, and what would do.
+        what: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {cause}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// What came of a replay.
+#[derive(Debug)]
+pub enum Replayed {
+    /// It ran now; what the device saw of each operation is beside it.
+    Now(Box<Finished>, Vec<Timing>),
+    /// The folder held this very run already.
+    Before(RunFolder),
+}
+
+impl ComputeKind {
+    /// What a reader of the results must know of it; it goes into the manifest's warnings.
+    pub fn caution(self) -> &'static str {
+        match self {
+            Self::Touch => {
+                "steps are stood in for by `touch`: they read as many bytes as weights and KV have, and compute nothing"
+            }
+            Self::Spin => {
+                "steps are stood in for by `spin`: they take the time that the cost model says"
+            }
+        }
+    }
+}
+
+/// What the pools and the kernels of a setup are.
+///
+/// # Errors
+/// If the setup asks for what the replay does not do.
+pub fn cuda_options(
+    setup: &Setup,
+    compute: ComputeKind,
+    integrity: bool,
+) -> Result<CudaOptions, ReplayError> {
+    let memory = &setup.spec.memory;
+    if memory.copy_method != CopyMethod::Contiguous {
+        return Err(ReplayError::Value {
+            key: "memory.copy_method",
+            what: "the replay keeps each KV block in one piece; set it to `contiguous`".to_owned(),
+        });
+    }
+    let (engine, block_bytes) = (&setup.engine, setup.engine.block_bytes.0);
+    if engine.chunk_blocks > CHUNK_BLOCKS_MAX {
+        return Err(ReplayError::Value {
+            key: "memory.chunk_mib",
+            what: format!(
+                "a chunk has {} blocks of {block_bytes} B, and the checks take {CHUNK_BLOCKS_MAX}; lower it",
+                engine.chunk_blocks
+            ),
+        });
+    }
+    if !block_bytes.is_multiple_of(32) {
+        return Err(ReplayError::Value {
+            key: "memory.block_tokens",
+            what: format!(
+                "a block has {block_bytes} B, which is no multiple of 32; take a multiple of 16 tokens"
+            ),
+        });
+    }
+    Ok(CudaOptions {
+        hbm_blocks: engine.memory.hbm_blocks,
+        host_blocks: engine.memory.host_blocks,
+        block_bytes,
+        compute: match compute {
+            ComputeKind::Touch => Compute::Touch {
+                weight_bytes: setup.model.weight_bytes().0,
+                kv_token_bytes: setup.model.kv_bytes_per_token().0,
+            },
+            ComputeKind::Spin => Compute::Spin(setup.steps.clone()),
+        },
+        integrity,
+        lane_depth: memory.lane_depth,
+    })
+}
+
+/// How the device of a setup behaves.
+pub fn device_options(setup: &Setup) -> DeviceOptions {
+    DeviceOptions {
+        ahead: u32::from(setup.engine.batching.ahead),
+        lane_depth: setup.spec.memory.lane_depth,
+        ..DeviceOptions::default()
+    }
+}
+
+/// The device of a setup; `progress` hears of the host pool as it grows.
+///
+/// # Errors
+/// As [`cuda_options`], or if the GPU or the host has too little memory.
+pub fn cuda_device(
+    setup: &Setup,
+    gpu: &Gpu,
+    compute: ComputeKind,
+    integrity: bool,
+    progress: &mut dyn FnMut(PoolPhase),
+) -> Result<CudaDevice, ReplayError> {
+    let backend = CudaBackend::new(gpu, cuda_options(setup, compute, integrity)?, progress)?;
+    Ok(ReplayDevice::new(backend, device_options(setup))?)
+}
+
+/// What the manifest says of a GPU.
+pub fn device_info(gpu: &Gpu) -> DeviceInfo {
+    let info = gpu.info();
+    let driver = format!("CUDA {}.{}", info.driver / 1_000, info.driver % 1_000 / 10);
+    DeviceInfo {
+        kind: "cuda".to_owned(),
+        name: info.name.clone(),
+        driver,
+    }
+}
+
+/// Runs `setup` on `device` into the folder `target`.
+///
+/// # Errors
+/// As `lab::run::record`, or if `device.csv` cannot be written.
+pub fn record<B: Backend>(
+    setup: &Setup,
+    device: &mut ReplayDevice<B>,
+    info: &DeviceInfo,
+    target: &Path,
+    options: &RunOptions,
+    progress: impl FnMut(u64),
+) -> Result<Replayed, ReplayError> {
+    device.start_clock();
+    match lab::run::record(setup, device, info, target, options, progress)? {
+        Ran::Before(folder) => Ok(Replayed::Before(folder)),
+        Ran::Now(finished) => {
+            let path = finished.folder.path().join(DEVICE_CSV);
+            let timings = device.timings().to_vec();
+            std::fs::write(&path, csv(&timings))
+                .map_err(|cause| ReplayError::File { path, cause })?;
+            Ok(Replayed::Now(finished, timings))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeGpu;
+    use lab::Wants;
+    use results::spec::{Layers, RunSpec};
+
+    /// Six agents whose KV does not fit: 40 blocks for 6 times 12 (160 + 2 * 16 tokens and more).
+    const CONFIG: &str = "model = \"llama-2-7b\"\nhardware = \"h200\"\npolicy = \"swap-on-demand\"\n\
+        [engine]\ncheck = true\n[memory]\nhbm_blocks = 40\nhost_blocks = 200\n\
+        [workload]\ngen = \"closed-loop-agents\"\nsessions = 6\n[workload.params]\n\
+        ramp_s = 0.01\nturns = 3\nfirst_prompt = 160\nappend = 16\noutput = 8\n\
+        gap_s = { uniform = { min = 0.02, max = 0.04 } }\n";
+
+    fn setup(set: &[&str]) -> Setup {
+        let layers = Layers {
+            set: set.iter().map(|&set| set.to_owned()).collect(),
+            ..Layers::of_text("test", CONFIG)
+        };
+        Setup::new(&RunSpec::load(&layers).expect("a valid spec")).expect("a valid setup")
+    }
+
+    #[test]
+    fn a_run_with_real_swaps_writes_the_simulators_folder_and_the_devices_file() {
+        let setup = setup(&[]);
+        let folder = tempfile::tempdir().unwrap();
+        let mut device = ReplayDevice::new(FakeGpu::new(40, 200), device_options(&setup)).unwrap();
+        let options = RunOptions {
+            wants: Wants {
+                ops: true,
+                samples: None,
+                decisions: true,
+            },
+            ..RunOptions::default()
+        };
+        let info = DeviceInfo {
+            kind: "cuda".to_owned(),
+            ..DeviceInfo::default()
+        };
+        let target = folder.path().join("run");
+        let ran = record(&setup, &mut device, &info, &target, &options, |_| ()).unwrap();
+        let Replayed::Now(finished, timings) = ran else {
+            panic!("the folder is new")
+        };
+        // Six sessions of three turns.
+        assert_eq!(finished.summary.turns, 18);
+        assert!(
+            timings.iter().any(|timing| timing.kind == "h2d"),
+            "nothing came back"
+        );
+        let rows = std::fs::read_to_string(target.join("ops.csv"))
+            .unwrap()
+            .lines()
+            .count();
+        let seen = std::fs::read_to_string(target.join(DEVICE_CSV))
+            .unwrap()
+            .lines()
+            .count();
+        assert_eq!(rows, seen);
+        assert_eq!(finished.folder.manifest().device.kind, "cuda");
+    }
+
+    #[test]
+    fn every_policy_that_is_shipped_runs_to_its_end() {
+        for entry in policy::REGISTRY {
+            let setup = setup(&[&format!("policy={}", entry.name)]);
+            let folder = tempfile::tempdir().unwrap();
+            let mut device =
+                ReplayDevice::new(FakeGpu::new(40, 200), device_options(&setup)).unwrap();
+            let ran = record(
+                &setup,
+                &mut device,
+                &DeviceInfo::default(),
+                &folder.path().join("run"),
+                &RunOptions::default(),
+                |_| (),
+            );
+            assert!(ran.is_ok(), "{}: {ran:?}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_layout_in_pieces_and_a_chunk_beyond_the_checks_are_refused_with_the_key() {
+        let error = cuda_options(
+            &setup(&["memory.copy_method=gather"]),
+            ComputeKind::Touch,
+            true,
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().starts_with("`memory.copy_method`: "),
+            "{error}"
+        );
+        // 40,000 MiB in blocks of 8 MiB: 5,000 blocks.
+        let error = cuda_options(
+            &setup(&["memory.chunk_mib=40000"]),
+            ComputeKind::Touch,
+            true,
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("a chunk has 5000 blocks"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_stand_in_for_compute_is_named_to_the_reader() {
+        assert!(ComputeKind::Touch.caution().contains("compute nothing"));
+        assert!(ComputeKind::Spin.caution().contains("cost model"));
+    }
+
+    #[test]
+    fn touch_reads_the_weights_of_the_model() {
+        let options = cuda_options(&setup(&[]), ComputeKind::Touch, true).unwrap();
+        let Compute::Touch {
+            weight_bytes,
+            kv_token_bytes,
+        } = options.compute
+        else {
+            panic!("touch")
+        };
+        // Llama-2-7B: 6,738,415,616 parameters of 2 bytes; 2 * 32 layers * 4,096 * 2 bytes of KV.
+        assert_eq!((weight_bytes, kv_token_bytes), (13_476_831_232, 524_288));
+    }
+}
