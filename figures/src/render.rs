@@ -54,7 +54,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf, FigureError> {
 /// Writes a table as CSV with a header, whole.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<PathBuf, FigureError> {
     let mut table = csv::Writer::from_writer(Vec::new());
     for row in rows {

@@ -22,7 +22,7 @@ pub struct Args {
     /// Policy and its parameters, `djinn[margin_ms=20]`; `djinn policies` lists them
     #[arg(long)]
     policy: Option<String>,
-    /// Folder of the run [default: results/<run id>]
+    /// Folder of the run [default: results/RUN_ID]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write ops.csv: every step run and copy

@@ -27,7 +27,7 @@ pub struct Args {
     /// Policy and its parameters, `djinn[margin_ms=20]`
     #[arg(long)]
     policy: Option<String>,
-    /// Folder of the run [default: results/<run id>-gpu]
+    /// Folder of the run [default: results/RUN_ID-gpu]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What steps do: read weights and KV, or pass modelled time
