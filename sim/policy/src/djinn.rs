@@ -21,7 +21,7 @@ pub(crate) const ENTRY: Entry = Entry {
             return (times `slack`) is spared as long as there are others. A session without a hint counts as the farthest. \
             A swapped session is prefetched at expected return - margin_ms - (time of its copy behind what the link has queued). When more than \
             `lifo_queued` turns are ready, the newest goes first (the seed's overload rule). Source: the seed's \
-            design, without its defects (docs: seed study).",
+            design, without its defects.",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

@@ -1,111 +1,16 @@
-//! The copy queue: which transfer gets its lane next.
+//! The copy queue: which transfer gets its lane next (see `lane`), and what its progress changes.
 //!
-//! A transfer asks for its lane; demand goes before prefetch, prefetch before write-back, and within a class the first asked. A demand
+//! A demand
 //! restore cuts a prefetch that has the lane at a chunk boundary. One transfer per session, ever: a later wish joins it (a ready turn raises
 //! its prefetch to demand) or cancels it (a ready turn stops its swap-out, and keeps what never left).
 
 use super::idle::Room;
+use super::lane::Current;
 use super::live::Prefetch;
 use super::{Driver, RunError};
 use crate::device::{Completion, CopyClass, CopyRun, Device, Op};
 use crate::record::{OpKind, OpRecord, What};
-use model::{Action, Blocks, Bytes, Direction, Event, Need, OpId, Outcome, Phase, SessionId, Time};
-use std::collections::BTreeMap;
-
-/// One direction of the link.
-#[derive(Debug, Default)]
-pub(super) struct Lane {
-    /// Transfers that wait for the lane, by class and place: whose, and how many blocks were asked for.
-    waiting: BTreeMap<(CopyClass, u64), (SessionId, u32)>,
-    /// Where each of them stands.
-    places: BTreeMap<SessionId, (CopyClass, u64)>,
-    /// Blocks of all that wait.
-    waiting_blocks: u32,
-    /// The transfer that has it.
-    pub current: Option<Current>,
-    /// Bytes copied so far.
-    pub moved: Bytes,
-    /// The first in line lacks memory, and nothing has changed since.
-    pub deferred: bool,
-    next: u64,
-}
-
-/// A transfer that has its lane.
-#[derive(Debug)]
-pub(super) struct Current {
-    op: OpId,
-    session: SessionId,
-    class: CopyClass,
-    submitted: Time,
-    /// Blocks that had arrived before this operation.
-    base: u32,
-    /// Of this operation, for chunk arithmetic.
-    run: CopyRun,
-    /// Blocks of it that have been counted as arrived.
-    counted: u32,
-    cancelled: bool,
-    /// Cut, because something more urgent waits.
-    yields: bool,
-    /// Chunks done, once it is over.
-    over: Option<u32>,
-    /// Fault: the bytes move a second time.
-    repeat: bool,
-}
-
-impl Lane {
-    /// Nothing is in it, and what waits for it lacks memory.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.current.is_none() && (self.waiting.is_empty() || self.deferred)
-    }
-
-    /// Blocks asked for and not yet copied.
-    pub(super) fn left(&self) -> u32 {
-        let current = self.current.as_ref();
-        self.waiting_blocks + current.map_or(0, |c| c.run.block_count - c.counted)
-    }
-
-    fn push(&mut self, session: SessionId, class: CopyClass, blocks: u32) {
-        debug_assert!(
-            !self.places.contains_key(&session),
-            "one transfer per session"
-        );
-        self.next += 1;
-        self.push_at(session, (class, self.next), blocks);
-    }
-
-    fn push_at(&mut self, session: SessionId, place: (CopyClass, u64), blocks: u32) {
-        self.waiting.insert(place, (session, blocks));
-        self.places.insert(session, place);
-        self.waiting_blocks += blocks;
-        self.deferred = false;
-    }
-
-    /// Takes a transfer out of the queue. Returns whether it was there.
-    pub(super) fn remove(&mut self, session: SessionId) -> bool {
-        let Some(place) = self.places.remove(&session) else {
-            return false;
-        };
-        let (_, blocks) = self.waiting.remove(&place).expect("places and queue agree");
-        self.waiting_blocks -= blocks;
-        self.deferred = false;
-        true
-    }
-
-    /// A transfer that has given way: it has its destination, and needs no more memory.
-    fn resumable(&self) -> Option<(CopyClass, SessionId)> {
-        let class = [CopyClass::Demand, CopyClass::Prefetch]
-            .into_iter()
-            .find(|&class| self.waiting.contains_key(&(class, 0)))?;
-        Some((class, self.waiting[&(class, 0)].0))
-    }
-
-    /// The first in line: whose, and how urgent.
-    pub(super) fn head(&self) -> Option<(CopyClass, SessionId)> {
-        self.waiting
-            .first_key_value()
-            .map(|(&(class, _), &(session, _))| (class, session))
-    }
-}
+use model::{Action, Blocks, Bytes, Direction, Event, Need, OpId, Outcome, Phase, SessionId};
 
 impl<D: Device> Driver<'_, D> {
     pub(super) fn bytes(&self, blocks: u32) -> Bytes {

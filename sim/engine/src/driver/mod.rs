@@ -10,83 +10,36 @@
 //!
 //! The loop is the same on every device, and time enters it only as the value that `wait` returns.
 
+mod checks;
+mod error;
 mod idle;
+mod lane;
 mod lanes;
 mod live;
 mod schedule;
 mod signals;
 mod steps;
 
+pub use error::RunError;
 pub use live::Truth;
 
 use crate::batch::Batch;
 use crate::config::EngineConfig;
-use crate::device::{Completion, Device, DeviceError};
+use crate::device::{Completion, Device};
 use crate::events::{Due, EventQueue};
 use crate::hints::Hints;
 use crate::memory::{Hits, Ledger};
 use crate::record::{Decision, Recorder, Sample, What};
-use lanes::Lane;
+use lane::Lane;
 use live::Live;
 use model::{
     Action, Direction, Event, Nanos, Outcome, PoolLevel, Session, SessionId, SessionView, Tier,
-    Time, TurnIndex, View, Workload, WorkloadError,
+    Time, TurnIndex, View, Workload,
 };
 use policy::Policy;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use steps::InFlight;
-
-/// Why a run ended before its work did.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RunError {
-    /// The workload is unreadable.
-    #[error("workload: {0}")]
-    Workload(#[from] WorkloadError),
-    /// A session can never fit.
-    #[error(
-        "HBM holds {capacity} KV blocks, but session `{session}` alone needs {needed}; \
-         raise `memory.hbm_gib`, shorten the sessions, or (for a trace) let `workload.too_long` cut or skip them"
-    )]
-    TooLong {
-        /// Which.
-        session: String,
-        /// Its blocks.
-        needed: u32,
-        /// Blocks there are.
-        capacity: u32,
-    },
-    /// Sessions are out of order.
-    #[error("workload: session `{0}` starts before its predecessor; sort sessions by start")]
-    Unsorted(String),
-    /// The device failed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// Nothing can happen any more, and work is left.
-    #[error(
-        "no progress possible at {at} s: {waiting} turns wait, {free} of {capacity} blocks are free"
-    )]
-    Stuck {
-        /// When.
-        at: Time,
-        /// Turns that wait.
-        waiting: u32,
-        /// Free blocks.
-        free: u32,
-        /// Blocks there are.
-        capacity: u32,
-    },
-    /// An invariant does not hold: a bug of ours.
-    #[error("checker `{checker}` at {at} s: {what}")]
-    Check {
-        /// Which.
-        checker: &'static str,
-        /// When.
-        at: Time,
-        /// What does not hold.
-        what: String,
-    },
-}
 
 /// What a finished run amounts to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -450,55 +403,6 @@ impl<'a, D: Device> Driver<'a, D> {
             busy: Direction::ALL.map(|direction| self.device.lane_busy(direction)),
         };
         self.recorder.sample(&sample);
-    }
-
-    fn broken(&self, checker: &'static str, what: String) -> RunError {
-        RunError::Check {
-            checker,
-            at: self.now,
-            what,
-        }
-    }
-
-    /// All accounts, the slow way.
-    fn check(&self) -> Result<(), RunError> {
-        self.ledger
-            .check()
-            .map_err(|what| self.broken("block conservation", what))?;
-        for (id, view) in self.views.iter().enumerate() {
-            let kv = self.ledger.kv(SessionId(id as u32));
-            if view.hbm_blocks.0 != kv.pin.registered() {
-                let what = format!(
-                    "session {id} is seen with {} blocks and holds {}",
-                    view.hbm_blocks.0,
-                    kv.pin.registered()
-                );
-                return Err(self.broken("view", what));
-            }
-        }
-        let gpu_idle = self.in_flight.is_empty() && self.sleep.is_none();
-        if gpu_idle && !self.short && !self.batch.waiting.is_empty() {
-            return Err(self.broken(
-                "work conservation",
-                "turns wait, and nothing runs".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_end(&self) -> Result<(), RunError> {
-        for tier in [Tier::Hbm, Tier::Host] {
-            let pool = self.ledger.pool(tier);
-            if pool.free() != pool.capacity() {
-                let what = format!(
-                    "{tier:?}: {} of {} blocks are free",
-                    pool.free(),
-                    pool.capacity()
-                );
-                return Err(self.broken("all blocks free at the end", what));
-            }
-        }
-        Ok(())
     }
 
     fn hold_up(&mut self, span: Nanos) {

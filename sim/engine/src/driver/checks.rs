@@ -1,0 +1,56 @@
+//! Checkers: invariants that hold at every wake (behind `check`) and at the end of every run.
+
+use super::{Driver, RunError};
+use crate::device::Device;
+use model::{SessionId, Tier};
+
+impl<D: Device> Driver<'_, D> {
+    pub(super) fn broken(&self, checker: &'static str, what: String) -> RunError {
+        RunError::Check {
+            checker,
+            at: self.now,
+            what,
+        }
+    }
+
+    /// All accounts, the slow way.
+    pub(super) fn check(&self) -> Result<(), RunError> {
+        self.ledger
+            .check()
+            .map_err(|what| self.broken("block conservation", what))?;
+        for (id, view) in self.views.iter().enumerate() {
+            let kv = self.ledger.kv(SessionId(id as u32));
+            if view.hbm_blocks.0 != kv.pin.registered() {
+                let what = format!(
+                    "session {id} is seen with {} blocks and holds {}",
+                    view.hbm_blocks.0,
+                    kv.pin.registered()
+                );
+                return Err(self.broken("view", what));
+            }
+        }
+        let gpu_idle = self.in_flight.is_empty() && self.sleep.is_none();
+        if gpu_idle && !self.short && !self.batch.waiting.is_empty() {
+            return Err(self.broken(
+                "work conservation",
+                "turns wait, and nothing runs".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_end(&self) -> Result<(), RunError> {
+        for tier in [Tier::Hbm, Tier::Host] {
+            let pool = self.ledger.pool(tier);
+            if pool.free() != pool.capacity() {
+                let what = format!(
+                    "{tier:?}: {} of {} blocks are free",
+                    pool.free(),
+                    pool.capacity()
+                );
+                return Err(self.broken("all blocks free at the end", what));
+            }
+        }
+        Ok(())
+    }
+}
