@@ -43,7 +43,7 @@ fn workload_e(bencher: divan::Bencher<'_, '_>, policy: &str) {
     run(bencher, &setup(text, &[format!("policy={policy}")]));
 }
 
-/// The same turns per second among ever more sessions that wait with their KV in HBM: the time per turn must not grow.
+/// The same turns per second among ever more sessions that wait with their KV in HBM: the time per turn should not grow.
 #[divan::bench(args = [100, 1_000, 10_000], sample_count = 10)]
 fn live_sessions(bencher: divan::Bencher<'_, '_>, sessions: u32) {
     let text =
