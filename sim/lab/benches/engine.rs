@@ -43,21 +43,27 @@ fn workload_e(bencher: divan::Bencher<'_, '_>, policy: &str) {
     run(bencher, &setup(text, &[format!("policy={policy}")]));
 }
 
+/// Turns in each session of [`live_sessions`]: equal for all sizes, so that the cost of a session's beginning and end,
+/// and the length of its context, weigh the same in each row.
+const TURNS: u32 = 20;
+
 /// The same turns per second among ever more sessions that wait with their KV in HBM: the time per turn should not grow.
-#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10)]
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 20)]
 fn live_sessions(bencher: divan::Bencher<'_, '_>, sessions: u32) {
     let text =
         "[workload]\ngen = \"closed-loop-agents\"\n[workload.params]\nappend = 64\noutput = 8\n";
-    let turns = 200_000 / sessions;
     // 20 turns a second, however many sessions there are.
     let gap = f64::from(sessions) / 20.0;
     let set = [
         format!("workload.sessions={sessions}"),
-        format!("workload.params.turns={turns}"),
+        format!("workload.params.turns={TURNS}"),
         format!("workload.params.gap_s={gap:.1}"),
         format!("workload.params.ramp_s={gap:.1}"),
-        // Room for all of their KV: 72 tokens a turn, at most 144,000 tokens in a session.
-        format!("memory.hbm_blocks={}", 200_000u64 * 72 / 16 + 20_000),
+        // Room for all of their KV: 72 tokens a turn in blocks of 16.
+        format!(
+            "memory.hbm_blocks={}",
+            u64::from(sessions * TURNS) * 72 / 16 + 20_000
+        ),
     ];
     run(bencher, &setup(text, &set));
 }
