@@ -95,6 +95,57 @@ fn without_a_common_clock_a_rate_is_demanded() {
 }
 
 #[test]
+fn api_scaled_timing_moves_what_follows_a_call_by_what_it_takes_longer() {
+    let at = |id, ms, api| Call {
+        at_ms: Some(Millis::from_millis(ms)),
+        observed: Some(observed(api)),
+        ..call(id, 10 + 30 * id, 2)
+    };
+    let trace = [session(
+        "a",
+        vec![at(0, 0, 2_000), at(1, 5_000, 1_000), at(2, 7_000, 500)],
+    )];
+    let scaled = |scale| WorkloadOptions {
+        timing: Timing::ApiScaled,
+        api_scale: Some(scale),
+        ..DEFAULT
+    };
+    let times = |options: &WorkloadOptions| {
+        let (sessions, _) = plain(&trace, options);
+        let times = sessions[0]
+            .turns
+            .iter()
+            .skip(1)
+            .map(|turn| turn.at.unwrap());
+        times.collect::<Vec<_>>()
+    };
+    // Gaps are 3 s and 1 s. Twice as slow: 4 + 3 = 7, and 7 + 2 + 1 = 10. Instant: 3 and 4. As recorded: 5 and 7.
+    assert_eq!(times(&scaled(2.0)), [ms(7_000), ms(10_000)]);
+    assert_eq!(times(&scaled(0.0)), [ms(3_000), ms(4_000)]);
+    assert_eq!(times(&scaled(1.0)), [ms(5_000), ms(7_000)]);
+    // Gaps of 1 s at most.
+    let capped = WorkloadOptions {
+        gap_cap_s: Some(1.0),
+        ..scaled(1.0)
+    };
+    assert_eq!(times(&capped), [ms(3_000), ms(5_000)]);
+    let unknown = [session(
+        "a",
+        vec![
+            call(0, 10, 2),
+            Call {
+                at_ms: Some(Millis::from_millis(1)),
+                ..call(1, 40, 2)
+            },
+        ],
+    )];
+    let error = open(&Meta::default(), &unknown, &scaled(1.0))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("session `a`, call 0"), "{error}");
+}
+
+#[test]
 fn original_timing_waits_from_the_recorded_end_to_the_recorded_start() {
     let at = |id, ms, api: Option<u64>| Call {
         at_ms: Some(Millis::from_millis(ms)),
@@ -126,6 +177,12 @@ fn original_timing_waits_from_the_recorded_end_to_the_recorded_start() {
     assert_eq!(sessions[1].start, Time(500_000_000));
     let gaps: Vec<Nanos> = sessions[1].turns.iter().map(|t| t.gap).collect();
     assert_eq!(gaps, [ms(0), ms(3_000), ms(700), ms(0)]);
+    // Each turn comes at its recorded time after the first, whatever the turns before take.
+    let times: Vec<_> = sessions[1].turns.iter().map(|t| t.at).collect();
+    assert_eq!(
+        times,
+        [None, Some(ms(5_500)), Some(ms(6_200)), Some(ms(6_500))]
+    );
     // Call 1 of "a" and call 0 of "b" have no service time.
     assert_eq!(report.gaps_with_service_time, 2);
     let error = open(&Meta::default(), &[starting("a", 0)], &options)

@@ -4,14 +4,14 @@ mod common;
 
 use common::run::{DEFAULT, ms, observed, open, plain, run, starting};
 use common::{call, session, shared, sized_meta, trace_with};
-use model::{ContentRun, Session, Tokens, Workload};
+use model::{ContentRun, Session, Spawn, Tokens, TurnIndex, Workload};
 use trace::format::{
     self, Blocks, Call, HashScope, Meta, Millis, Nullable, Parent, ParentLink, SharedPrefix, Tool,
 };
-use trace::workload::{TooLong, TraceWorkload, WorkloadOptions};
+use trace::workload::{Timing, TooLong, TraceWorkload, WorkloadOptions};
 
 #[test]
-fn sub_agents_start_on_the_timeline_that_their_parent_runs_on() {
+fn sub_agents_are_part_of_the_turn_that_starts_them() {
     let parent = |sid: &str, call, offset| {
         let offset_ms = Millis::from_millis(offset);
         Some(ParentLink::Call(Parent {
@@ -22,7 +22,9 @@ fn sub_agents_start_on_the_timeline_that_their_parent_runs_on() {
         }))
     };
     let mut root = starting("root", 0);
+    root.calls[0].at_ms = Some(Millis::from_millis(0));
     root.calls[0].observed = Some(observed(2_000));
+    root.calls[1].at_ms = Some(Millis::from_millis(3_000));
     root.calls[1].observed = Some(observed(300));
     let child = format::Session {
         start_ms: Nullable::Absent,
@@ -42,30 +44,28 @@ fn sub_agents_start_on_the_timeline_that_their_parent_runs_on() {
     };
     // Children may come first in the file.
     let trace = [grandchild, child, root];
-    let starts = |options: &WorkloadOptions| -> Vec<(String, u64)> {
-        plain(&trace, options)
-            .0
-            .into_iter()
-            .map(|s| (s.name, s.start.0 / 1_000_000))
-            .collect()
+    let spawns = |options: &WorkloadOptions| -> (Spawn, Spawn) {
+        let (sessions, _) = plain(&trace, options);
+        assert_eq!(sessions.len(), 1, "one starts by itself");
+        let child = sessions[0].turns[1].spawns[0].clone();
+        let grandchild = child.session.turns[0].spawns[0].clone();
+        (child, grandchild)
     };
-    let named = |starts: [u64; 3]| {
-        ["root", "child", "grandchild"]
-            .map(str::to_owned)
-            .into_iter()
-            .zip(starts)
-            .collect::<Vec<_>>()
-    };
-    // End of call 1: 2,000 + gap 1,000 + 300; child 50 later; its end 7 later; grandchild 1 later.
-    assert_eq!(starts(&DEFAULT), named([0, 3_350, 3_358]));
-    // With the gap capped to 400 ms everything comes 600 ms earlier.
-    assert_eq!(
-        starts(&WorkloadOptions {
-            gap_cap_s: Some(0.4),
+    let (child, grandchild) = spawns(&DEFAULT);
+    assert_eq!(child.session.name, "child");
+    assert_eq!((child.after, child.at, child.join), (ms(50), None, None));
+    assert_eq!((grandchild.after, grandchild.at), (ms(1), None));
+    // On the recorded timeline: end of call 1, 2,000 + gap 1,000 + 300, and 50 later; in its own, 7 + 1. With the gap capped to 400 ms the
+    // child comes 600 ms earlier.
+    for (gap_cap_s, at) in [(None, 3_350), (Some(0.4), 2_750)] {
+        let options = WorkloadOptions {
+            timing: Timing::Original,
+            gap_cap_s,
             ..DEFAULT
-        }),
-        named([0, 2_750, 2_758])
-    );
+        };
+        let (child, grandchild) = spawns(&options);
+        assert_eq!((child.at, grandchild.at), (Some(ms(at)), Some(ms(8))));
+    }
 
     // A call that was cut off spawns nothing; what was not asked for is not counted.
     let options = WorkloadOptions {
@@ -148,17 +148,27 @@ fn the_canonical_fixture_runs_with_its_sub_agent_half_a_second_after_the_call() 
     let mut sessions: Vec<Session> =
         std::iter::from_fn(|| workload.next_session().unwrap()).collect();
     sessions.sort_by(|a, b| a.name.cmp(&b.name));
-    let [weka, agent, trie, _] = &sessions[..] else {
-        panic!("four sessions")
+    let [weka, trie, _] = &sessions[..] else {
+        panic!("three sessions that start by themselves")
     };
-    // 0 + 2.5 s, gap 4 s, 3 s, offset 0.5 s.
-    assert_eq!(agent.start.since(weka.start), ms(10_000));
+    // Turn 2 waits for it. Recorded: turn 1 ends at 2.5 + 4 + 3 = 9.5 s, turn 2 begins 11 s later, at 20.5 s; the sub-agent runs from 10 s for
+    // 1.5 + 3 + 4 = 8.5 s, to 18.5 s. What is left of the gap is 2 s.
+    let [agent] = &weka.turns[1].spawns[..] else {
+        panic!("turn 1 starts one sub-agent")
+    };
+    assert_eq!((agent.after, agent.at), (ms(500), None));
+    assert_eq!(agent.join, Some(TurnIndex(2)));
+    assert_eq!(weka.turns[2].gap, ms(2_000));
+    assert_eq!(weka.turns[2].expected, Some(ms(11_000)));
     let keeps = |session: &Session| session.turns.iter().map(|t| t.keep.0).collect::<Vec<_>>();
     // 300 + 40, 420 + 60; the last agrees with 3 blocks of 64 only.
     assert_eq!(keeps(weka), [0, 340, 480, 192]);
     assert_eq!(keeps(trie), [0, 4_120, 4_195]);
     assert_eq!(weka.shared_prefix.unwrap().tokens, Tokens(192));
-    assert_eq!(workload.report().joins_ignored, 1);
+    assert_eq!(
+        (workload.report().joins, workload.report().joins_ignored),
+        (1, 0)
+    );
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Due {
     Prefetch,
     /// The scheduler concludes that the session is over.
     EndTimeout,
+    /// A sub-agent enters the system.
+    Begin,
     /// `COMPUTE` (or the first request) reaches the scheduler.
     Arrive,
     /// Levels are sampled.

@@ -88,18 +88,18 @@ impl Hints {
         p > 0.0 && self.uniform(session, turn, Purpose::Drop) < p
     }
 
-    /// What is said about a wait that began at `since` and lasts `gap`.
+    /// What is said about a wait that began at `since` and will last `gap`, as far as the client knows.
     pub(crate) fn hint(
         &self,
         session: SessionId,
         turn: TurnIndex,
         tool: ToolClass,
         since: Time,
-        gap: Nanos,
+        gap: Option<Nanos>,
     ) -> Option<Hint> {
         let (low, mid, high, source) = match self.config.kind {
             HintKind::None => return None,
-            HintKind::Oracle => (gap, gap, gap, HintSource::Client),
+            HintKind::Oracle => (gap?, gap?, gap?, HintSource::Client),
             HintKind::History => {
                 let history = self.history.get(tool.index())?;
                 let quantile = |q| history.quantile(q);
@@ -232,7 +232,7 @@ mod tests {
             TurnIndex(0),
             ToolClass(0),
             Time(100),
-            Nanos(1_000_000),
+            Some(Nanos(1_000_000)),
         )
     }
 

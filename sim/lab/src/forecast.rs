@@ -28,7 +28,8 @@ impl Forecast {
         let mut changes: Vec<(u64, i64)> = Vec::new();
         let mut gpu_ns = 0f64;
         for session in &setup.sessions {
-            gpu_ns += Self::session(setup, session, block, &mut changes);
+            let start = session.start.0 as f64;
+            gpu_ns += Self::session(setup, session, start, block, &mut changes);
         }
         // Releases before acquisitions at one instant: a bound stays a bound.
         changes.sort_unstable();
@@ -56,14 +57,21 @@ impl Forecast {
         }
     }
 
-    /// Adds the blocks that a session holds over time; returns the GPU time of its tokens.
-    fn session(setup: &Setup, session: &Session, block: u32, changes: &mut Vec<(u64, i64)>) -> f64 {
+    /// Adds the blocks that a session and its sub-agents hold over time, joins left aside; returns the GPU time of their tokens.
+    fn session(
+        setup: &Setup,
+        session: &Session,
+        start: f64,
+        block: u32,
+        changes: &mut Vec<(u64, i64)>,
+    ) -> f64 {
         let serial = setup.engine.batching.serial;
         let alone = |shape: &StepShape| setup.steps.step_ps(shape) as f64 / 1e3;
-        let (mut at, mut held, mut cost) = (session.start.0 as f64, 0i64, 0f64);
+        let (mut at, mut held, mut cost) = (start, 0i64, 0f64);
         for (i, turn) in session.turns.iter().enumerate() {
             if i > 0 {
                 at += turn.gap.0 as f64;
+                at = turn.at.map_or(at, |since| at.max(start + since.0 as f64));
             }
             let new = turn.input.0.saturating_sub(turn.keep.0).max(1);
             let prefill = StepShape {
@@ -88,6 +96,12 @@ impl Forecast {
             let seqs = (setup.engine.memory.hbm_blocks / (needed as u32).max(1)).clamp(1, 256);
             let seqs = if serial { 1 } else { seqs };
             cost += alone(&prefill) + steps * alone(&decode(seqs)) / f64::from(seqs);
+            for spawn in &turn.spawns {
+                let begin = spawn.at.map_or(at + spawn.after.0 as f64, |since| {
+                    at.max(start + since.0 as f64)
+                });
+                cost += Self::session(setup, &spawn.session, begin, block, changes);
+            }
         }
         changes.push((at as u64, -held));
         cost

@@ -156,8 +156,11 @@ impl Setup {
                 });
             }
         }
-        self.counts.sessions = self.sessions.len() as u64;
-        self.counts.turns = self.sessions.iter().map(|s| s.turns.len() as u64).sum();
+        let all = self.sessions.iter().flat_map(Session::with_subagents);
+        for session in all {
+            self.counts.sessions += 1;
+            self.counts.turns += session.turns.len() as u64;
+        }
         if self.sessions.is_empty() {
             return Err(LabError::Value {
                 key: "workload",
@@ -177,6 +180,7 @@ impl Setup {
             timing: match workload.timing {
                 spec::Timing::ThinkOnly => Timing::ThinkOnly,
                 spec::Timing::Original => Timing::Original,
+                spec::Timing::ApiScaled => Timing::ApiScaled,
             },
             max_context: Some(workload.max_context.map_or(largest, |max| max.min(largest))),
             too_long: match workload.too_long {
@@ -186,6 +190,7 @@ impl Setup {
             },
             gap_cap_s: workload.gap_cap_s,
             rate: workload.rate,
+            api_scale: workload.api_scale,
         };
         let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
         let sha256 = sha256_of_file(path.as_ref()).map_err(|error| LabError::File {

@@ -23,5 +23,5 @@ pub use oracle::Oracle;
 pub use units::{Blocks, Bytes, Nanos, Time, Tokens};
 pub use view::{CopyEstimate, Hint, HintSource, Phase, PoolLevel, Residence, SessionView, View};
 pub use workload::{
-    ContentRun, GapKind, Session, SharedPrefix, Turn, VecWorkload, Workload, WorkloadError,
+    ContentRun, GapKind, Session, SharedPrefix, Spawn, Turn, VecWorkload, Workload, WorkloadError,
 };

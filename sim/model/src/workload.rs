@@ -1,16 +1,22 @@
 //! What agents do: sessions, their turns, and the waits between them.
 //!
 //! A [`Session`] is complete when it is handed over, but sessions are handed over one at a time, in
-//! order of their start, so a trace of any length is simulated without being held in memory.
+//! order of their start, so a trace of any length is simulated without being held in memory. A sub-agent is part of its
+//! parent: when it starts depends on when the parent gets there.
 
-use crate::{Nanos, Time, Tokens, ToolClass};
+use crate::{Nanos, Time, Tokens, ToolClass, TurnIndex};
 
 /// One LLM call of a session, and the wait that precedes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Client-side wait between the end of the previous turn and the arrival of this one
-    /// (tool, human, or both). Ignored for the first turn.
+    /// Closed loop: client-side wait between the end of what this turn depends on (the previous turn, and sub-agents that it joins)
+    /// and its arrival. Ignored for the first turn.
     pub gap: Nanos,
+    /// Open loop: the turn arrives this long after the start of its session, or when what it depends on has ended if that is later. It
+    /// then takes the place of `gap`.
+    pub at: Option<Nanos>,
+    /// What the client expects the wait to be while sub-agents that it joins still run; `None` where it cannot tell.
+    pub expected: Option<Nanos>,
     /// Why the session waits.
     pub gap_kind: GapKind,
     /// Class of the tool that is waited for: known to the server when the wait begins.
@@ -25,6 +31,21 @@ pub struct Turn {
     /// Block content given by the trace (block hashes). Where present it replaces `keep`: it covers the
     /// leading blocks of the prompt; what follows is private to the session.
     pub content: Option<Box<[ContentRun]>>,
+    /// Sub-agents that this turn starts.
+    pub spawns: Vec<Spawn>,
+}
+
+/// A sub-agent: a session that begins when a turn of its parent has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spawn {
+    /// Closed loop: from the end of the spawning turn to the arrival of the first turn.
+    pub after: Nanos,
+    /// Open loop: the same from the start of the parent, but not before the spawning turn has ended.
+    pub at: Option<Nanos>,
+    /// The parent's turn that waits for the end of this sub-agent's last turn; later than the spawning one. `None`: nobody waits.
+    pub join: Option<TurnIndex>,
+    /// What it does. Its start is ignored.
+    pub session: Session,
 }
 
 /// A stretch of a prompt whose content the trace identifies across sessions: KV blocks
@@ -82,6 +103,19 @@ impl Session {
     pub fn context_max(&self) -> Tokens {
         let peak = self.turns.iter().map(|t| t.input + t.output).max();
         peak.unwrap_or(Tokens::ZERO)
+    }
+
+    /// This session, then its sub-agents and theirs, in order of the turns that start them.
+    pub fn with_subagents(&self) -> impl Iterator<Item = &Session> {
+        let mut open = vec![self];
+        std::iter::from_fn(move || {
+            let session = open.pop()?;
+            let spawns = session.turns.iter().flat_map(|turn| &turn.spawns);
+            let first = open.len();
+            open.extend(spawns.map(|spawn| &spawn.session));
+            open[first..].reverse();
+            Some(session)
+        })
     }
 }
 

@@ -59,7 +59,11 @@ impl History {
         block_size: Option<u32>,
     ) -> u32 {
         let before = &session.calls[predecessor as usize];
-        let all = call.input.min(before.input + before.output);
+        let whole = before.input + before.output;
+        // A prompt that is shorter than what it follows, after a call that reasoned, has lost the reasoning, which came before the answer:
+        // no token of the output is where it was.
+        let stripped = call.input < whole && before.reasoning.is_some_and(|tokens| tokens > 0);
+        let all = call.input.min(if stripped { before.input } else { whole });
         let Some(block_size) = block_size.filter(|_| call.blocks.is_some()) else {
             return call.keep.unwrap_or(all);
         };
@@ -115,6 +119,21 @@ mod tests {
             History::of(&Meta::default(), &session(calls)).keep,
             [0, 90, 150]
         );
+    }
+
+    #[test]
+    fn stripped_reasoning_takes_the_whole_answer_with_it() {
+        let reasoned = Call {
+            reasoning: Some(150),
+            ..call(0, 1_000, 200)
+        };
+        // 1,000 + 50 of answer + 60 new are less than 1,000 + 200: the reasoning is gone, and the answer has moved. With 200 new tokens
+        // nobody can tell, and nothing is taken to be lost.
+        for (input, keep) in [(1_110, 1_000), (1_250, 1_200), (900, 900)] {
+            let calls = vec![reasoned.clone(), call(1, input, 5)];
+            let history = History::of(&Meta::default(), &session(calls));
+            assert_eq!(history.keep, [0, keep], "{input}");
+        }
     }
 
     #[test]

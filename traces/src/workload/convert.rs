@@ -26,12 +26,26 @@ pub struct Converter {
     report: WorkloadReport,
 }
 
-/// A session and the recorded end of its turns.
+/// A session and its recorded timeline.
 #[derive(Clone, Debug)]
 pub struct Converted {
     /// The session; its start is left at 0.
     pub session: model::Session,
-    /// When each turn ended in the recording, after the session's start, on the timeline of the gaps that the turns carry.
+    /// When its turns ran.
+    pub timeline: Timeline,
+    /// Turns that name calls of other sessions in `after`, with those sessions.
+    pub awaits: Vec<(u32, String)>,
+    /// Turns whose gap counts from the end of those calls, and not from that of the turn before.
+    pub gaps_after_join: Vec<u32>,
+}
+
+/// When each turn of a session ran, after the session's start, with the gaps and service times that the options leave of the recorded
+/// ones.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    /// Starts of the turns.
+    pub begins: Vec<Nanos>,
+    /// Their ends; the same where the service time is not known.
     pub ends: Vec<Nanos>,
 }
 
@@ -93,7 +107,7 @@ impl Converter {
         };
         let history = History::of(&self.meta, session);
         let mut turns: Vec<Turn> = Vec::with_capacity(count);
-        let mut ends: Vec<Nanos> = Vec::with_capacity(count);
+        let mut timeline = Timeline::default();
         for (index, call) in session.calls[..count].iter().enumerate() {
             let previous = index.checked_sub(1).map(|before| &session.calls[before]);
             let mut gap = Nanos::ZERO;
@@ -102,8 +116,17 @@ impl Converter {
                 gap = self.gap(session, previous, call)?;
                 tool = self.tool_class(previous, call);
             }
-            let begin = ends.last().map_or(Nanos::ZERO, |&end| end + gap);
-            ends.push(begin + service(call).unwrap_or_default());
+            let begin = timeline.ends.last().map_or(Nanos::ZERO, |&end| end + gap);
+            let begin = match (self.options.timing, timeline.begins.last(), previous) {
+                // Calls that overlap in the recording overlap on its timeline too.
+                (Timing::Original, Some(&before), Some(previous)) => {
+                    let distance = at(call).saturating_sub(at(previous));
+                    begin.min(before + distance)
+                }
+                _ => begin,
+            };
+            timeline.begins.push(begin);
+            timeline.ends.push(begin + self.service(session, call)?);
             let content = match &mut self.content {
                 Some(content) if call.blocks.is_some() => {
                     content.runs(&history.blocks[index], call.input)
@@ -122,16 +145,16 @@ impl Converter {
                 keep: Tokens(history.keep[index]),
                 output: Tokens(call.output),
                 content,
+                at: (self.options.timing.is_open_loop() && index > 0).then_some(begin),
+                expected: None,
+                spawns: Vec::new(),
             });
         }
         let kept = &session.calls[..count];
-        let has_join = |call: &&Call| {
-            call.after
-                .iter()
-                .flatten()
-                .any(|after| matches!(after, After::Other { .. }))
-        };
-        self.report.joins_ignored += kept.iter().filter(has_join).count() as u64;
+        let awaits: Vec<(u32, String)> = kept.iter().flat_map(awaited_sessions).collect();
+        let mut gaps_after_join: Vec<u32> = awaits.iter().map(|(call, _)| *call).collect();
+        gaps_after_join.dedup();
+        gaps_after_join.retain(|&call| kept[call as usize].gap_from.is_none());
         self.report.branches_serialised += history.branches;
         self.report.sessions += 1;
         self.report.turns += count as u64;
@@ -147,7 +170,12 @@ impl Converter {
             shared_prefix,
             turns,
         };
-        Ok(Some(Converted { session, ends }))
+        Ok(Some(Converted {
+            session,
+            timeline,
+            awaits,
+            gaps_after_join,
+        }))
     }
 
     /// The index of a tool class, which is added if new. Beyond 65,535 classes, that of unnamed tools.
@@ -216,12 +244,14 @@ impl Converter {
                     .saturating_sub(service.unwrap_or_default())
             }
             Timing::ThinkOnly => call.gap_ms.nanos(),
-            Timing::Original => {
+            Timing::Original | Timing::ApiScaled => {
                 let (Some(before), Some(now)) = (previous.at_ms, call.at_ms) else {
                     return Err(TraceError::Parameters(format!(
-                        "timing = \"original\" needs `at_ms`, which session `{}`, call {} or the one before does \
+                        "timing = \"{}\" needs `at_ms`, which session `{}`, call {} or the one before does \
                          not have; use timing = \"think-only\"",
-                        session.sid, call.id
+                        self.options.timing.name(),
+                        session.sid,
+                        call.id
                     )));
                 };
                 self.report.gaps_with_service_time += u64::from(service.is_none());
@@ -237,6 +267,22 @@ impl Converter {
         Ok(gap.min(cap))
     }
 
+    /// How long `call` takes on the timeline.
+    fn service(&self, session: &Session, call: &Call) -> Result<Nanos, TraceError> {
+        match (self.options.timing, service(call)) {
+            (Timing::ApiScaled, Some(recorded)) => {
+                let scale = self.options.api_scale.unwrap_or(1.0);
+                Ok(Nanos::from_secs_f64(recorded.as_secs_f64() * scale))
+            }
+            (Timing::ApiScaled, None) => Err(TraceError::Parameters(format!(
+                "timing = \"api-scaled\" scales the recorded `obs.api_ms`, which session `{}`, call {} does not have; \
+                 use timing = \"original\"",
+                session.sid, call.id
+            ))),
+            (_, recorded) => Ok(recorded.unwrap_or_default()),
+        }
+    }
+
     /// Class of the wait before `call`: the first tool in the foreground that `previous` issued.
     fn tool_class(&mut self, previous: &Call, call: &Call) -> ToolClass {
         let tools = previous.tools.iter().flatten();
@@ -249,6 +295,20 @@ impl Converter {
         }
         ToolClass(0)
     }
+}
+
+/// The calls of other sessions that `call` waits for.
+fn awaited_sessions(call: &Call) -> impl Iterator<Item = (u32, String)> {
+    let others = call.after.iter().flatten().filter_map(|after| match after {
+        After::Other { sid, .. } => Some(sid.clone()),
+        After::Own(_) => None,
+    });
+    others.map(|sid| (call.id, sid))
+}
+
+/// Recorded start of a call that has passed [`Converter::gap`].
+fn at(call: &Call) -> Nanos {
+    call.at_ms.map(format::Millis::nanos).unwrap_or_default()
 }
 
 /// How long the recorded system took.

@@ -1,7 +1,7 @@
 //! A session trace as a [`model::Workload`]: when each session starts, what each turn waits for and keeps.
 //!
 //! ```text
-//!   sessions of a file ─► start (recorded | Poisson) ─► turns (gaps, keep, content) ─► sub-agents ─► by start
+//!   sessions of a file ─► start (recorded | Poisson) ─► turns (gaps or times, keep, content) ─► sub-agents into parents ─► by start
 //! ```
 //!
 //! A trace is read to its end before the first session is handed over: sub-agents may precede their
@@ -10,8 +10,11 @@
 //!
 //! What had to be cut, capped or ignored is counted in a [`WorkloadReport`], for manifest and terminal.
 //!
-//! **Absent on purpose:** joins. A parent does not wait for its sub-agents but for the recorded gap, which spans
-//! them; and HBM: whether a context fits the pool is for the engine to say.
+//! A sub-agent starts when its parent's turn has ended, and is waited for where the trace has a join. A recorded gap that spans the sub-agent
+//! is cut to what followed the sub-agent's end: how long the sub-agent takes is the engine's to say. While it runs, the client expects the
+//! recorded gap.
+//!
+//! **Absent on purpose:** HBM: whether a context fits the pool is for the engine to say.
 
 mod content;
 mod convert;
@@ -22,7 +25,7 @@ use std::path::Path;
 
 use model::WorkloadError;
 
-pub use convert::{Converted, Converter};
+pub use convert::{Converted, Converter, Timeline};
 pub use options::{Timing, TooLong, WorkloadOptions, WorkloadReport};
 
 use crate::TraceError;

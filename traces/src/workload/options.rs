@@ -25,6 +25,9 @@ pub struct WorkloadOptions {
     /// Sessions per second: draw Poisson arrivals, in file order, in place of recorded starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
+    /// Only with [`Timing::ApiScaled`]: recorded service times are multiplied by this; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_scale: Option<f64>,
 }
 
 impl WorkloadOptions {
@@ -46,6 +49,16 @@ impl WorkloadOptions {
         {
             return wrong(format!("`gap_cap_s` = {cap}; seconds must be at least 0"));
         }
+        if let Some(scale) = self.api_scale {
+            if !(scale.is_finite() && scale >= 0.0) {
+                return wrong(format!(
+                    "`api_scale` = {scale}; a factor must be at least 0"
+                ));
+            }
+            if self.timing != Timing::ApiScaled {
+                return wrong("`api_scale` needs timing = \"api-scaled\"".to_owned());
+            }
+        }
         if self.sessions == Some(0) {
             return wrong("`sessions` = 0; leave the key out to run all".to_owned());
         }
@@ -61,10 +74,27 @@ pub enum Timing {
     /// gaps run from start to start, the recorded service time is subtracted as far as it is known.
     #[default]
     ThinkOnly,
-    /// Open loop, as near as waits can express it: the wait is the recorded distance from the end of the
-    /// previous call (`at_ms` + `api_ms`, without which the whole distance of starts) to this one's start, at least 0. Turns arrive at
-    /// their recorded time if served as fast as recorded, and later by what the engine takes longer.
+    /// Open loop: a turn arrives `at_ms` after the session's first one, or when the turn before it is over if that is later.
     Original,
+    /// Open loop on the timeline of a server that is `api_scale` times as slow as the recorded one: gaps as recorded, service times
+    /// (`api_ms`) scaled.
+    ApiScaled,
+}
+
+impl Timing {
+    /// Whether turns arrive at times of their own, however long the turns before take.
+    pub fn is_open_loop(self) -> bool {
+        matches!(self, Self::Original | Self::ApiScaled)
+    }
+
+    /// As written in a spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ThinkOnly => "think-only",
+            Self::Original => "original",
+            Self::ApiScaled => "api-scaled",
+        }
+    }
 }
 
 /// What happens to a session with a turn above `max_context`.
@@ -97,11 +127,13 @@ pub struct WorkloadReport {
     pub gaps_capped: u64,
     /// Waits that contain the recorded service time, because the trace does not say how long it was.
     pub gaps_with_service_time: u64,
-    /// Turns that should wait for sub-agents, but wait for their recorded gap.
+    /// Sub-agents that a turn of their parent waits for.
+    pub joins: u64,
+    /// Calls of other sessions that a turn should wait for, but does not: the session does not run, or is no sub-agent of this one.
     pub joins_ignored: u64,
     /// Turns that do not continue the one before in the file, but are served after it.
     pub branches_serialised: u64,
-    /// Sub-agents placed on their parent's recorded timeline.
+    /// Sub-agents.
     pub subagents: u64,
 }
 
@@ -125,7 +157,7 @@ impl WorkloadReport {
             ),
             (
                 self.joins_ignored,
-                "turns wait for their recorded gap instead of their sub-agents",
+                "waits for calls of other sessions that are not sub-agents of the waiting one, or do not run, are left out",
             ),
             (
                 self.branches_serialised,

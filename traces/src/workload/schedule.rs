@@ -4,16 +4,14 @@
 //! first session waiting too; the draw is addressed by the session's number, so `sessions = 50` are the first 50 of any
 //! larger run.
 //!
-//! A sub-agent starts at its parent's start plus the recorded end of the spawning call plus its offset. The
-//! timeline is that of the gaps the parent's turns carry (capped ones capped) and recorded service times, so that a
-//! sub-agent stays near its parent under every timing. One that names its parent but no call starts as long
-//! after its parent as recorded.
+//! A sub-agent that names the call which spawned it becomes part of that turn: it starts so long after the turn's end, or in an open loop at its
+//! place on the recorded timeline. One that names its parent but no call starts as long after its parent as recorded.
 
 use std::collections::HashMap;
 
-use model::{Nanos, Session, Time};
+use model::{Nanos, Session, Spawn, Time, TurnIndex};
 
-use super::{Converter, Timing, WorkloadOptions, WorkloadReport};
+use super::{Converted, Converter, Timeline, Timing, WorkloadOptions, WorkloadReport};
 use crate::TraceError;
 use crate::format::{self, Millis, ParentLink, Reader};
 use crate::generate::{Domain, Draws, Purpose};
@@ -24,13 +22,32 @@ pub struct Scheduled {
     pub report: WorkloadReport,
 }
 
-/// Where a session lies in time, for its sub-agents.
-struct Timeline {
-    /// Index into the sessions.
-    index: usize,
-    ends: Vec<Nanos>,
+/// A session on its way into the workload.
+struct Placed {
+    session: Session,
+    timeline: Timeline,
     /// `start_ms` as recorded.
-    start: Option<Nanos>,
+    recorded: Option<Nanos>,
+    awaits: Vec<(u32, String)>,
+    gaps_after_join: Vec<u32>,
+    /// The turn that starts it, by index of the parent: always a smaller one.
+    parent: Option<(usize, format::Parent)>,
+}
+
+impl Placed {
+    fn new(source: &format::Session, converted: Converted, start: Time) -> Self {
+        Self {
+            session: Session {
+                start,
+                ..converted.session
+            },
+            timeline: converted.timeline,
+            recorded: source.start_ms.value().map(Millis::nanos),
+            awaits: converted.awaits,
+            gaps_after_join: converted.gaps_after_join,
+            parent: None,
+        }
+    }
 }
 
 /// Reads all sessions and puts them in order of their start; equal starts stay in file order.
@@ -52,9 +69,9 @@ pub fn schedule(
         next: 0,
         clock: Nanos::ZERO,
     };
-    let mut sessions: Vec<Session> = Vec::new();
+    let mut placed: Vec<Placed> = Vec::new();
     let mut subagents: Vec<format::Session> = Vec::new();
-    let mut timelines: HashMap<String, Timeline> = HashMap::new();
+    let mut by_sid: HashMap<String, usize> = HashMap::new();
     for session in reader.by_ref() {
         let session = session?;
         if session.parent.is_some() {
@@ -63,7 +80,7 @@ pub fn schedule(
         }
         if options
             .sessions
-            .is_some_and(|limit| sessions.len() >= limit as usize)
+            .is_some_and(|limit| placed.len() >= limit as usize)
         {
             continue;
         }
@@ -75,24 +92,18 @@ pub fn schedule(
             None => recorded_start(&session, options.timing)
                 .ok_or_else(|| TraceError::NoCommonClock { file: file.clone() })?,
         };
-        let timeline = timeline(&session, sessions.len(), converted.ends);
-        timelines.insert(session.sid, timeline);
-        sessions.push(Session {
-            start,
-            ..converted.session
-        });
+        placed.push(Placed::new(&session, converted, start));
+        by_sid.insert(session.sid, placed.len() - 1);
     }
     if options.rate.is_none() {
-        let earliest = sessions
-            .iter()
-            .map(|session| session.start)
-            .min()
-            .unwrap_or_default();
-        for session in &mut sessions {
+        let starts = placed.iter().map(|placed| placed.session.start);
+        let earliest = starts.min().unwrap_or_default();
+        for Placed { session, .. } in &mut placed {
             session.start = Time(session.start.0 - earliest.0);
         }
     }
-    place_subagents(subagents, &mut converter, &mut timelines, &mut sessions)?;
+    place_subagents(subagents, &mut converter, &mut by_sid, &mut placed)?;
+    let mut sessions = fold(placed, options.timing, converter.report_mut());
     // A stable sort: equal starts keep the order of the file.
     sessions.sort_by_key(|session| session.start);
     let (classes, report) = converter.finish();
@@ -107,35 +118,38 @@ pub fn schedule(
 fn place_subagents(
     mut waiting: Vec<format::Session>,
     converter: &mut Converter,
-    timelines: &mut HashMap<String, Timeline>,
-    sessions: &mut Vec<Session>,
+    by_sid: &mut HashMap<String, usize>,
+    placed: &mut Vec<Placed>,
 ) -> Result<(), TraceError> {
     loop {
         let before = waiting.len();
         let mut orphans = Vec::new();
         for session in waiting {
-            let parent = session.parent.as_ref().expect("only sub-agents wait");
-            let Some(timeline_of_parent) = timelines.get(parent.sid()) else {
+            let link = session.parent.clone().expect("only sub-agents wait");
+            let Some(&parent) = by_sid.get(link.sid()) else {
                 orphans.push(session);
                 continue;
             };
-            let Some(offset) = offset(&session, parent, timeline_of_parent)? else {
-                // The spawning call was cut off.
-                converter.report_mut().sessions_skipped += 1;
-                converter.report_mut().turns_cut += session.calls.len() as u64;
-                continue;
+            let spawner = &placed[parent];
+            let (start, call) = match link {
+                ParentLink::Call(call) if call.call as usize >= spawner.session.turns.len() => {
+                    // The spawning call was cut off.
+                    converter.report_mut().sessions_skipped += 1;
+                    converter.report_mut().turns_cut += session.calls.len() as u64;
+                    continue;
+                }
+                ParentLink::Call(call) => (Time::ZERO, Some(call)),
+                ParentLink::Session(_) => (beside(&session, spawner)?, None),
             };
-            let start = sessions[timeline_of_parent.index].start + offset;
             let Some(converted) = converter.convert(&session)? else {
                 continue;
             };
             converter.report_mut().subagents += 1;
-            let timeline = timeline(&session, sessions.len(), converted.ends);
-            timelines.insert(session.sid, timeline);
-            sessions.push(Session {
-                start,
-                ..converted.session
+            placed.push(Placed {
+                parent: call.map(|call| (parent, call)),
+                ..Placed::new(&session, converted, start)
             });
+            by_sid.insert(session.sid, placed.len() - 1);
         }
         waiting = orphans;
         if waiting.len() == before {
@@ -144,34 +158,66 @@ fn place_subagents(
     }
 }
 
-fn timeline(session: &format::Session, index: usize, ends: Vec<Nanos>) -> Timeline {
+/// When a sub-agent starts that names no call: as long after its parent as recorded.
+fn beside(session: &format::Session, parent: &Placed) -> Result<Time, TraceError> {
     let start = session.start_ms.value().map(Millis::nanos);
-    Timeline { index, ends, start }
+    let Some((start, recorded)) = start.zip(parent.recorded) else {
+        return Err(TraceError::Parameters(format!(
+            "sub-agent `{}` names its parent `{}`, but neither the spawning call nor a start_ms for both",
+            session.sid, parent.session.name
+        )));
+    };
+    Ok(parent.session.start + start.saturating_sub(recorded))
 }
 
-/// From the start of the parent to that of its sub-agent; `None` if the parent does not get as far.
-fn offset(
-    session: &format::Session,
-    parent: &ParentLink,
-    timeline: &Timeline,
-) -> Result<Option<Nanos>, TraceError> {
-    match parent {
-        ParentLink::Call(parent) => {
-            let end = timeline.ends.get(parent.call as usize);
-            Ok(end.map(|&end| end + parent.offset_ms.nanos()))
+/// Puts each sub-agent into the turn that starts it, the last ones first, so that each is complete when it is put. What is left starts by itself.
+fn fold(mut placed: Vec<Placed>, timing: Timing, report: &mut WorkloadReport) -> Vec<Session> {
+    let mut roots = Vec::new();
+    while let Some(last) = placed.pop() {
+        let Some((parent, link)) = last.parent else {
+            report.joins_ignored += last.awaits.len() as u64;
+            roots.push(last.session);
+            continue;
+        };
+        let parent = &mut placed[parent];
+        let offset = parent.timeline.ends[link.call as usize] + link.offset_ms.nanos();
+        let lasts = last.timeline.ends.last().copied().unwrap_or_default();
+        let (call, turns) = (link.call, parent.session.turns.len() as u32);
+        let join = link.join.filter(|&join| join > call && join < turns);
+        if let Some(join) = join {
+            report.joins += 1;
+            join_at(parent, join, offset + lasts);
+            parent
+                .awaits
+                .retain(|(call, sid)| !(*call == join && *sid == last.session.name));
         }
-        ParentLink::Session(sid) => {
-            let start = session.start_ms.value().map(Millis::nanos);
-            let offset = start
-                .zip(timeline.start)
-                .map(|(start, parent)| start.saturating_sub(parent));
-            offset.map(Some).ok_or_else(|| {
-                TraceError::Parameters(format!(
-                    "sub-agent `{}` names its parent `{sid}`, but neither the spawning call nor a start_ms for both",
-                    session.sid
-                ))
-            })
-        }
+        report.joins_ignored += last.awaits.len() as u64;
+        let spawn = Spawn {
+            after: link.offset_ms.nanos(),
+            at: timing.is_open_loop().then_some(offset),
+            join: join.map(TurnIndex),
+            session: last.session,
+        };
+        // The later ones of a file are put first.
+        parent.session.turns[call as usize].spawns.insert(0, spawn);
+    }
+    roots.reverse();
+    roots
+}
+
+/// Turn `join` of `parent` waits for a sub-agent that ended at `end` of the parent's recorded timeline.
+fn join_at(parent: &mut Placed, join: u32, end: Nanos) {
+    let index = join as usize;
+    let before = parent.timeline.ends[index - 1];
+    let turn = &mut parent.session.turns[index];
+    if parent.gaps_after_join.contains(&join) {
+        let wait = (end + turn.gap).saturating_sub(before);
+        turn.expected = turn.expected.max(Some(wait));
+    } else {
+        // The gap spans the sub-agent: what is left of it comes after the sub-agent's end.
+        let begin = parent.timeline.begins[index];
+        turn.expected.get_or_insert(turn.gap);
+        turn.gap = turn.gap.min(begin.saturating_sub(end));
     }
 }
 
@@ -184,7 +230,7 @@ fn recorded_start(session: &format::Session, timing: Timing) -> Option<Time> {
         .unwrap_or_default();
     Some(match timing {
         Timing::ThinkOnly => Time(start.0),
-        Timing::Original => Time(start.0) + first.nanos(),
+        Timing::Original | Timing::ApiScaled => Time(start.0) + first.nanos(),
     })
 }
 

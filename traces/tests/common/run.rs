@@ -61,4 +61,5 @@ pub const DEFAULT: WorkloadOptions = WorkloadOptions {
     too_long: TooLong::Error,
     gap_cap_s: None,
     rate: None,
+    api_scale: None,
 };

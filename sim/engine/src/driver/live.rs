@@ -1,5 +1,6 @@
 //! What the driver knows of a session while it lives.
 
+use super::family::Family;
 use crate::batch::Request;
 use crate::record::{PrefetchOutcome, SessionRecord};
 use model::{
@@ -20,6 +21,10 @@ pub(super) struct Live {
     pub ready: Time,
     /// `COMPUTE` delivered.
     pub signal: Time,
+    /// The wait before the ready turn.
+    pub waited: Nanos,
+    /// Parent and sub-agents, if it has any.
+    pub family: Option<Box<Family>>,
     /// The prompt of the ready turn has been compared with the context.
     pub prepared: bool,
     /// Ready, and waits for its own copy.

@@ -12,6 +12,7 @@
 
 mod checks;
 mod error;
+mod family;
 mod idle;
 mod lane;
 mod lanes;

@@ -1,6 +1,6 @@
 //! What clients do: sessions begin, waits end, signals arrive.
 
-use super::live::{Live, Prefetch};
+use super::live::Prefetch;
 use super::{Driver, RunError};
 use crate::batch::{Request, WakeClock};
 use crate::config::EndSignal;
@@ -8,8 +8,8 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Blocks, Direction, Event, Nanos, Phase, Queueing, Residence, Restore, SessionId, SessionView,
-    Time, Tokens, TurnIndex,
+    Blocks, Direction, Event, Nanos, Phase, Queueing, Residence, Restore, SessionId, Time, Tokens,
+    ToolClass, TurnIndex,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -31,40 +31,20 @@ impl<D: Device> Driver<'_, D> {
             let name = self.next_session.as_ref().map(|next| next.name.clone());
             return Err(RunError::Unsorted(name.unwrap_or_default()));
         }
-        let needed = script
-            .context_max()
-            .blocks_ceil(self.config.memory.block_tokens);
-        if needed.0 > self.config.memory.hbm_blocks {
-            return Err(RunError::TooLong {
-                session: script.name,
-                needed: needed.0,
-                capacity: self.config.memory.hbm_blocks,
-            });
-        }
-        let id = SessionId(self.live.len() as u32);
-        self.ledger.open(id, script.shared_prefix);
-        if let Some(truth) = &self.truth {
-            truth.enter(&script);
+        for session in script.with_subagents() {
+            let block = self.config.memory.block_tokens;
+            let needed = session.context_max().blocks_ceil(block);
+            if needed.0 > self.config.memory.hbm_blocks {
+                return Err(RunError::TooLong {
+                    session: session.name.clone(),
+                    needed: needed.0,
+                    capacity: self.config.memory.hbm_blocks,
+                });
+            }
         }
         let start = script.start;
-        self.views.push(SessionView {
-            arrived: start,
-            ..SessionView::default()
-        });
-        let mut live = Live {
-            ready: start,
-            ..Live::default()
-        };
-        live.record.session = id;
-        live.record.name.clone_from(&script.name);
-        live.record.start = start;
-        live.script = Some(Box::new(script));
-        self.live.push(live);
-        self.alive += 1;
-        self.events
-            .push(start + self.hints.delay(), Due::Arrive, id, 0);
-        self.log(id, What::Start);
-        self.tell(Event::Started(id));
+        let id = self.adopt(script, None);
+        self.begin(id, start);
         Ok(())
     }
 
@@ -89,7 +69,8 @@ impl<D: Device> Driver<'_, D> {
                 }
                 continue;
             }
-            if due != Due::Arrive && self.live[session.index()].epoch != epoch {
+            let timer = !matches!(due, Due::Arrive | Due::Begin);
+            if timer && self.live[session.index()].epoch != epoch {
                 continue;
             }
             self.settle_steps();
@@ -99,6 +80,7 @@ impl<D: Device> Driver<'_, D> {
                 Due::PinEnds => self.pin_ends(session),
                 Due::Prefetch => self.prefetch(session),
                 Due::EndTimeout => self.end_session(session),
+                Due::Begin => self.begin(session, at),
                 Due::Arrive => self.arrive(session, at),
                 Due::Sample => unreachable!("handled above"),
             }
@@ -113,7 +95,12 @@ impl<D: Device> Driver<'_, D> {
         let turn = TurnIndex(live.record.turns);
         let spec = &live.script().turns[turn.index()];
         let (input, output, keep) = (spec.input, spec.output, spec.keep);
-        let waited = if first { Nanos::ZERO } else { spec.gap };
+        let waited = if first {
+            Nanos::ZERO
+        } else {
+            live.ready.since(live.record.end)
+        };
+        live.waited = waited;
         live.epoch += 1;
         live.signal = at;
         live.prepared = false;
@@ -231,7 +218,7 @@ impl<D: Device> Driver<'_, D> {
         let output = Tokens(live.request.output_max);
         let context = Tokens(live.request.tokens());
         let next = live.script().turns.get(live.record.turns as usize);
-        let next = next.map(|turn| (turn.gap, turn.tool));
+        let next = next.map(|turn| turn.tool);
         self.summary.turns += 1;
         self.summary.output_tokens += u64::from(output.0);
         self.summary.end = self.summary.end.max(end);
@@ -248,29 +235,25 @@ impl<D: Device> Driver<'_, D> {
             turn,
             output,
         });
-        let Some((gap, tool)) = next else {
+        self.spawn(session, turn, end);
+        let Some(tool) = next else {
             self.last_turn_done(session, end);
             return;
         };
-        let ready = end + gap;
-        let delay = self.hints.delay();
         let live = &mut self.live[session.index()];
-        live.ready = ready;
         live.prefetch = Prefetch::None;
         live.restored = Blocks::ZERO;
         live.hidden = Nanos::ZERO;
         let epoch = live.epoch;
-        self.events.push(ready + delay, Due::Arrive, session, epoch);
-        if let Some(truth) = &self.truth {
-            truth.set_return(session, Some(ready));
-        }
+        self.await_turn(session, self.next_ready(session, end));
+        let delay = self.hints.delay();
         let lost = self.config.faults.signal_lost || self.hints.drops(session, turn);
         if lost {
             self.log(session, What::SignalLost);
         } else if delay > Nanos::ZERO {
             self.events.push(end + delay, Due::IoWait, session, epoch);
         } else {
-            self.take_signal(session, turn, tool, end, gap);
+            self.take_signal(session, turn, tool);
         }
         self.retain_finished(session);
     }
@@ -281,6 +264,7 @@ impl<D: Device> Driver<'_, D> {
             truth.set_return(session, None);
         }
         self.finish_session(session);
+        self.tell_parent(session);
         if self.listens {
             match self.config.end {
                 EndSignal::Told => {
@@ -302,10 +286,9 @@ impl<D: Device> Driver<'_, D> {
     fn io_wait(&mut self, session: SessionId) {
         let live = &self.live[session.index()];
         let next = &live.script().turns[live.record.turns as usize];
-        let (gap, tool) = (next.gap, next.tool);
+        let tool = next.tool;
         let turn = TurnIndex(live.record.turns - 1);
-        let since = self.views[session.index()].idle_since;
-        self.take_signal(session, turn, tool, since, gap);
+        self.take_signal(session, turn, tool);
         self.refresh(session);
         let view = &self.views[session.index()];
         match view.residence {
@@ -316,15 +299,10 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
-    fn take_signal(
-        &mut self,
-        session: SessionId,
-        turn: TurnIndex,
-        tool: model::ToolClass,
-        since: Time,
-        gap: Nanos,
-    ) {
-        let hint = self.hints.hint(session, turn, tool, since, gap);
+    fn take_signal(&mut self, session: SessionId, turn: TurnIndex, tool: ToolClass) {
+        let since = self.views[session.index()].idle_since;
+        let wait = self.expected_wait(session);
+        let hint = self.hints.hint(session, turn, tool, since, wait);
         let view = &mut self.views[session.index()];
         view.signalled = true;
         view.tool = tool;

@@ -339,7 +339,7 @@ impl<D: Device> Driver<'_, D> {
         let first_token = request
             .first_token
             .expect("a finished turn has its first token");
-        let wait = (turn.0 > 0).then(|| live.script().turns[turn.index()].gap);
+        let wait = (turn.0 > 0).then_some(live.waited);
         let record = TurnRecord {
             session,
             turn,

@@ -2,7 +2,7 @@
 
 use crate::common::{Log, Rig};
 use engine::record::OpKind;
-use model::{Bytes, Direction, Nanos};
+use model::{Bytes, Direction, Nanos, Session};
 
 /// Checks the accounts of a finished run.
 pub fn check(rig: &Rig, log: &Log) {
@@ -16,8 +16,9 @@ pub fn check(rig: &Rig, log: &Log) {
 }
 
 fn every_session_is_finished(rig: &Rig, log: &Log) {
-    assert_eq!(log.sessions.len(), rig.sessions.len(), "a row per session");
-    for script in &rig.sessions {
+    let scripts = || rig.sessions.iter().flat_map(Session::with_subagents);
+    assert_eq!(log.sessions.len(), scripts().count(), "a row per session");
+    for script in scripts() {
         let row = log.sessions.iter().find(|row| row.name == script.name);
         let row = row.expect("every session has a row");
         assert_eq!(row.turns as usize, script.turns.len(), "{}", script.name);
@@ -57,6 +58,7 @@ fn tokens_are_conserved(rig: &Rig, log: &Log) {
     let outputs: u64 = rig
         .sessions
         .iter()
+        .flat_map(Session::with_subagents)
         .flat_map(|session| &session.turns)
         .map(|turn| u64::from(turn.output.0))
         .sum();

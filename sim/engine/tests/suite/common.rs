@@ -43,6 +43,9 @@ impl fmt::Debug for Rig {
                 let (gap, input, keep, output) =
                     (turn.gap.0, turn.input.0, turn.keep.0, turn.output.0);
                 write!(f, " ({gap} ns, {input} of which {keep} kept, {output})")?;
+                if turn.at.is_some() || !turn.spawns.is_empty() {
+                    write!(f, " at {:?}, starts {:?}", turn.at, turn.spawns)?;
+                }
             }
             writeln!(f)?;
         }
@@ -334,6 +337,9 @@ pub fn session(name: &str, start: u64, turns: &[(u64, u32, u32)]) -> Session {
             keep: Tokens(context),
             output: Tokens(output),
             content: None,
+            at: None,
+            expected: None,
+            spawns: Vec::new(),
         };
         context += new + output;
         turn

@@ -9,6 +9,7 @@
 //! | `metamorphic` | what a change of the input may and may not change |
 //! | `queueing` | mean waits of M/D/1, M/M/1, M/G/1 |
 //! | `signals` | hints, ends, soft pins |
+//! | `families` | sub-agents, joins, open loop |
 //! | `faults` | each injected defect changes what it should |
 //! | `canary` | broken devices and illegal answers are caught |
 
@@ -17,6 +18,7 @@ mod canary;
 mod closed_forms;
 mod common;
 mod copies;
+mod families;
 mod faults;
 mod golden;
 mod metamorphic;

@@ -52,6 +52,9 @@ fn waits(load: f64, seed: u64, service: impl Fn(&mut Random) -> u32) -> Vec<f64>
                 keep: Tokens(0),
                 output: Tokens(1),
                 content: None,
+                at: None,
+                expected: None,
+                spawns: Vec::new(),
             }],
         }
     });

@@ -5,7 +5,7 @@ use crate::common::{Log, Rig, session};
 use crate::scripted::Whim;
 use devices::{LaneCost, LinkCost, StepCost};
 use engine::{EndSignal, Faults, HintKind, HintNoise};
-use model::{Nanos, Session, SharedPrefix, Time, Tokens, ToolClass};
+use model::{Nanos, Session, SharedPrefix, Spawn, Time, Tokens, ToolClass, TurnIndex};
 use policy::REGISTRY;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -21,13 +21,40 @@ fn sessions() -> impl Strategy<Value = Vec<Session>> {
         0_u64..300_000_000,
         prop::option::of((0_u64..2, 1_u32..80)),
         prop::collection::vec(turn, 1..5),
+        prop::option::weighted(0.3, (any::<usize>(), any::<bool>(), any::<bool>())),
     );
     prop::collection::vec(sketch, 1..8).prop_map(|sketches| {
-        let build = |(i, (start, prefix, turns)): (usize, _)| {
-            build_session(&format!("a{i}"), start, prefix, turns)
-        };
-        sketches.into_iter().enumerate().map(build).collect()
+        let mut sessions: Vec<Session> = Vec::new();
+        for (i, (start, prefix, turns, tie)) in sketches.into_iter().enumerate() {
+            let session = build_session(&format!("a{i}"), start, prefix, turns);
+            match (tie, sessions.last_mut()) {
+                (Some(tie), Some(parent)) => start_child(parent, session, tie),
+                _ => sessions.push(session),
+            }
+        }
+        sessions
     })
+}
+
+/// Makes `session` a sub-agent of a turn of `parent`, joined or not, on a recorded timeline (with the turn after it) or not.
+fn start_child(
+    parent: &mut Session,
+    session: Session,
+    (turn, joins, recorded): (usize, bool, bool),
+) {
+    let turns = parent.turns.len();
+    let turn = turn % turns;
+    let after = Nanos(session.start.0 / 3);
+    let join = (joins && turn + 1 < turns).then_some(TurnIndex(turns as u32 - 1));
+    if recorded && turn + 1 < turns {
+        parent.turns[turn + 1].at = Some(Nanos(2 * after.0));
+    }
+    parent.turns[turn].spawns.push(Spawn {
+        after,
+        at: recorded.then_some(after),
+        join,
+        session,
+    });
 }
 
 fn build_session(
@@ -52,6 +79,14 @@ fn build_session(
         turn.tool = ToolClass((i % 2) as u16);
     }
     session
+}
+
+/// Nobody waits for a sub-agent.
+fn forget_joins(session: &mut Session) {
+    for spawn in session.turns.iter_mut().flat_map(|turn| &mut turn.spawns) {
+        spawn.join = None;
+        forget_joins(&mut spawn.session);
+    }
 }
 
 /// Odd rates, so that events seldom coincide; each way slows the other and the steps.
@@ -121,6 +156,7 @@ fn rigs() -> impl Strategy<Value = Rig> {
         let (ahead, max_seqs, budget, reserve, watermark, chunk_tokens) = batch;
         let largest = sessions
             .iter()
+            .flat_map(Session::with_subagents)
             .map(|s| s.context_max().0.div_ceil(16))
             .max();
         let mut rig = Rig::new(largest.unwrap_or(1) + extra, host, sessions);
@@ -227,8 +263,10 @@ proptest! {
 
     #[test]
     fn accounts_close_with_every_injected_defect(rig in rigs()) {
-        // A session whose end is never known would never give back what an eviction has leaked.
-        let rig = rig.with(|c| c.end = EndSignal::Told);
+        // A session whose end is never known would never give back what an eviction has leaked; nor would a parent, until the sub-agent
+        // that it waits for, and that lacks these very blocks, has ended.
+        let mut rig = rig.with(|c| c.end = EndSignal::Told);
+        rig.sessions.iter_mut().for_each(forget_joins);
         for name in Faults::NAMES {
             let rig = rig.clone().with(|c| assert!(c.faults.add(name)));
             for policy in ["djinn", "djinn-as-run"] {

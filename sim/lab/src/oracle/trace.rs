@@ -102,6 +102,9 @@ fn session(line: Line, prefixes: &mut BTreeMap<String, u64>) -> Result<Session, 
             keep: Tokens(keep),
             output: Tokens(turn.output_tokens),
             content: None,
+            at: None,
+            expected: None,
+            spawns: Vec::new(),
         });
         history = history
             .checked_add(turn.output_tokens)

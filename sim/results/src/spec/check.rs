@@ -92,6 +92,10 @@ fn workload(spec: &RunSpec) -> Result<(), Fault> {
         let message = "a generator makes waits, not times; only `think-only` applies to it";
         return Err(fault("workload.timing", message.to_owned()));
     }
+    if w.api_scale.is_some() && w.timing != Timing::ApiScaled {
+        let message = "only `timing = \"api-scaled\"` scales recorded service times";
+        return Err(fault("workload.api_scale", message.to_owned()));
+    }
     if let Some(sessions) = w.sessions {
         count("workload.sessions", sessions)?;
     }

@@ -162,6 +162,9 @@ pub struct Workload {
     pub rate: Option<f64>,
     /// When a turn follows its predecessor.
     pub timing: Timing,
+    /// With `timing = "api-scaled"`: what recorded service times are multiplied by; empty for 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_scale: Option<f64>,
     /// Waits longer than this are cut to it \[s\]; empty for no cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap_cap_s: Option<f64>,
@@ -183,6 +186,8 @@ choice! {
         ThinkOnly,
         /// At its recorded time, or when the predecessor ends if that is later.
         Original,
+        /// The same for a server that takes `api_scale` times as long for each call as the recorded one.
+        ApiScaled,
     }
 }
 
