@@ -1,7 +1,7 @@
 //! The turns that are ready or running, and how their wake-up time is divided.
 
 use crate::record::{PARTS, Part};
-use model::{Nanos, SessionId, Time};
+use model::{Nanos, Place, SessionId, Time};
 use std::collections::BTreeMap;
 
 /// One turn from its arrival to its last token, as vLLM's scheduler sees it.
@@ -30,7 +30,7 @@ pub(crate) struct Request {
     /// Tokens of the context that had KV at some time: computing them is computing again.
     pub existed: u32,
     /// Place in the queue.
-    pub key: i64,
+    pub place: Place,
     /// Prompt tokens found at first admission.
     pub hit: u32,
     /// Tokens found at later admissions.
@@ -115,11 +115,15 @@ impl WakeClock {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
     /// Ready turns that may be admitted, by place.
-    pub waiting: BTreeMap<i64, SessionId>,
+    pub waiting: BTreeMap<Place, SessionId>,
     /// Running turns, in order of admission.
     pub running: Vec<SessionId>,
     /// Ready turns that wait for their own copy.
     pub parked: u32,
+    /// Prompt tokens of all queued turns.
+    pub queue_tokens: u64,
+    /// Tokens of running turns that have KV, or get it in a step in flight.
+    pub running_tokens: u64,
     /// Turns have finished since the last schedule.
     pub just_finished: bool,
     back: i64,
@@ -127,13 +131,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// A place behind all others.
+    /// The number of a place behind all others of its key.
     pub(crate) fn back(&mut self) -> i64 {
         self.back += 1;
         self.back
     }
 
-    /// A place before all others.
+    /// The number of a place before all others of its key.
     pub(crate) fn front(&mut self) -> i64 {
         self.front -= 1;
         self.front

@@ -29,11 +29,14 @@ pub(crate) enum Due {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventQueue {
     heap: BinaryHeap<Reverse<(Time, Due, SessionId, u32)>>,
+    /// Those that are no samples.
+    events: u32,
 }
 
 impl EventQueue {
     pub(crate) fn push(&mut self, at: Time, due: Due, session: SessionId, epoch: u32) {
         if at != Time::NEVER {
+            self.events += u32::from(due != Due::Sample);
             self.heap.push(Reverse((at, due, session, epoch)));
         }
     }
@@ -47,7 +50,14 @@ impl EventQueue {
         if self.next_time()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(event)| event)
+        let Reverse(event) = self.heap.pop()?;
+        self.events -= u32::from(event.1 != Due::Sample);
+        Some(event)
+    }
+
+    /// Whether nothing is due ever, but samples.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.events == 0
     }
 }
 
@@ -81,5 +91,16 @@ mod tests {
         let mut queue = EventQueue::default();
         queue.push(Time::NEVER, Due::PinEnds, SessionId(0), 0);
         assert_eq!(queue.next_time(), None);
+    }
+
+    #[test]
+    fn a_queue_of_samples_is_quiet() {
+        let mut queue = EventQueue::default();
+        queue.push(Time(1), Due::Sample, SessionId(0), 0);
+        assert!(queue.is_quiet());
+        queue.push(Time(2), Due::PinEnds, SessionId(0), 0);
+        assert!(!queue.is_quiet());
+        while queue.pop_due(Time(2)).is_some() {}
+        assert!(queue.is_quiet());
     }
 }

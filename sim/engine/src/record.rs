@@ -119,6 +119,10 @@ pub struct SessionRecord {
     pub end: Time,
     /// Turns finished.
     pub turns: u32,
+    /// Turns withheld by the policy.
+    pub holds: u32,
+    /// Time in which they were.
+    pub held: Nanos,
     /// Swap-outs begun: of at least one block, clean ones included.
     pub swaps: u32,
     /// Swap-ins completed.
@@ -227,6 +231,8 @@ pub struct Sample {
     pub queued: u32,
     /// Sessions between turns.
     pub idle: u32,
+    /// Ready turns that the policy withholds.
+    pub held: u32,
     /// Bytes moved so far, per direction.
     pub moved: [Bytes; 2],
     /// Time in which each lane was busy so far.

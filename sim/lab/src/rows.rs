@@ -257,6 +257,8 @@ fn session_row(session: &SessionRecord, block_bytes: u64) -> SessionRow {
         prefetches: session.prefetches,
         d2h_bytes: session.moved[Direction::D2h.index()].0,
         h2d_bytes: session.moved[Direction::H2d.index()].0,
+        holds: session.holds,
+        held_ns: session.held.0,
         idle_byte_ms: u64::try_from(held).unwrap_or(u64::MAX),
     }
 }
@@ -312,6 +314,7 @@ fn sample_row(sample: &Sample) -> SampleRow {
         running: sample.running,
         queued: sample.queued,
         idle: sample.idle,
+        held: sample.held,
         d2h_bytes: sample.moved[Direction::D2h.index()].0,
         h2d_bytes: sample.moved[Direction::H2d.index()].0,
         d2h_busy_ns: sample.busy[Direction::D2h.index()].0,

@@ -1,4 +1,4 @@
-//! What a policy can want.
+//! What a policy can want of memory.
 
 use crate::{SessionId, Time};
 
@@ -98,14 +98,4 @@ pub enum Restore {
     Load,
     /// Do not wait for the host: drop what is there and recompute.
     Recompute,
-}
-
-/// Where a turn that becomes ready enters the queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Queueing {
-    /// Behind the others: first come, first served.
-    #[default]
-    Back,
-    /// Before the others: last in, first out.
-    Front,
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Workload ──► Session ──► Turn           what happens            (workload)
-//!   View ──► Policy ──► Retention, Release  what is seen and wanted (view, action)
+//!   View ──► Policy ──► Retention, Release  what is seen and wanted (view, action: memory)
+//!                       Admission, Plan                             (schedule: turns and steps)
 //!   Event, Outcome                          what came of it         (event)
 //! ```
 //!
@@ -12,14 +13,16 @@ mod action;
 mod event;
 mod ids;
 mod oracle;
+mod schedule;
 mod units;
 mod view;
 mod workload;
 
-pub use action::{Need, Queueing, Release, Restore, Retention, SwapOut, Then};
-pub use event::{Action, Event, Outcome};
+pub use action::{Need, Release, Restore, Retention, SwapOut, Then};
+pub use event::{Action, Event, Outcome, Report};
 pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass, TurnIndex};
 pub use oracle::Oracle;
+pub use schedule::{Admission, Cadence, OrderKey, Place, Plan, Queueing, StepBudget};
 pub use units::{Blocks, Bytes, Nanos, Time, Tokens};
 pub use view::{CopyEstimate, Hint, HintSource, Phase, PoolLevel, Residence, SessionView, View};
 pub use workload::{

@@ -1,7 +1,9 @@
 //! What a policy may see: what a server could know at `now`, and nothing else.
 
-use crate::{Blocks, Bytes, Direction, Nanos, SessionId, Time, Tokens, ToolClass, TurnIndex};
-use std::collections::BTreeSet;
+use crate::{
+    Blocks, Bytes, Direction, Nanos, Place, SessionId, Time, Tokens, ToolClass, TurnIndex,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of the system at one instant, read-only.
 pub struct View<'a> {
@@ -25,10 +27,24 @@ pub struct View<'a> {
     pub running_max: u32,
     /// Every session seen so far, indexed by [`SessionId`].
     pub sessions: &'a [SessionView],
-    /// Idle sessions with a soft pin on blocks in HBM, longest idle first.
+    /// The running batch, in order of admission.
+    pub batch: &'a [SessionId],
+    /// Tokens that have KV in the running batch, those of the step in flight included.
+    pub batch_tokens: u64,
+    /// Queued turns that may be admitted, in order. Those that wait for their own copy are not among them.
+    pub queue: &'a BTreeMap<Place, SessionId>,
+    /// Prompt tokens of all queued turns, those that wait for their own copy included.
+    pub queue_tokens: u64,
+    /// Sessions whose turn is withheld, longest held first.
+    pub held: &'a BTreeSet<(Time, SessionId)>,
+    /// Sessions that are paused, whatever they do at present.
+    pub paused: &'a BTreeSet<SessionId>,
+    /// Sessions between turns, or held, with a soft pin on blocks in HBM: the longest idle first. These may be chosen as victims.
     pub idle_by_age: &'a BTreeSet<(Time, SessionId)>,
     /// The same sessions by expected return, soonest first; those without a hint at [`Time::NEVER`].
     pub idle_by_return: &'a BTreeSet<(Time, SessionId)>,
+    /// The same sessions by the end of their pins, soonest first.
+    pub idle_by_pin_end: &'a BTreeSet<(Time, SessionId)>,
 }
 
 impl View<'_> {
@@ -74,6 +90,8 @@ pub enum Phase {
     /// A turn is ready and not running.
     #[default]
     Queued,
+    /// A turn is ready and withheld by the policy.
+    Held,
     /// A turn runs.
     Running,
     /// Between turns.
@@ -99,7 +117,7 @@ pub enum Residence {
 }
 
 /// What a server knows of a session.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SessionView {
     /// Where it is in its life.
     pub phase: Phase,
@@ -107,10 +125,30 @@ pub struct SessionView {
     pub turn: TurnIndex,
     /// Arrival of the session.
     pub arrived: Time,
-    /// End of the last turn, while idle.
+    /// End of the last turn.
     pub idle_since: Time,
-    /// Tokens of context: prompt and output so far.
+    /// When the turn became known to be ready; from the second turn on, `COMPUTE`.
+    pub ready_since: Time,
+    /// When the turn was let in.
+    pub queued_since: Time,
+    /// Tokens of context: prompt and output of the turns that are over.
     pub context: Tokens,
+    /// Prompt of the turn that is ready or runs, or ran last.
+    pub prompt: Tokens,
+    /// Tokens of that turn that have KV, those of the step in flight included; 0 while it is not in the batch.
+    pub computed: Tokens,
+    /// Preempted, and not admitted since.
+    pub preempted: bool,
+    /// Told to pause: its next turn will be, or is, withheld.
+    pub paused: bool,
+    /// Tokens computed for the session so far, by all turns.
+    pub service: Tokens,
+    /// Time in service so far, from the first step to the last token, by turns that are over.
+    pub served: Nanos,
+    /// Time queued so far, from being let in to the first step, by turns that are over.
+    pub waited: Nanos,
+    /// End of the soft pin; [`Time::NEVER`] if none is set.
+    pub pin_until: Time,
     /// Blocks of this session held in HBM.
     pub hbm_blocks: Blocks,
     /// Blocks of this session on the host.
@@ -125,6 +163,36 @@ pub struct SessionView {
     pub tool: ToolClass,
     /// When it is expected back, if anything is known.
     pub hint: Option<Hint>,
+}
+
+impl Default for SessionView {
+    /// A session of which nothing is known.
+    fn default() -> Self {
+        Self {
+            phase: Phase::Queued,
+            turn: TurnIndex(0),
+            arrived: Time::ZERO,
+            idle_since: Time::ZERO,
+            ready_since: Time::ZERO,
+            queued_since: Time::ZERO,
+            context: Tokens::ZERO,
+            prompt: Tokens::ZERO,
+            computed: Tokens::ZERO,
+            preempted: false,
+            paused: false,
+            service: Tokens::ZERO,
+            served: Nanos::ZERO,
+            waited: Nanos::ZERO,
+            pin_until: Time::NEVER,
+            hbm_blocks: Blocks::ZERO,
+            host_blocks: Blocks::ZERO,
+            residence: Residence::None,
+            prefetching: false,
+            signalled: false,
+            tool: ToolClass(0),
+            hint: None,
+        }
+    }
 }
 
 /// An estimate of when a wait ends.

@@ -20,13 +20,59 @@ mod vllm_recompute;
 pub use params::{Param, ParamError, Params};
 pub use registry::{Build, Entry, Needs, PolicyError, Provenance, REGISTRY, build, describe, find};
 
-use model::{Blocks, Event, Need, Queueing, Release, Restore, Retention, SessionId, Time, View};
+use model::{
+    Admission, Blocks, Cadence, Event, Need, OrderKey, Plan, Queueing, Release, Restore, Retention,
+    SessionId, StepBudget, Time, Tokens, View,
+};
 
 /// A KV policy. Deciding is pure (`&self`); learning happens in [`Policy::observe`] alone. Every question has vLLM's
 /// answer as its default, so a policy's file holds what is special about it.
+///
+/// | question | asked when |
+/// |---|---|
+/// | `admit` | a turn becomes ready; of held sessions again at the cadence, the longest held first, until one is held again |
+/// | `order`, `queueing` | a turn is let in; `order` again when an event names its session, and of all at a tick |
+/// | `step_budget`, `chunk` | a step is put together |
+/// | `on_idle`, `on_end` | a turn, or the session, ends |
+/// | `victims`, `preempt`, `break_pin` | HBM is short: in this order |
+/// | `prefetch_at`, `restore` | KV is on the host: between turns, and when the turn is let in |
+/// | `plan` | at the cadence |
+///
+/// An answer depends on the state, not on the hour: the engine computes many decode steps at a time while nothing changes. A policy
+/// whose answers age says so by its cadence.
 pub trait Policy: Send {
     /// Something happened. Nothing else may change the policy's state.
     fn observe(&mut self, _view: &View<'_>, _event: &Event) {}
+
+    /// How often the policy looks at everything.
+    fn cadence(&self) -> Cadence {
+        Cadence::OnChange
+    }
+
+    /// The session's turn is ready: may it join the queue? Not asked while the session is paused by a plan.
+    fn admit(&self, _view: &View<'_>, _session: SessionId) -> Admission {
+        Admission::Enter
+    }
+
+    /// Who goes first among queued turns.
+    fn order(&self, _view: &View<'_>, _session: SessionId) -> OrderKey {
+        OrderKey::FCFS
+    }
+
+    /// What is to be done, all things considered.
+    fn plan(&self, _view: &View<'_>) -> Plan {
+        Plan::default()
+    }
+
+    /// How much the next step may do.
+    fn step_budget(&self, _view: &View<'_>) -> StepBudget {
+        StepBudget::UNLIMITED
+    }
+
+    /// How many prompt tokens of this turn the next step may compute, at least 1.
+    fn chunk(&self, _view: &View<'_>, _session: SessionId) -> Tokens {
+        Tokens(u32::MAX)
+    }
 
     /// A turn's last token is out: what becomes of the session's KV? Asked again if `IO_WAIT` arrives later.
     fn on_idle(&self, _view: &View<'_>, _session: SessionId) -> Retention {
@@ -43,6 +89,18 @@ pub trait Policy: Send {
         Vec::new()
     }
 
+    /// `session` runs and lacks a block that no victim gives: which running turn goes back to the queue? `None`: the one
+    /// admitted last. An answer that does not run counts as `None`.
+    fn preempt(&self, _view: &View<'_>, _session: SessionId) -> Option<SessionId> {
+        None
+    }
+
+    /// Nothing can proceed for want of memory that soft pins hold: whose pin is broken? `None`: that of the session that arrived
+    /// last, other than the first in the queue. An answer without a pin counts as `None`.
+    fn break_pin(&self, _view: &View<'_>) -> Option<SessionId> {
+        None
+    }
+
     /// The session's KV is on the host (or on its way there): when should it begin to come back?
     fn prefetch_at(&self, _view: &View<'_>, _session: SessionId) -> Option<Time> {
         None
@@ -53,7 +111,7 @@ pub trait Policy: Send {
         Restore::Load
     }
 
-    /// Where does a turn that has become ready enter the queue?
+    /// Where does a turn that is let in enter the queue, among those of its order key?
     fn queueing(&self, _view: &View<'_>, _session: SessionId) -> Queueing {
         Queueing::Back
     }

@@ -1,11 +1,11 @@
 //! What holds for every policy of the registry.
 
 use model::{
-    Blocks, Bytes, CopyEstimate, Hint, HintSource, Nanos, Need, Oracle, Phase, PoolLevel,
-    Residence, SessionId, SessionView, Time, Tokens, TurnIndex, View,
+    Blocks, Bytes, CopyEstimate, Hint, HintSource, Nanos, Need, Oracle, OrderKey, Phase, Place,
+    PoolLevel, Residence, SessionId, SessionView, Time, Tokens, TurnIndex, View,
 };
 use policy::{Policy, REGISTRY, build, describe, find};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Every session returns 100 ms after its number in seconds.
@@ -20,11 +20,15 @@ impl Oracle for Fixed {
     }
 }
 
-/// Eight sessions: five idle in HBM (with and without a hint), one on the host, one running, one queued.
+/// Nine sessions: five idle in HBM (with and without a hint), one on the host, one running, one queued, one held.
 struct World {
     sessions: Vec<SessionView>,
     by_age: BTreeSet<(Time, SessionId)>,
     by_return: BTreeSet<(Time, SessionId)>,
+    by_pin_end: BTreeSet<(Time, SessionId)>,
+    queue: BTreeMap<Place, SessionId>,
+    held: BTreeSet<(Time, SessionId)>,
+    paused: BTreeSet<SessionId>,
 }
 
 impl World {
@@ -33,8 +37,18 @@ impl World {
             sessions: Vec::new(),
             by_age: BTreeSet::new(),
             by_return: BTreeSet::new(),
+            by_pin_end: BTreeSet::new(),
+            queue: BTreeMap::from([(
+                Place {
+                    key: OrderKey::FCFS,
+                    number: 1,
+                },
+                SessionId(7),
+            )]),
+            held: BTreeSet::from([(Time(60_000_000), SessionId(8))]),
+            paused: BTreeSet::from([SessionId(8)]),
         };
-        for i in 0..8_u32 {
+        for i in 0..9_u32 {
             let id = SessionId(i);
             let since = Time(u64::from(i * 7 % 8) * 10_000_000);
             let back = since + Nanos(u64::from(i + 1) * 400_000_000);
@@ -48,6 +62,7 @@ impl World {
                 0..5 => (Phase::Idle, Residence::Hbm),
                 5 => (Phase::Idle, Residence::Host),
                 6 => (Phase::Running, Residence::None),
+                8 => (Phase::Held, Residence::None),
                 _ => (Phase::Queued, Residence::Host),
             };
             let held = |place| Blocks(if residence == place { 10 + i } else { 0 });
@@ -59,6 +74,8 @@ impl World {
                 hbm_blocks: held(Residence::Hbm),
                 host_blocks: held(Residence::Host),
                 prefetching: i == 7,
+                prompt: Tokens(200),
+                paused: i == 8,
                 signalled: hint.is_some(),
                 hint,
                 ..SessionView::default()
@@ -67,6 +84,7 @@ impl World {
                 world.by_age.insert((since, id));
                 let listed = hint.map_or(Time::NEVER, |hint| hint.returns_at);
                 world.by_return.insert((listed, id));
+                world.by_pin_end.insert((Time::NEVER, id));
             }
         }
         world
@@ -93,8 +111,15 @@ impl World {
             running: 1,
             running_max: 4,
             sessions: &self.sessions,
+            batch: &[SessionId(6)],
+            batch_tokens: 180,
+            queue: &self.queue,
+            queue_tokens: 200,
+            held: &self.held,
+            paused: &self.paused,
             idle_by_age: &self.by_age,
             idle_by_return: &self.by_return,
+            idle_by_pin_end: &self.by_pin_end,
         }
     }
 }
@@ -103,7 +128,7 @@ impl World {
 fn answers(policy: &dyn Policy, world: &World, backwards: bool) -> Vec<String> {
     let view = world.view(200_000_000);
     let mut questions: Vec<(usize, SessionId)> = (0..world.sessions.len() as u32)
-        .flat_map(|s| (0..8).map(move |q| (q, SessionId(s))))
+        .flat_map(|s| (0..10).map(move |q| (q, SessionId(s))))
         .collect();
     if backwards {
         questions.reverse();
@@ -121,6 +146,16 @@ fn answers(policy: &dyn Policy, world: &World, backwards: bool) -> Vec<String> {
             4 => format!("{:?}", policy.victims(&view, Blocks(30), Need::Restore(s))),
             5 => format!("{:?}", policy.victims(&view, Blocks(30), Need::Prefetch(s))),
             6 => format!("{:?}", policy.prefetch_at(&view, s)),
+            7 => format!("{:?} {:?}", policy.admit(&view, s), policy.order(&view, s)),
+            8 => format!(
+                "{:?} {:?} {:?} {:?} {:?} {:?}",
+                policy.cadence(),
+                policy.plan(&view),
+                policy.step_budget(&view),
+                policy.chunk(&view, s),
+                policy.preempt(&view, s),
+                policy.break_pin(&view)
+            ),
             _ => format!(
                 "{:?} {:?}",
                 policy.restore(&view, s),

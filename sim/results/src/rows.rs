@@ -84,6 +84,10 @@ pub struct SessionRow {
     pub d2h_bytes: u64,
     /// Bytes brought back.
     pub h2d_bytes: u64,
+    /// Turns withheld by the policy.
+    pub holds: u32,
+    /// Time in which they were.
+    pub held_ns: u64,
     /// HBM held while idle: bytes times seconds, in byte-milliseconds.
     pub idle_byte_ms: u64,
 }
@@ -142,6 +146,8 @@ pub struct SampleRow {
     pub queued: u32,
     /// Sessions between turns.
     pub idle: u32,
+    /// Ready turns that the policy withholds.
+    pub held: u32,
     /// Bytes copied to the host so far.
     pub d2h_bytes: u64,
     /// Bytes brought back so far.

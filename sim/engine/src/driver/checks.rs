@@ -2,7 +2,7 @@
 
 use super::{Driver, RunError};
 use crate::device::Device;
-use model::{SessionId, Tier};
+use model::{Phase, SessionId, Tier};
 
 impl<D: Device> Driver<'_, D> {
     pub(super) fn broken(&self, checker: &'static str, what: String) -> RunError {
@@ -28,6 +28,27 @@ impl<D: Device> Driver<'_, D> {
                 );
                 return Err(self.broken("view", what));
             }
+        }
+        let computed = |&s: &SessionId| u64::from(self.live[s.index()].request.computed);
+        let running: u64 = self.batch.running.iter().map(computed).sum();
+        if running != self.batch.running_tokens {
+            let what = format!(
+                "{running} tokens run, {} are counted",
+                self.batch.running_tokens
+            );
+            return Err(self.broken("token conservation", what));
+        }
+        let prompt = |s: usize| match self.views[s].phase {
+            Phase::Queued => u64::from(self.live[s].request.prompt),
+            _ => 0,
+        };
+        let queued: u64 = (0..self.views.len()).map(prompt).sum();
+        if queued != self.batch.queue_tokens {
+            let what = format!(
+                "{queued} tokens wait, {} are counted",
+                self.batch.queue_tokens
+            );
+            return Err(self.broken("token conservation", what));
         }
         let gpu_idle = self.in_flight.is_empty() && self.sleep.is_none();
         if gpu_idle && !self.short && !self.batch.waiting.is_empty() {

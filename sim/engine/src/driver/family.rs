@@ -85,6 +85,9 @@ impl<D: Device> Driver<'_, D> {
         let live = &mut self.live[session.index()];
         live.ready = start;
         live.record.start = start;
+        if self.tick_at.is_none() {
+            self.set_next_tick();
+        }
         self.events
             .push(start + self.hints.delay(), Due::Arrive, session, 0);
         self.log(session, What::Start);

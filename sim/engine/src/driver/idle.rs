@@ -1,7 +1,7 @@
 //! What becomes of idle KV: the policy's answers, and how memory is found when it is short.
 
 use super::Driver;
-use super::live::{Prefetch, is_victim};
+use super::live::{Listed, Prefetch, is_victim};
 use crate::device::Device;
 use crate::events::Due;
 use crate::record::What;
@@ -27,7 +27,7 @@ impl<D: Device> Driver<'_, D> {
         match self.ask(|policy, view| policy.on_idle(view, session)) {
             Retention::Release => {
                 let blocks = Blocks(self.ledger.kv(session).run.blocks());
-                self.ledger.release_run(session);
+                self.ledger.release_run(session, u32::MAX);
                 self.acted(session, Action::Release, Outcome::Done(blocks));
             }
             retention => {
@@ -49,7 +49,7 @@ impl<D: Device> Driver<'_, D> {
     }
 
     /// Carries out what the policy wants for a pin.
-    fn retain(&mut self, session: SessionId, retention: Retention) {
+    pub(super) fn retain(&mut self, session: SessionId, retention: Retention) {
         match retention {
             Retention::Release => self.end_pin(session, Then::Release),
             Retention::Discard => self.end_pin(session, Then::Discard),
@@ -68,6 +68,7 @@ impl<D: Device> Driver<'_, D> {
         live.pin_then = then;
         let epoch = live.epoch;
         self.events.push(until, Due::PinEnds, session, epoch);
+        self.refresh(session);
     }
 
     /// A soft pin has reached its end, unless it was moved since.
@@ -186,10 +187,15 @@ impl<D: Device> Driver<'_, D> {
 
     /// Asks what becomes of the KV of a session that has ended.
     pub(super) fn retire_pin(&mut self, session: SessionId) {
-        match self.ask(|policy, view| policy.on_end(view, session)) {
+        let retention = self.ask(|policy, view| policy.on_end(view, session));
+        self.retain_ended(session, retention);
+    }
+
+    /// Carries out what the policy wants for the pin of a session that has ended.
+    pub(super) fn retain_ended(&mut self, session: SessionId, retention: Retention) {
+        match retention {
             Retention::Keep { until, then } if until > self.now => {
                 self.set_pin_end(session, until, then);
-                self.refresh(session);
             }
             retention => self.close_session(session, retention == Retention::Discard),
         }
@@ -248,17 +254,20 @@ impl<D: Device> Driver<'_, D> {
         self.lanes[Direction::D2h.index()].left()
     }
 
-    /// Nothing runs, nothing is on its way, and ready turns lack memory: the pin of the session that arrived last is broken. Returns
-    /// whether there was one.
+    /// Nothing runs, nothing is on its way, and ready turns lack memory: a pin is broken: the one that the policy names, or that of the
+    /// session that arrived last. Returns whether there was one.
     pub(super) fn break_pin(&mut self) -> bool {
         // The turn that is first in line keeps what it has as long as there are others. Its own pin can be in its way as well: a block
         // that was computed twice is held in one copy and found in the other.
         let first = self.batch.waiting.values().next();
         let mut latest = self.pinned.iter().rev();
         let victim = latest.find(|&session| Some(session) != first);
-        let Some(&session) = victim.or(self.pinned.last()) else {
+        let Some(&latest) = victim.or(self.pinned.last()) else {
             return false;
         };
+        let named = self.ask(|policy, view| policy.break_pin(view));
+        let named = named.filter(|session| self.pinned.contains(session));
+        let session = named.unwrap_or(latest);
         let blocks = self.ledger.release_pin(session);
         self.summary.pins_broken += 1;
         self.acted(session, Action::BreakPin, Outcome::Done(Blocks(blocks)));
@@ -283,6 +292,9 @@ impl<D: Device> Driver<'_, D> {
     pub(super) fn finish_session(&mut self, session: SessionId) {
         self.live[session.index()].script = None;
         self.alive -= 1;
+        if self.paused.remove(&session) {
+            self.views[session.index()].paused = false;
+        }
         self.summary.sessions += 1;
     }
 
@@ -336,21 +348,29 @@ impl<D: Device> Driver<'_, D> {
         let pinned = !kv.pin.is_empty();
         let live = &mut self.live[session.index()];
         live.held = kv.pin.blocks();
+        let pin_until = live.pin_until;
         let view = &mut self.views[session.index()];
         view.hbm_blocks = Blocks(kv.pin.registered());
         view.host_blocks = Blocks(kv.host.blocks());
         view.residence = residence;
+        view.pin_until = pin_until;
         view.prefetching = live.prefetch.is_pending();
         let back = view.hint.map_or(Time::NEVER, |hint| hint.returns_at);
-        let listed = is_victim(view.phase, residence).then_some((view.idle_since, back));
+        let listed = is_victim(view.phase, residence).then_some(Listed {
+            idle_since: view.idle_since,
+            returns_at: back,
+            pin_until,
+        });
         if listed != live.listed {
-            if let Some((age, back)) = live.listed {
-                self.idle_by_age.remove(&(age, session));
-                self.idle_by_return.remove(&(back, session));
+            if let Some(old) = live.listed {
+                self.idle_by_age.remove(&(old.idle_since, session));
+                self.idle_by_return.remove(&(old.returns_at, session));
+                self.idle_by_pin_end.remove(&(old.pin_until, session));
             }
-            if let Some((age, back)) = listed {
-                self.idle_by_age.insert((age, session));
-                self.idle_by_return.insert((back, session));
+            if let Some(new) = listed {
+                self.idle_by_age.insert((new.idle_since, session));
+                self.idle_by_return.insert((new.returns_at, session));
+                self.idle_by_pin_end.insert((new.pin_until, session));
             }
             live.listed = listed;
         }

@@ -10,7 +10,9 @@ use super::live::Prefetch;
 use super::{Driver, RunError};
 use crate::device::{Completion, CopyClass, CopyRun, Device, Op};
 use crate::record::{OpKind, OpRecord, What};
-use model::{Action, Blocks, Bytes, Direction, Event, Need, OpId, Outcome, Phase, SessionId};
+use model::{
+    Action, Blocks, Bytes, Direction, Event, Need, OpId, Outcome, Phase, Place, SessionId,
+};
 
 impl<D: Device> Driver<'_, D> {
     pub(super) fn bytes(&self, blocks: u32) -> Bytes {
@@ -35,7 +37,7 @@ impl<D: Device> Driver<'_, D> {
 
     /// The timer of a prefetch.
     pub(super) fn prefetch(&mut self, session: SessionId) {
-        if self.views[session.index()].phase != Phase::Idle {
+        if !matches!(self.views[session.index()].phase, Phase::Idle | Phase::Held) {
             return;
         }
         if self.ledger.kv(session).transfer.is_some() {
@@ -48,6 +50,12 @@ impl<D: Device> Driver<'_, D> {
             self.refresh(session);
             self.acted(session, Action::Prefetch, Outcome::Void);
         }
+    }
+
+    /// Whether KV of the session is being brought back, or waits for that.
+    pub(super) fn prefetch_under_way(&self, session: SessionId) -> bool {
+        let live = &self.live[session.index()];
+        matches!(live.prefetch, Prefetch::Asked | Prefetch::Moving)
     }
 
     /// A ready turn waits for the prefetch that is under way.
@@ -425,7 +433,8 @@ impl<D: Device> Driver<'_, D> {
         self.ledger.end_restore(session);
         let live = &mut self.live[session.index()];
         live.record.restores += 1;
-        if live.prefetch == Prefetch::Moving && self.views[session.index()].phase == Phase::Idle {
+        let between = matches!(self.views[session.index()].phase, Phase::Idle | Phase::Held);
+        if live.prefetch == Prefetch::Moving && between {
             live.prefetch = Prefetch::Complete;
         }
         if self.config.faults.restore_drops_copy {
@@ -440,7 +449,7 @@ impl<D: Device> Driver<'_, D> {
         let view = &self.views[session.index()];
         match view.phase {
             Phase::Queued if self.live[session.index()].parked => self.make_ready(session),
-            Phase::Idle if self.live[session.index()].prefetch == Prefetch::Asked => {
+            Phase::Idle | Phase::Held if self.live[session.index()].prefetch == Prefetch::Asked => {
                 self.prefetch(session);
             }
             Phase::Idle if self.live[session.index()].prefetch == Prefetch::None => {
@@ -465,12 +474,12 @@ impl<D: Device> Driver<'_, D> {
         OpId(self.next_op - 1)
     }
 
-    /// Whether a ready turn that is first in line for the H2D lane waits for room since before `key` joined the queue.
-    pub(super) fn restore_lacks_room_before(&self, key: i64) -> bool {
+    /// Whether a ready turn that is first in line for the H2D lane waits for room and comes before `place`.
+    pub(super) fn restore_lacks_room_before(&self, place: Place) -> bool {
         let lane = &self.lanes[Direction::H2d.index()];
         lane.deferred
             && lane.head().is_some_and(|(class, session)| {
-                class == CopyClass::Demand && self.live[session.index()].request.key < key
+                class == CopyClass::Demand && self.live[session.index()].request.place < place
             })
     }
 }

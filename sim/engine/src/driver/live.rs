@@ -35,6 +35,10 @@ pub(super) struct Live {
     pub pin_until: Time,
     /// What follows the end of the pin.
     pub pin_then: Then,
+    /// When its turn was withheld last.
+    pub held_up_since: Time,
+    /// When its turn was let in.
+    pub let_in: Time,
     /// In the set of sessions that hold a pin.
     pub pinned: bool,
     /// Its row is written.
@@ -50,9 +54,17 @@ pub(super) struct Live {
     /// Since when.
     pub held_since: Time,
     /// Position in the sets of idle sessions.
-    pub listed: Option<(Time, Time)>,
+    pub listed: Option<Listed>,
     /// Its row.
     pub record: SessionRecord,
+}
+
+/// A session's keys in the sorted sets of idle sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub idle_since: Time,
+    pub returns_at: Time,
+    pub pin_until: Time,
 }
 
 /// Where the prefetch of a wait stands.
@@ -142,5 +154,5 @@ impl Oracle for Truth {
 
 /// Whether a session in this phase and place may be chosen as a victim.
 pub(super) fn is_victim(phase: Phase, residence: Residence) -> bool {
-    matches!(phase, Phase::Idle | Phase::Ended) && residence == Residence::Hbm
+    matches!(phase, Phase::Idle | Phase::Held | Phase::Ended) && residence == Residence::Hbm
 }

@@ -3,16 +3,18 @@
 //! ```text
 //!        ┌───────────────────────────── wait ◄── device ◄─────────────┐
 //!        ▼                                                            │
-//!   completions ─► events (signals, timers, arrivals) ─► schedule ─► submit
-//!    steps.rs        signals.rs                          schedule.rs   steps.rs
-//!    lanes.rs        idle.rs (policy and memory)                       lanes.rs
+//!   completions ─► events (signals, timers, arrivals) ─► consult ─► schedule ─► submit
+//!    steps.rs        signals.rs, hold.rs                 cadence.rs  schedule.rs  steps.rs
+//!    lanes.rs        idle.rs (policy and memory)                                  lanes.rs
 //! ```
 //!
 //! The loop is the same on every device, and time enters it only as the value that `wait` returns.
 
+mod cadence;
 mod checks;
 mod error;
 mod family;
+mod hold;
 mod idle;
 mod lane;
 mod lanes;
@@ -34,8 +36,8 @@ use crate::record::{Decision, Recorder, Sample, What};
 use lane::Lane;
 use live::Live;
 use model::{
-    Action, Direction, Event, Nanos, Outcome, PoolLevel, Session, SessionId, SessionView, Tier,
-    Time, TurnIndex, View, Workload,
+    Action, Cadence, Direction, Event, Nanos, Outcome, Phase, PoolLevel, Report, Session,
+    SessionId, SessionView, StepBudget, Tier, Time, TurnIndex, View, Workload,
 };
 use policy::Policy;
 use std::collections::{BTreeSet, VecDeque};
@@ -61,6 +63,8 @@ pub struct RunSummary {
     pub prefill_tokens: u64,
     /// Soft pins broken by the engine.
     pub pins_broken: u64,
+    /// Turns let in by the engine because nothing else could proceed.
+    pub holds_broken: u64,
     /// Times a running turn was left out of a step for want of a block.
     pub stalls: u64,
     /// Preemptions.
@@ -81,6 +85,8 @@ pub struct Driver<'a, D: Device> {
     device: &'a mut D,
     /// Taken out while it observes, for it then changes and sees the rest.
     policy: Option<Box<dyn Policy>>,
+    /// How often it looks at everything.
+    cadence: Cadence,
     listens: bool,
     workload: &'a mut dyn Workload,
     recorder: &'a mut dyn Recorder,
@@ -96,6 +102,12 @@ pub struct Driver<'a, D: Device> {
     views: Vec<SessionView>,
     idle_by_age: BTreeSet<(Time, SessionId)>,
     idle_by_return: BTreeSet<(Time, SessionId)>,
+    idle_by_pin_end: BTreeSet<(Time, SessionId)>,
+    /// Sessions whose turn is withheld.
+    held: BTreeSet<(Time, SessionId)>,
+    /// Those of `held` that are not paused: the policy is asked again.
+    asking: BTreeSet<(Time, SessionId)>,
+    paused: BTreeSet<SessionId>,
     pinned: BTreeSet<SessionId>,
     idle: u32,
     alive: u32,
@@ -111,6 +123,22 @@ pub struct Driver<'a, D: Device> {
     short: bool,
     /// The turn for whose admission nobody gave memory, if nothing has changed since: the policy is not asked again.
     refused: Option<SessionId>,
+    /// Something has happened since the policy was last consulted.
+    changed: bool,
+    /// Ticks so far of a policy that counts steps.
+    step_ticks: u64,
+    /// The next tick of a policy that counts time.
+    tick_at: Option<Time>,
+    /// Its last tick.
+    ticked: Option<Time>,
+    /// Service since the last tick, the steps so far, and when that was.
+    report: Report,
+    reported_steps: u64,
+    reported: Time,
+    /// Limits of a step, as long as nothing has changed.
+    budget: Option<StepBudget>,
+    /// Sessions whose place in the queue may have changed.
+    reorder: Vec<SessionId>,
     /// Returns of the device in a row that neither completed anything nor reached the time asked for.
     idle_wakes: u32,
     next_op: u64,
@@ -143,6 +171,7 @@ impl<'a, D: Device> Driver<'a, D> {
         }
         Self {
             device,
+            cadence: policy.cadence(),
             policy: Some(policy),
             listens,
             workload,
@@ -158,6 +187,10 @@ impl<'a, D: Device> Driver<'a, D> {
             views: Vec::new(),
             idle_by_age: BTreeSet::new(),
             idle_by_return: BTreeSet::new(),
+            idle_by_pin_end: BTreeSet::new(),
+            held: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            paused: BTreeSet::new(),
             pinned: BTreeSet::new(),
             idle: 0,
             alive: 0,
@@ -168,6 +201,15 @@ impl<'a, D: Device> Driver<'a, D> {
             ran_nothing: false,
             short: false,
             refused: None,
+            changed: false,
+            step_ticks: 0,
+            tick_at: None,
+            ticked: None,
+            report: Report::default(),
+            reported_steps: 0,
+            reported: Time::ZERO,
+            budget: None,
+            reorder: Vec::new(),
             idle_wakes: 0,
             next_op: 0,
             hits: Hits::default(),
@@ -194,6 +236,7 @@ impl<'a, D: Device> Driver<'a, D> {
             let open = !self.uninterruptible();
             if open {
                 self.fire_events()?;
+                self.consult();
             }
             if self.due() {
                 self.schedule();
@@ -211,6 +254,9 @@ impl<'a, D: Device> Driver<'a, D> {
                 break;
             }
             if self.stuck() && self.break_pin() {
+                continue;
+            }
+            if self.break_hold() {
                 continue;
             }
             let until = self.wake_time();
@@ -273,7 +319,8 @@ impl<'a, D: Device> Driver<'a, D> {
             .sleep
             .filter(|sleep| !sleep.idle && self.may_schedule())
             .map(|s| s.until);
-        [start, event, sleep].into_iter().flatten().min()
+        let tick = self.tick_at.map(|at| at.max(self.now));
+        [start, event, tick, sleep].into_iter().flatten().min()
     }
 
     fn finished(&self) -> bool {
@@ -342,8 +389,15 @@ impl<'a, D: Device> Driver<'a, D> {
             running: self.batch.running.len() as u32,
             running_max: self.config.batching.max_seqs,
             sessions: &self.views,
+            batch: &self.batch.running,
+            batch_tokens: self.batch.running_tokens,
+            queue: &self.batch.waiting,
+            queue_tokens: self.batch.queue_tokens,
+            held: &self.held,
+            paused: &self.paused,
             idle_by_age: &self.idle_by_age,
             idle_by_return: &self.idle_by_return,
+            idle_by_pin_end: &self.idle_by_pin_end,
         }
     }
 
@@ -357,6 +411,16 @@ impl<'a, D: Device> Driver<'a, D> {
         let mut policy = self.policy.take().expect("not observing");
         policy.observe(&self.view(), &event);
         self.policy = Some(policy);
+        let change = event.is_change();
+        self.changed |= change;
+        if change || matches!(event, Event::Admitted { .. } | Event::Tick(_)) {
+            self.budget = None;
+        }
+        let queued = |s: &SessionId| {
+            let view = self.views.get(s.index());
+            view.is_some_and(|view| view.phase == Phase::Queued)
+        };
+        self.reorder.extend(event.session().filter(queued));
     }
 
     fn log(&mut self, session: SessionId, what: What) {
@@ -400,6 +464,7 @@ impl<'a, D: Device> Driver<'a, D> {
             running: self.batch.running.len() as u32,
             queued: self.batch.queued(),
             idle: self.idle,
+            held: self.held.len() as u32,
             moved: [self.lanes[0].moved, self.lanes[1].moved],
             busy: Direction::ALL.map(|direction| self.device.lane_busy(direction)),
         };

@@ -9,7 +9,10 @@ use super::steps::{InFlight, Item, Plan};
 use crate::device::Device;
 use crate::memory::Hits;
 use crate::record::{Part, StepRecord, What};
-use model::{Action, Blocks, Direction, Need, Outcome, SessionId, Tier, Time, Tokens};
+use model::{
+    Action, Blocks, Direction, Event, Need, Outcome, Place, SessionId, StepBudget, Tier, Time,
+    Tokens,
+};
 use std::ops::Bound;
 
 /// Why the scan of running turns goes on or ends.
@@ -31,13 +34,17 @@ impl<D: Device> Driver<'_, D> {
             steps: 1,
             ..Plan::default()
         };
+        self.reorder_queue();
+        let limits = self.step_budget();
         let mut budget = self.config.batching.max_batched_tokens;
+        budget = budget.min(limits.tokens.0.max(1));
         let crowded = self.batch.running.len() as u32 + self.batch.queued() > 1;
         let chunk_max = match self.config.batching.long_prefill_tokens {
             0 => u32::MAX,
             _ if !crowded => u32::MAX,
             limit => limit,
         };
+        let chunk_max = chunk_max.min(limits.chunk.0.max(1));
         let stalled = self.schedule_running(&mut plan, &mut budget, chunk_max);
         let steady = plan.items.iter().all(|item| item.decode && !item.resumed)
             && !stalled
@@ -52,7 +59,7 @@ impl<D: Device> Driver<'_, D> {
         let held = hbm.capacity() - hbm.free();
         self.summary.hbm_held_max = self.summary.hbm_held_max.max(held);
         if steady && !passed && before > 0 && plan.items.len() == before {
-            plan.steps = self.steady_steps(&plan.items);
+            plan.steps = self.steady_steps(&plan.items).min(self.steps_to_tick());
         }
         if self.config.batching.ahead {
             for item in plan.items.iter().filter(|item| item.emits) {
@@ -91,20 +98,22 @@ impl<D: Device> Driver<'_, D> {
                 at += 1;
                 continue;
             }
-            let tokens = wanted.min(chunk_max).min(*budget);
+            let tokens = wanted
+                .min(self.chunk(session, wanted, chunk_max))
+                .min(*budget);
             let held = self.ledger.kv(session).run.blocks();
             let need = (request.computed + tokens)
                 .div_ceil(block)
                 .saturating_sub(held);
-            match self.room_to_grow(session, need, plan) {
-                Growth::Fits => {}
+            match self.room_to_grow(session, need, plan, budget) {
+                Growth::Fits => at = self.position(session, at),
                 Growth::Stalls => {
                     stalled = true;
                     self.short = true;
                     self.summary.stalls += 1;
                     let request = &mut self.live[session.index()].request;
                     request.waits(Part::Stall, self.now);
-                    at += 1;
+                    at = self.position(session, at) + 1;
                     continue;
                 }
                 Growth::Preempted => break,
@@ -117,8 +126,38 @@ impl<D: Device> Driver<'_, D> {
         stalled
     }
 
-    /// Finds `need` blocks for a running turn: the policy's, then by preempting the last admitted.
-    fn room_to_grow(&mut self, session: SessionId, need: u32, plan: &mut Plan) -> Growth {
+    /// Where `session` is in the batch now; it was at `at`, and turns before it may have left.
+    fn position(&self, session: SessionId, at: usize) -> usize {
+        let before = &self.batch.running[..self.batch.running.len().min(at + 1)];
+        let found = before.iter().rposition(|&s| s == session);
+        found.expect("a turn that grows runs")
+    }
+
+    /// The longest chunk of a turn's prompt in the next step.
+    fn chunk(&self, session: SessionId, wanted: u32, chunk_max: u32) -> u32 {
+        if wanted == 1 {
+            return 1;
+        }
+        let own = self.ask(|policy, view| policy.chunk(view, session));
+        chunk_max.min(own.0.max(1))
+    }
+
+    /// The policy's limits of a step: asked when something has happened.
+    fn step_budget(&mut self) -> StepBudget {
+        if self.budget.is_none() {
+            self.budget = Some(self.ask(|policy, view| policy.step_budget(view)));
+        }
+        self.budget.expect("just asked")
+    }
+
+    /// Finds `need` blocks for a running turn: the policy's, then by preempting the turn that it names, or the last admitted.
+    fn room_to_grow(
+        &mut self,
+        session: SessionId,
+        need: u32,
+        plan: &mut Plan,
+        budget: &mut u32,
+    ) -> Growth {
         loop {
             let free = self.ledger.pool(Tier::Hbm).free();
             if need <= free {
@@ -129,8 +168,9 @@ impl<D: Device> Driver<'_, D> {
                 Room::Leaving => return Growth::Stalls,
                 Room::None => {}
             }
-            let victim = self.batch.running.pop().expect("the turn itself runs");
-            self.preempt(victim);
+            let victim = self.preempted_for(session);
+            let keep = self.take_out(victim, plan, budget);
+            self.preempt(victim, keep);
             plan.preempted += 1;
             if victim == session {
                 return Growth::Preempted;
@@ -138,24 +178,80 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
-    /// Back to the front of the queue; what it had stays a hit while it survives.
-    fn preempt(&mut self, session: SessionId) {
+    /// Takes the turn that gives way out of the batch.
+    fn preempted_for(&mut self, session: SessionId) -> SessionId {
+        let named = self.ask(|policy, view| policy.preempt(view, session));
+        let at = named.and_then(|named| self.batch.running.iter().position(|&s| s == named));
+        match at {
+            Some(at) => self.batch.running.remove(at),
+            None => self.batch.running.pop().expect("the turn itself runs"),
+        }
+    }
+
+    /// Takes a turn out of the step that is being put together, if it is in it: it gives way after all. Returns how many of its blocks hold
+    /// what has been computed.
+    fn take_out(&mut self, session: SessionId, plan: &mut Plan, budget: &mut u32) -> u32 {
+        let Some(at) = plan.items.iter().position(|item| item.session == session) else {
+            return u32::MAX;
+        };
+        let item = plan.items.remove(at);
+        let request = &mut self.live[session.index()].request;
+        request.computed -= item.tokens;
+        request.in_flight -= item.tokens;
+        request.recomputed -= item.again;
+        if item.resumed && request.scheduled.is_some() {
+            request.resumed_tokens -= item.context;
+        }
+        *budget += item.tokens;
+        self.batch.running_tokens -= u64::from(item.tokens);
+        let view = &mut self.views[session.index()];
+        view.computed -= Tokens(item.tokens);
+        view.service -= Tokens(item.tokens);
+        item.registered
+    }
+
+    /// `tokens` more of a running turn get KV.
+    pub(super) fn note_computed(&mut self, session: SessionId, tokens: u32) {
+        self.batch.running_tokens += u64::from(tokens);
+        let view = &mut self.views[session.index()];
+        view.computed += Tokens(tokens);
+        view.service += Tokens(tokens);
+    }
+
+    /// A turn runs no more.
+    pub(super) fn leave_batch(&mut self, session: SessionId) {
+        let request = &mut self.live[session.index()].request;
+        request.running = false;
+        self.batch.running_tokens -= u64::from(request.computed);
+        self.views[session.index()].computed = Tokens::ZERO;
+    }
+
+    /// Back to the front of the queue; what it had stays a hit while it survives, except what was never computed, from block `keep` on.
+    fn preempt(&mut self, session: SessionId, keep: u32) {
         let blocks = Blocks(self.ledger.kv(session).run.blocks());
-        self.ledger.release_run(session);
-        let key = self.batch.front();
+        self.ledger.release_run(session, keep);
+        self.leave_batch(session);
+        let number = self.batch.front();
         let request = &mut self.live[session.index()].request;
         request.existed = request.existed.max(request.computed);
         request.computed = 0;
         request.placeholders = 0;
         request.stale = request.in_flight;
-        request.running = false;
         request.resumed = true;
         request.preemptions += 1;
-        request.key = key;
         request.waits(Part::Queue, self.now);
-        self.batch.waiting.insert(key, session);
+        let prompt = request.prompt;
+        let view = &mut self.views[session.index()];
+        view.phase = model::Phase::Queued;
+        view.preempted = true;
+        view.queued_since = self.now;
+        let key = self.order_key(session);
+        let place = Place { key, number };
+        self.live[session.index()].request.place = place;
+        self.batch.waiting.insert(place, session);
+        self.batch.queue_tokens += u64::from(prompt);
         self.summary.preemptions += 1;
-        self.views[session.index()].phase = model::Phase::Queued;
+        self.report.preemptions += 1;
         self.acted(session, Action::Preempt, Outcome::Done(blocks));
         self.note_change();
     }
@@ -163,6 +259,8 @@ impl<D: Device> Driver<'_, D> {
     /// Adds a turn's share to the step.
     fn put(&mut self, session: SessionId, tokens: u32, plan: &mut Plan) {
         let block = self.config.memory.block_tokens;
+        let registered = self.ledger.kv(session).run.registered();
+        self.note_computed(session, tokens);
         let request = &mut self.live[session.index()].request;
         let context = request.computed;
         request.computed += tokens;
@@ -189,6 +287,7 @@ impl<D: Device> Driver<'_, D> {
             emits,
             decode,
             resumed,
+            registered,
         });
         self.register(session, full);
     }
@@ -203,14 +302,16 @@ impl<D: Device> Driver<'_, D> {
         let mut after = Bound::Unbounded;
         while *budget > 0 && (self.batch.running.len() as u32) < self.config.batching.max_seqs {
             let next = self.batch.waiting.range((after, Bound::Unbounded)).next();
-            let Some((&key, &session)) = next else { break };
+            let Some((&place, &session)) = next else {
+                break;
+            };
             if self.live[session.index()].request.stale > 0 {
                 // Tokens of its former life are in flight: looked at again next step, others may pass.
-                after = Bound::Excluded(key);
+                after = Bound::Excluded(place);
                 passed = true;
                 continue;
             }
-            if self.restore_lacks_room_before(key) {
+            if self.restore_lacks_room_before(place) {
                 // Memory is handed out in order: nobody overtakes a turn whose restore waits for room.
                 self.short = true;
                 break;
@@ -218,7 +319,7 @@ impl<D: Device> Driver<'_, D> {
             let mut hits = std::mem::take(&mut self.hits);
             let fits = self.find_room(session, &mut hits, *budget, chunk_max);
             if let Some(tokens) = fits {
-                self.enter(session, key, &hits, tokens, plan);
+                self.enter(session, place, &hits, tokens, plan);
                 *budget -= tokens;
             }
             self.hits = hits;
@@ -247,7 +348,10 @@ impl<D: Device> Driver<'_, D> {
             let tokens = request.tokens();
             self.ledger.lookup(session, (tokens - 1) / block, hits);
             let cached = hits.blocks * block;
-            let now = (tokens - cached).min(chunk_max).min(budget);
+            let missing = tokens - cached;
+            let now = missing
+                .min(self.chunk(session, missing, chunk_max))
+                .min(budget);
             let watermark = if self.batch.running.is_empty() {
                 0
             } else {
@@ -292,9 +396,16 @@ impl<D: Device> Driver<'_, D> {
     }
 
     /// The turn joins the batch.
-    fn enter(&mut self, session: SessionId, key: i64, hits: &Hits, tokens: u32, plan: &mut Plan) {
+    fn enter(
+        &mut self,
+        session: SessionId,
+        place: Place,
+        hits: &Hits,
+        tokens: u32,
+        plan: &mut Plan,
+    ) {
         let block = self.config.memory.block_tokens;
-        self.batch.waiting.remove(&key);
+        self.batch.waiting.remove(&place);
         self.batch.running.push(session);
         let live = &mut self.live[session.index()];
         let request = &mut live.request;
@@ -305,7 +416,16 @@ impl<D: Device> Driver<'_, D> {
         request.computed = cached;
         request.running = true;
         let compute = Tokens(request.tokens() - cached);
-        self.views[session.index()].phase = model::Phase::Running;
+        self.batch.queue_tokens -= u64::from(request.prompt);
+        self.batch.running_tokens += u64::from(cached);
+        self.report.admissions += 1;
+        self.report.asked += u64::from(request.tokens());
+        self.report.hit += u64::from(cached);
+        let view = &mut self.views[session.index()];
+        view.phase = model::Phase::Running;
+        view.preempted = false;
+        view.computed = Tokens(cached);
+        let waited = self.now.since(view.queued_since);
         let need = self.blocks_to_enter(session, hits, tokens);
         self.ledger.admit(session, hits, need);
         self.refresh(session);
@@ -316,6 +436,12 @@ impl<D: Device> Driver<'_, D> {
                 compute,
             },
         );
+        self.tell(Event::Admitted {
+            session,
+            hit: Tokens(cached),
+            compute,
+            waited,
+        });
         self.put(session, tokens, plan);
     }
 

@@ -8,8 +8,8 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Blocks, Direction, Event, Nanos, Phase, Queueing, Residence, Restore, SessionId, Time, Tokens,
-    ToolClass, TurnIndex,
+    Blocks, Direction, Event, Nanos, Phase, Residence, Restore, SessionId, Time, Tokens, ToolClass,
+    TurnIndex,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -121,6 +121,8 @@ impl<D: Device> Driver<'_, D> {
             self.idle -= 1;
         }
         view.phase = Phase::Queued;
+        view.ready_since = at;
+        view.prompt = input;
         view.hint = None;
         if view.signalled {
             self.hints.learn(tool, waited);
@@ -131,15 +133,9 @@ impl<D: Device> Driver<'_, D> {
         }
         self.log(session, What::Ready);
         self.refresh(session);
-        let key = match self.ask(|policy, view| policy.queueing(view, session)) {
-            Queueing::Back => self.batch.back(),
-            Queueing::Front => self.batch.front(),
-        };
-        self.live[session.index()].request.key = key;
         self.tell(Event::Compute(session, waited));
         self.hold_up(self.config.faults.io_on_hot_path);
-        self.park(session);
-        self.make_ready(session);
+        self.admit_session(session);
     }
 
     /// The turn is ready but may not be admitted yet.
@@ -186,7 +182,10 @@ impl<D: Device> Driver<'_, D> {
         live.parked = false;
         live.request.wake.turn_to(Part::Queue, self.now);
         self.batch.parked -= 1;
-        self.batch.waiting.insert(live.request.key, session);
+        let key = self.order_key(session);
+        let place = &mut self.live[session.index()].request.place;
+        place.key = key;
+        self.batch.waiting.insert(*place, session);
         self.note_change();
     }
 
@@ -217,15 +216,21 @@ impl<D: Device> Driver<'_, D> {
         live.epoch += 1;
         let output = Tokens(live.request.output_max);
         let context = Tokens(live.request.tokens());
+        let (input, hit) = (Tokens(live.request.prompt), Tokens(live.request.hit));
+        let begun = live.request.scheduled.unwrap_or(end);
+        let (waited, served) = (begun.since(live.let_in), end.since(begun));
         let next = live.script().turns.get(live.record.turns as usize);
         let next = next.map(|turn| turn.tool);
         self.summary.turns += 1;
         self.summary.output_tokens += u64::from(output.0);
+        self.report.output += u64::from(output.0);
         self.summary.end = self.summary.end.max(end);
         let view = &mut self.views[session.index()];
         view.phase = Phase::Idle;
         view.idle_since = end;
         view.context = context;
+        view.waited += waited;
+        view.served += served;
         view.signalled = false;
         view.hint = None;
         self.idle += 1;
@@ -234,6 +239,10 @@ impl<D: Device> Driver<'_, D> {
             session,
             turn,
             output,
+            input,
+            hit,
+            waited,
+            served,
         });
         self.spawn(session, turn, end);
         let Some(tool) = next else {

@@ -25,6 +25,8 @@ pub(super) struct Item {
     pub decode: bool,
     /// First step after a preemption.
     pub resumed: bool,
+    /// Blocks of the turn that were registered before.
+    pub registered: u32,
 }
 
 /// A run that is not over.
@@ -133,6 +135,7 @@ impl<D: Device> Driver<'_, D> {
             kv_tokens: shape.kv_tokens(),
         };
         self.summary.prefill_tokens += u64::from(shape.prefill_tokens());
+        self.report.prefill += u64::from(shape.prefill_tokens());
         let op = self.new_op();
         self.in_flight.push_back(InFlight {
             op: Some(op),
@@ -229,6 +232,7 @@ impl<D: Device> Driver<'_, D> {
         if need > 0 {
             self.ledger.grow(session, need);
         }
+        self.note_computed(session, steps);
         if !ahead {
             self.register(session, computed / block);
         }
@@ -321,11 +325,13 @@ impl<D: Device> Driver<'_, D> {
         if request.output < request.output_max {
             return false;
         }
-        if !request.running {
-            let key = request.key;
-            self.batch.waiting.remove(&key);
+        if request.running {
+            self.leave_batch(session);
+        } else {
+            let (place, prompt) = (request.place, request.prompt);
+            self.batch.waiting.remove(&place);
+            self.batch.queue_tokens -= u64::from(prompt);
         }
-        self.live[session.index()].request.running = false;
         self.record_turn(session, end);
         self.turn_done(session, end);
         true

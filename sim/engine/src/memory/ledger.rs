@@ -235,9 +235,16 @@ impl Ledger {
         }
     }
 
-    /// A running turn gives up its blocks: registered ones stay hits while they survive.
-    pub fn release_run(&mut self, session: SessionId) {
-        let run = std::mem::take(&mut self.sessions[session.index()].run);
+    /// A running turn gives up its blocks: registered ones stay hits while they survive, except from block `keep` on: what was to be
+    /// written there never was.
+    pub fn release_run(&mut self, session: SessionId, keep: u32) {
+        let mut run = std::mem::take(&mut self.sessions[session.index()].run);
+        if keep < run.registered() {
+            let partial = run.split_blank();
+            self.hbm.release(partial);
+            let unwritten = run.split_off(keep);
+            self.hbm.discard(unwritten);
+        }
         self.hbm.release(run);
     }
 
