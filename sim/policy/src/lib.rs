@@ -3,22 +3,25 @@
 //! A policy answers a handful of questions ([`Policy`]); the engine asks each at the moment it arises. It sees a
 //! [`model::View`], what a server could know, and returns what it wants. The engine alone carries it out.
 //!
-//! To add one: write its file, and its line in `registry.rs`.
+//! ```text
+//!   baseline/   engines without agents, the extremes, the truth
+//!   own/        this project's scheduler
+//!   parts/      what several are made of: estimators, victims, costs
+//! ```
+//!
+//! To add one: write its file (and name it in its folder), and its line in `registry.rs`.
 
 mod params;
 mod registry;
 
-mod clairvoyant;
-mod djinn;
-mod djinn_as_run;
-mod drop_always;
-mod keep_always;
+mod baseline;
+mod own;
 mod parts;
-mod swap_on_demand;
-mod vllm_recompute;
 
 pub use params::{Param, ParamError, Params};
-pub use registry::{Build, Entry, Needs, PolicyError, Provenance, REGISTRY, build, describe, find};
+pub use registry::{
+    Build, Entry, Family, Needs, PolicyError, Provenance, REGISTRY, build, describe, find,
+};
 
 use model::{
     Admission, Blocks, Cadence, Event, Need, OrderKey, Plan, Queueing, Release, Restore, Retention,

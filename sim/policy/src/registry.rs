@@ -1,21 +1,18 @@
 //! All policies. A new one is its file and its line here; tests that loop over the registry then cover it.
 
-use crate::{
-    Param, ParamError, Params, Policy, clairvoyant, djinn, djinn_as_run, drop_always, keep_always,
-    swap_on_demand, vllm_recompute,
-};
+use crate::{Param, ParamError, Params, Policy, baseline, own};
 use model::Oracle;
 use std::sync::Arc;
 
 /// Every policy, in the order in which lists and legends name them.
 pub const REGISTRY: &[Entry] = &[
-    vllm_recompute::ENTRY,
-    keep_always::ENTRY,
-    drop_always::ENTRY,
-    swap_on_demand::ENTRY,
-    djinn::ENTRY,
-    djinn_as_run::ENTRY,
-    clairvoyant::ENTRY,
+    baseline::vllm_recompute::ENTRY,
+    baseline::keep_always::ENTRY,
+    baseline::drop_always::ENTRY,
+    baseline::swap_on_demand::ENTRY,
+    baseline::clairvoyant::ENTRY,
+    own::djinn::ENTRY,
+    own::djinn_as_run::ENTRY,
 ];
 
 /// Makes a policy of its parameters; the oracle is there exactly if the entry needs one.
@@ -28,8 +25,16 @@ pub struct Entry {
     pub name: &'static str,
     /// One line.
     pub summary: &'static str,
-    /// A paragraph: the rule, its source, its caveats.
+    /// What kind of rule it is.
+    pub family: Family,
+    /// The rule in a paragraph.
     pub about: &'static str,
+    /// The rule in symbols, a line each; empty where the paragraph says it all.
+    pub formula: &'static str,
+    /// Paper, repository, version.
+    pub source: &'static str,
+    /// What is uncertain, left out, or peculiar; empty where there is nothing to warn of.
+    pub caveats: &'static str,
     /// Where the rule comes from.
     pub provenance: Provenance,
     /// What it must be given beyond the view.
@@ -40,6 +45,47 @@ pub struct Entry {
     pub params: &'static [Param],
     /// Makes one.
     pub build: Build,
+}
+
+/// What a policy mainly decides. Lists are in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Engines without a notion of agents, the extremes, the truth.
+    Baseline,
+    /// This project's scheduler.
+    Own,
+    /// How long to hold the KV of a session that waits, and what then.
+    Retention,
+    /// Which sessions may run, and in which order.
+    Program,
+    /// What the workflow's graph says about who runs next.
+    Workflow,
+    /// What moves between the tiers, and which cached blocks go first.
+    Hierarchy,
+}
+
+impl Family {
+    /// All, in the order of lists.
+    pub const ALL: [Self; 6] = [
+        Self::Baseline,
+        Self::Own,
+        Self::Retention,
+        Self::Program,
+        Self::Workflow,
+        Self::Hierarchy,
+    ];
+
+    /// Heading in lists.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Baseline => "Baselines",
+            Self::Own => "This project's own",
+            Self::Retention => "Retention during a wait",
+            Self::Program => "Programs: admission and order",
+            Self::Workflow => "Workflows",
+            Self::Hierarchy => "Memory hierarchy",
+        }
+    }
 }
 
 /// Where a rule comes from.
@@ -150,6 +196,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_sorted_out_of_their_summaries() {
+        assert!(REGISTRY.is_sorted_by_key(|entry| entry.family));
         for (i, entry) in REGISTRY.iter().enumerate() {
             assert!(REGISTRY[..i].iter().all(|other| other.name != entry.name));
             assert!(
@@ -157,7 +204,8 @@ mod tests {
                 "{} has a long summary",
                 entry.name
             );
-            assert!(entry.about.len() > 200, "{} is not explained", entry.name);
+            assert!(entry.about.len() > 150, "{} is not explained", entry.name);
+            assert!(!entry.source.is_empty(), "{} has no source", entry.name);
             for param in entry.params {
                 assert!(
                     (param.min..=param.max).contains(&param.default),

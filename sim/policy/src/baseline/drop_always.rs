@@ -2,15 +2,18 @@
 //!
 //! The other end of the space: no memory is held idle, and every wake-up recomputes its whole context.
 
-use crate::{Entry, Needs, Policy, Provenance};
+use crate::{Entry, Family, Needs, Policy, Provenance};
 use model::{Retention, SessionId, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "drop-always",
     summary: "drop a session's own KV when its turn ends; recompute every time",
+    family: Family::Baseline,
     about: "Discards at once what only this session can use; a prefix that it shares with other sessions goes to the prefix cache. \
-            Every wake-up prefills the whole context again, so the GPU pays in compute what it saves in memory: the lower \
-            bracket of memory held idle, and the upper one of recomputed tokens.",
+            Every wake-up prefills the whole context again, so the GPU pays in compute what it saves in memory.",
+    formula: "",
+    source: "The lower bracket of memory held idle, and the upper one of recomputed tokens.",
+    caveats: "Content that other sessions share is not dropped: it goes to the prefix cache.",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

@@ -3,17 +3,20 @@
 //! Source: the original semantic scheduler at the commits of its reported runs (variants of the margin: 500, 150, 100 ms).
 //! Its defects are not here: they are faults that the engine injects.
 
-use crate::{Entry, Needs, Param, Policy, Provenance};
+use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{Nanos, Queueing, Residence, Restore, Retention, SessionId, SwapOut, Time, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "djinn-as-run",
     summary: "the seed's literal rules: evict on every IO_WAIT, prefetch by a constant margin",
+    family: Family::Own,
     about: "Every IO_WAIT evicts the session's KV, whether memory is short or not; what the host pool refuses is lost. If the client gave an \
             estimate, a prefetch starts at estimate - margin_ms, a constant without regard to size or link. From IO_WAIT until that \
             prefetch is done a flag is set, and a COMPUTE that finds it set starts no restore: a session that returns early recomputes. A finished session's \
-            KV stays for `linger_s` (the reaper's period and limit). Last in, first out beyond `lifo_queued` ready turns. \
-            Reconstructed from the code of the reported runs.",
+            KV stays for `linger_s` (the reaper's period and limit). Last in, first out beyond `lifo_queued` ready turns.",
+    formula: "prefetch at: estimate - margin_ms",
+    source: "The original semantic scheduler at the commits of its reported runs.",
+    caveats: "Its defects are not part of the rule: they are faults that the engine injects.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -3,16 +3,19 @@
 //! The world without signals' foresight: a swapped session comes back only when its turn is ready, and waits for its copy.
 
 use crate::parts::{host_or_cache, take_until};
-use crate::{Entry, Needs, Policy, Provenance};
+use crate::{Entry, Family, Needs, Policy, Provenance};
 use model::{Blocks, Need, Release, Retention, SessionId, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "swap-on-demand",
     summary: "hold KV until memory is short, then swap out the longest idle; restore when ready",
+    family: Family::Baseline,
     about: "Reactive offloading. Idle KV is held; when an admission, a growing turn or a restore lacks blocks, the sessions that have \
             been idle longest are swapped out until the need is met (LRU). If the host is full, they go to the prefix cache \
-            instead. A session that returns to find its KV on the host waits for the whole copy. No hint is used: this is what a \
-            server can do that learns nothing from its clients.",
+            instead. A session that returns to find its KV on the host waits for the whole copy. No hint is used.",
+    formula: "victims: idle sessions by idle_since, oldest first, until sum(blocks) >= need",
+    source: "What a server can do that learns nothing from its clients.",
+    caveats: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

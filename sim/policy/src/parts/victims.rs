@@ -1,4 +1,4 @@
-//! Pieces that several policies are made of.
+//! Choosing victims from a sorted set of idle sessions.
 
 use model::{Blocks, Release, SessionId, SessionView, Then, View};
 

@@ -4,7 +4,7 @@
 //! copy times and the batch are not part of Belady's argument. It shows what better hints could give at most to this mechanism.
 
 use crate::parts::{host_or_cache, take_until};
-use crate::{Entry, Needs, Param, Policy, Provenance};
+use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Blocks, Direction, Nanos, Need, Oracle, Release, Retention, SessionId, Then, Time, View,
 };
@@ -14,11 +14,15 @@ use std::sync::Arc;
 pub(crate) const ENTRY: Entry = Entry {
     name: "clairvoyant",
     summary: "knows every true return: evicts the farthest, prefetches exactly in time",
+    family: Family::Baseline,
     about: "When memory is short, the idle session whose true return is farthest leaves for the host (Belady's rule); one that returns before its \
             KV could leave and come back is released to the prefix cache only if nobody else is left. A swapped session is prefetched at \
-            true return - margin_ms - (time of its copy behind what the link has queued). An upper reference for hint quality, \
-            not an optimum: Belady's rule knows neither sizes nor the cost of copies. Sorts the idle sessions when memory is short, so its cost \
-            grows with their number.",
+            true return - margin_ms - (time of its copy behind what the link has queued).",
+    formula: "victims: idle sessions by true return, farthest first, spared if return - now < copy out + copy in\n\
+              prefetch at: true return - copy in - margin_ms",
+    source: "Belady's rule (L. A. Belady, IBM Systems Journal 5(2), 1966), applied to waits.",
+    caveats: "An upper reference for hint quality, not an optimum: Belady's rule knows neither sizes nor the cost of copies. Sorts the idle \
+              sessions when memory is short, so its cost grows with their number.",
     provenance: Provenance::Own,
     needs: Needs::Oracle,
     listens: true,

@@ -10,18 +10,22 @@
 //! the session returns early (the engine's epochs see to that).
 
 use crate::parts::{host_or_cache, take_until};
-use crate::{Entry, Needs, Param, Params, Policy, Provenance};
+use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{Blocks, Direction, Nanos, Need, Queueing, Release, Retention, SessionId, Time, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "djinn",
     summary: "swap by need, farthest expected return first; prefetch just before the return",
+    family: Family::Own,
     about: "On IO_WAIT a session's KV stays in HBM. When an admission, a growing turn or a restore lacks blocks, idle sessions leave for \
             the host in order of their expected return, the farthest first; one that is expected back sooner than its KV could leave and \
             return (times `slack`) is spared as long as there are others. A session without a hint counts as the farthest. \
             A swapped session is prefetched at expected return - margin_ms - (time of its copy behind what the link has queued). When more than \
-            `lifo_queued` turns are ready, the newest goes first (the seed's overload rule). Source: the seed's \
-            design, without its defects.",
+            `lifo_queued` turns are ready, the newest goes first (the seed's overload rule).",
+    formula: "victims: idle sessions by expected return, farthest first, spared while return - now < slack x (copy out + copy in)\n\
+              prefetch at: expected return - copy in - margin_ms",
+    source: "The seed's design, without its defects.",
+    caveats: "It trusts what clients say: with biased hints it evicts the wrong sessions and prefetches at the wrong time.",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,
