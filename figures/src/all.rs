@@ -1,6 +1,8 @@
 //! The figures by name, each with its claim, what it needs, and how it is made.
 
-use crate::{FigureError, seed_table, timeline, wakeup_breakdown, wakeup_cdf, wakeup_vs_agents};
+use crate::{
+    FigureError, seed_table, timeline, trace_stat, wakeup_breakdown, wakeup_cdf, wakeup_vs_agents,
+};
 use std::path::{Path, PathBuf};
 
 /// A figure that can be made from a folder of results.
@@ -16,7 +18,7 @@ pub struct Figure {
 }
 
 /// Every figure, in the order in which they are made.
-pub const ALL: [Figure; 5] = [
+pub const ALL: [Figure; 6] = [
     Figure {
         name: wakeup_cdf::NAME,
         claim: "The policy decides the tail of the wake-up latency far more than its median.",
@@ -46,6 +48,12 @@ pub const ALL: [Figure; 5] = [
         claim: "Which numbers of the original evaluation follow from its own rules, over many seeds.",
         needs: seed_table::NEEDS,
         make: seed_table::make,
+    },
+    Figure {
+        name: trace_stat::NAME,
+        claim: "Most waits of a workload are short, and most of its idle time lies in the few long ones.",
+        needs: trace_stat::NEEDS,
+        make: trace_stat::make,
     },
 ];
 

@@ -1,7 +1,7 @@
 //! Figures, tables and numbers of the paper: one file for each. They read results and nothing else.
 //!
 //! ```text
-//!   runs, runs.csv, samples.csv, seed_table.csv
+//!   runs, runs.csv, samples.csv, seed_table.csv, trace_stat.csv
 //!        │ table()   what the figure shows, tested, written beside it as CSV
 //!        ▼ svg()     axis, panel, legend on a canvas in points, in one theme
 //!   <name>.svg ──► .pdf, .png  (render)
@@ -18,6 +18,7 @@ pub mod render;
 
 pub mod seed_table;
 pub mod timeline;
+pub mod trace_stat;
 pub mod wakeup_breakdown;
 pub mod wakeup_cdf;
 pub mod wakeup_vs_agents;

@@ -94,6 +94,28 @@ pub enum TraceError {
         /// Comma-separated names.
         known: String,
     },
+    /// No workload of that name.
+    #[error(
+        "no generator is called `{name}`; known: {known}; or give a file that ends in .toml"
+    )]
+    UnknownWorkload {
+        /// The name asked for.
+        name: String,
+        /// Comma-separated names.
+        known: String,
+    },
+    /// A sub-agent comes before its parent, so a tool that goes through the file once cannot tell what becomes of it.
+    #[error(
+        "`{file}`: sub-agent `{sid}` comes before its parent `{parent}`; put parents first"
+    )]
+    SubagentFirst {
+        /// The file.
+        file: String,
+        /// The sub-agent.
+        sid: String,
+        /// Its parent.
+        parent: String,
+    },
     /// The parameters do not make sense together.
     #[error("{0}")]
     Parameters(String),

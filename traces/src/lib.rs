@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   foreign file ──► import ──┐                         ┌──► workload ──► model::Workload
-//!                             ├──► format::Session ─────┤
-//!   parameters ──► generate ──┘     (JSONL, .zst, .gz)  └──► stat ──► table
+//!                             ├──► format::Session ─────┼──► stat ──► table
+//!   parameters ──► generate ──┘     (JSONL, .zst, .gz)  └──► tools ──► another trace, a comparison
 //! ```
 //!
 //! Everything passes through one type, [`format::Session`], and one conversion, so a generated workload
@@ -17,6 +17,7 @@ pub mod format;
 pub mod generate;
 pub mod import;
 pub mod stat;
+pub mod tools;
 pub mod workload;
 
 pub use error::{Defect, Place, TraceError};

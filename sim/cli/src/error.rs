@@ -151,6 +151,7 @@ impl From<TraceError> for CliError {
             TraceError::UnknownFormat { .. } | TraceError::Unrecognised { .. } => {
                 "`djinn trace import --help` describes the formats"
             }
+            TraceError::UnknownWorkload { .. } => "`djinn trace gen --help` describes them",
             TraceError::NoCommonClock { .. } => "for example `--set workload.rate=0.2`",
             TraceError::ContextTooLong { .. } => {
                 "for example `--set workload.too_long=truncate-session`; what is cut is counted in the results"

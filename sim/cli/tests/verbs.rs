@@ -234,7 +234,7 @@ fn a_generated_trace_runs_as_its_generator_does() {
             .out,
         &["sessions              3", "calls                 30"],
     );
-    assert!(place.read("t.csv").starts_with("quantity,count,mean,p5,"));
+    assert!(place.read("t.csv").starts_with("source,quantity,count,mean,p5,"));
     place.tiny(&["--out", "gen"]);
     place.ok(&[
         "run",

@@ -10,8 +10,9 @@ use results::manifest::{Counts, HardwareInfo, ModelInfo, PolicyInfo, TraceInfo};
 use results::spec::{self, RunSpec};
 use results::{sha256_hex, sha256_of_file};
 use std::num::NonZeroU32;
-use trace::generate::GeneratorSpec;
-use trace::workload::{Timing, TooLong, TraceWorkload, WorkloadOptions};
+use trace::TraceError;
+use trace::generate::Generator;
+use trace::workload::{Timing, TooLong, TraceWorkload, WorkloadOptions, WorkloadReport};
 
 /// A run that is ready to start.
 #[derive(Debug)]
@@ -171,11 +172,29 @@ impl Setup {
     }
 
     fn read_trace(&mut self, path: &str) -> Result<(), LabError> {
+        let block = self.engine.memory.block_tokens;
+        let options = self.workload_options();
+        let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
+        let sha256 = sha256_of_file(path.as_ref()).map_err(|error| LabError::File {
+            path: path.into(),
+            error,
+        })?;
+        self.trace = TraceInfo {
+            source: path.to_owned(),
+            sha256,
+        };
+        let report = source.report().clone();
+        self.note(&report);
+        self.collect(&mut source)
+    }
+
+    /// What the spec asks of sessions, whether recorded or generated.
+    fn workload_options(&self) -> WorkloadOptions {
         let workload = &self.spec.workload;
         let block = self.engine.memory.block_tokens;
         let fits = u64::from(self.engine.memory.hbm_blocks) * u64::from(block);
         let largest = u64::from(self.model.max_context.get()).min(fits) as u32;
-        let options = WorkloadOptions {
+        WorkloadOptions {
             sessions: workload.sessions,
             timing: match workload.timing {
                 spec::Timing::ThinkOnly => Timing::ThinkOnly,
@@ -191,33 +210,28 @@ impl Setup {
             gap_cap_s: workload.gap_cap_s,
             rate: workload.rate,
             api_scale: workload.api_scale,
-        };
-        let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
-        let sha256 = sha256_of_file(path.as_ref()).map_err(|error| LabError::File {
-            path: path.into(),
-            error,
-        })?;
-        self.trace = TraceInfo {
-            source: path.to_owned(),
-            sha256,
-        };
-        let report = source.report().clone();
+        }
+    }
+
+    /// What was cut.
+    fn note(&mut self, report: &WorkloadReport) {
         self.counts.sessions_skipped = report.sessions_skipped;
         self.counts.sessions_cut = report.sessions_truncated;
         self.counts.turns_cut = report.turns_cut;
         self.warnings.extend(report.warnings());
-        self.collect(&mut source)
     }
 
     fn generate(&mut self, name: &str) -> Result<(), LabError> {
         let generator = generator(&self.spec, name)?;
-        let text = serde_json::to_string(&generator).expect("parameters are plain values");
+        let text = generator.parameters().to_string();
         self.trace = TraceInfo {
             source: format!("{name} (seed {})", self.spec.seed),
             sha256: sha256_hex(format!("{text}{}", self.spec.seed).as_bytes()),
         };
-        let mut source = generator.workload(self.spec.seed)?;
-        self.collect(&mut source)
+        let mut source = generator.workload(self.spec.seed, self.workload_options())?;
+        self.collect(&mut source)?;
+        self.note(source.report());
+        Ok(())
     }
 
     fn collect(&mut self, source: &mut dyn Workload) -> Result<(), LabError> {
@@ -229,34 +243,25 @@ impl Setup {
     }
 }
 
-/// The generator that a spec names: its own parameters over those of a small coding-agent fleet.
+/// The generator that a spec names, with the spec's parameters in place of its own.
 ///
 /// # Errors
-/// If the parameters are unknown or make no sense together.
-pub fn generator(spec: &RunSpec, name: &str) -> Result<GeneratorSpec, LabError> {
-    // Ten turns of +1,500 and +200 tokens: the shape of workload D of the comparison with other simulators.
-    let mut table: toml::Table =
-        toml::from_str("agents = 200\nturns = 10\nappend = 1500\noutput = 200\ngap_s = 5\n")
-            .expect("the defaults are valid");
-    if name == "poisson-agents" {
-        table.insert("rate".to_owned(), 0.5.into());
-    } else {
-        table.insert("ramp_s".to_owned(), 60.0.into());
-    }
-    table.extend(spec.workload.params.clone());
-    table.insert("gen".to_owned(), name.into());
+/// If there is none of that name, or the parameters are unknown or make no sense together.
+pub fn generator(spec: &RunSpec, name: &str) -> Result<Generator, LabError> {
+    let mut changes = spec.workload.params.clone();
     if let Some(sessions) = spec.workload.sessions {
-        table.insert("agents".to_owned(), i64::from(sessions).into());
+        changes.insert("agents".to_owned(), i64::from(sessions).into());
     }
     if let Some(rate) = spec.workload.rate {
-        table.insert("rate".to_owned(), rate.into());
+        changes.insert("rate".to_owned(), rate.into());
     }
-    table
-        .try_into()
-        .map_err(|error: toml::de::Error| LabError::Value {
-            key: "workload.params",
-            what: error.message().to_owned(),
-        })
+    Generator::find(name, changes).map_err(|error| match error {
+        TraceError::Parameters(what) => LabError::Value {
+            key: "workload",
+            what,
+        },
+        error => error.into(),
+    })
 }
 
 fn copy_method(spec: &RunSpec) -> devices::CopyMethod {

@@ -190,3 +190,96 @@ impl SeedRow {
         Some((self.sim_p5?..=self.sim_p95?).contains(&self.seed_value?))
     }
 }
+
+/// One row of `trace_stat.csv`: one quantity of a trace. Times are in seconds, everything else in tokens or counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "percentiles are named as they are")]
+pub struct TraceStatRow {
+    /// Name of the data set.
+    pub source: String,
+    /// What.
+    pub quantity: String,
+    /// Number of values.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    pub p5: f64,
+    pub p25: f64,
+    pub p50: f64,
+    pub p75: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Of a lognormal through the values above 0: mean of the logarithm.
+    pub lognormal_mu: Option<f64>,
+    /// Standard deviation of the logarithm.
+    pub lognormal_sigma: Option<f64>,
+    /// Kolmogorov-Smirnov distance of the fit.
+    pub lognormal_ks: Option<f64>,
+    /// Share of values that are 0.
+    pub zero_share: Option<f64>,
+    /// Hill's tail index.
+    pub tail_alpha: Option<f64>,
+    /// Sum, of times.
+    pub total_s: Option<f64>,
+    /// Part of the sum in values above 60 s, of waits.
+    pub over_60s_share: Option<f64>,
+    /// Share of the waits that are longer than half a second, and so on.
+    pub over_500ms: Option<f64>,
+    pub over_1s: Option<f64>,
+    pub over_2s: Option<f64>,
+    pub over_5s: Option<f64>,
+    pub over_10s: Option<f64>,
+    pub over_30s: Option<f64>,
+    pub over_60s: Option<f64>,
+    pub over_120s: Option<f64>,
+    pub over_300s: Option<f64>,
+    pub over_600s: Option<f64>,
+    pub over_1800s: Option<f64>,
+}
+
+impl TraceStatRow {
+    /// Points of the survival function \[s\].
+    pub const SURVIVAL_S: [f64; 11] = [
+        0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0,
+    ];
+
+    /// Shares of the waits that are longer than [`Self::SURVIVAL_S`]; `None` where the row is not of waits.
+    pub fn survival(&self) -> Option<[f64; 11]> {
+        Some([
+            self.over_500ms?,
+            self.over_1s?,
+            self.over_2s?,
+            self.over_5s?,
+            self.over_10s?,
+            self.over_30s?,
+            self.over_60s?,
+            self.over_120s?,
+            self.over_300s?,
+            self.over_600s?,
+            self.over_1800s?,
+        ])
+    }
+
+    /// Sets those shares.
+    pub fn set_survival(&mut self, shares: [f64; 11]) {
+        let fields = [
+            &mut self.over_500ms,
+            &mut self.over_1s,
+            &mut self.over_2s,
+            &mut self.over_5s,
+            &mut self.over_10s,
+            &mut self.over_30s,
+            &mut self.over_60s,
+            &mut self.over_120s,
+            &mut self.over_300s,
+            &mut self.over_600s,
+            &mut self.over_1800s,
+        ];
+        for (field, share) in fields.into_iter().zip(shares) {
+            *field = Some(share);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Random numbers by address instead of by order.
 //!
 //! A draw is one block of Philox4x32-10 (Salmon et al., SC 2011): key from seed and domain, counter =
-//! (agent, turn, purpose, 0). No state exists, so neither the order of questions nor a new purpose moves
+//! (agent, turn, purpose, index); the index tells draws of one purpose apart and is 0 where there is one. No state exists, so neither the order of questions nor a new purpose moves
 //! any other draw, and runs under different policies see common random numbers.
 //!
 //! One draw gives one value of any distribution, by inversion or Box-Muller, never by rejection: the count of words
@@ -9,6 +9,8 @@
 //! the same bits on every platform.
 
 use rand_philox::{philox4x32_10, splitmix64};
+
+use super::inverse::normal_upper_tail;
 
 /// What a stream of draws is for. Domains are independent under one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Domain {
     Agents = 1,
     /// When the sessions of a trace without a common clock arrive.
     TraceArrivals = 2,
+    /// What the clients of a mixture send, and when.
+    Clients = 3,
 }
 
 /// What a value is for. The numbers are part of every generated workload: never change or reuse one.
@@ -34,8 +38,42 @@ pub enum Purpose {
     Append = 3,
     /// Tokens generated.
     Output = 4,
-    /// Wait before a turn.
+    /// Wait before a turn: of a person, or of the tool of that index.
     Gap = 5,
+    /// Which of a fleet's behaviours.
+    Variant = 6,
+    /// Which version of a shared prefix part (turn: the part).
+    PrefixVersion = 7,
+    /// Length of a shared prefix part (agent: its version, turn: the part).
+    PrefixTokens = 8,
+    /// Whether a tool or a person is waited for.
+    WaitKind = 9,
+    /// Number of tools of a turn.
+    ToolCount = 10,
+    /// Class of the tool of that index.
+    ToolClass = 11,
+    /// Whether a person approves the tools.
+    Approval = 12,
+    /// How long that takes.
+    ApprovalWait = 13,
+    /// Whether the prefix is lost.
+    Loss = 14,
+    /// How: compaction or rewriting.
+    LossKind = 15,
+    /// What is left of the context.
+    LossRatio = 16,
+    /// Longest context of the session.
+    ContextMax = 17,
+    /// Place of time 0 between two arrivals.
+    ArrivalPhase = 18,
+    /// Stretch of a recorded arrival process.
+    ArrivalBlock = 19,
+    /// Share of a client in all arrivals.
+    ClientWeight = 20,
+    /// Burstiness of a client.
+    ClientCv = 21,
+    /// Family of a client's intervals.
+    ClientLaw = 22,
 }
 
 /// All draws of one seed and domain.
@@ -56,9 +94,17 @@ impl Draws {
 
     /// The draw at an address.
     pub fn at(&self, agent: u32, turn: u32, purpose: Purpose) -> Draw {
-        Draw(philox4x32_10([agent, turn, purpose as u32, 0], self.key))
+        self.nth(agent, turn, purpose, 0)
+    }
+
+    /// The draw at an address that has several: `index` tells them apart.
+    pub fn nth(&self, agent: u32, turn: u32, purpose: Purpose, index: u32) -> Draw {
+        Draw(philox4x32_10([agent, turn, purpose as u32, index], self.key))
     }
 }
+
+/// Key of [`Draw::derived`]: the fractional digits of pi in base 16, so of nothing in particular.
+const DERIVED_KEY: [u32; 2] = [0x243f_6a88, 0x85a3_08d3];
 
 /// One draw: 128 random bits, read as a uniform or as a normal value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +119,35 @@ impl Draw {
     /// Exponential of mean 1, by inversion.
     pub fn exponential(self) -> f64 {
         -libm::log(self.uniform())
+    }
+
+    /// A draw independent of what this one is read as: for a distribution that first chooses among others.
+    pub fn derived(self) -> Self {
+        Self(philox4x32_10(self.0, DERIVED_KEY))
+    }
+
+    /// Which of `weights` (at least one, sum above 0), each as likely as its share of the sum.
+    pub fn choose(self, weights: impl Iterator<Item = f64> + Clone) -> usize {
+        let sum: f64 = weights.clone().sum();
+        let mut left = self.uniform() * sum;
+        let mut last = 0;
+        for (index, weight) in weights.enumerate() {
+            if weight > 0.0 {
+                if left < weight {
+                    return index;
+                }
+                last = index;
+            }
+            left -= weight;
+        }
+        // Rounding alone leads here.
+        last
+    }
+
+    /// Standard normal, and the probability of a larger one.
+    pub fn normal_and_tail(self) -> (f64, f64) {
+        let z = self.normal();
+        (z, normal_upper_tail(z))
     }
 
     /// Standard normal, by Box-Muller.
@@ -126,6 +201,33 @@ mod tests {
     fn a_uniform_never_reaches_its_ends() {
         assert!(unit(0, 0) > 0.0);
         assert!(unit(u32::MAX, u32::MAX) < 1.0);
+    }
+
+    #[test]
+    fn a_choice_follows_its_weights_and_never_takes_a_weight_of_zero() {
+        let draws = Draws::new(3, Domain::Agents);
+        let weights = [0.0, 3.0, 1.0, 0.0];
+        let mut counts = [0_u32; 4];
+        for i in 0..10_000 {
+            counts[draws.at(i, 0, Purpose::ToolClass).choose(weights.iter().copied())] += 1;
+        }
+        assert_eq!((counts[0], counts[3]), (0, 0));
+        // 7,500 expected, standard deviation sqrt(10,000 * 0.75 * 0.25) = 43; five are allowed.
+        assert!(counts[1].abs_diff(7_500) < 217, "{counts:?}");
+    }
+
+    #[test]
+    fn a_derived_draw_and_one_of_another_index_say_nothing_of_the_first() {
+        let draws = Draws::new(3, Domain::Agents);
+        let (mut derived, mut second) = (0.0, 0.0);
+        for i in 0..10_000 {
+            let first = draws.at(i, 0, Purpose::Gap);
+            let centred = first.uniform() - 0.5;
+            derived += centred * (first.derived().uniform() - 0.5);
+            second += centred * (draws.nth(i, 0, Purpose::Gap, 1).uniform() - 0.5);
+        }
+        // Of independent values, a product has standard deviation 1/12, so the sum 100/12 = 8.3; five are allowed.
+        assert!(derived.abs() < 42.0 && second.abs() < 42.0, "{derived} {second}");
     }
 
     #[test]

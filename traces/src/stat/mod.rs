@@ -2,23 +2,33 @@
 //!
 //! Rows with names and units, for files and tests, and one renderer for the terminal.
 //!
-//! Percentiles are exact: all values are kept and sorted, and between two order statistics the percentile is
-//! interpolated linearly (the p-th of n values lies at position p (n - 1) from 0).
+//! Percentiles are exact up to a million values per quantity and to 0.05 % beyond ([`Sample`]); between two order
+//! statistics they are interpolated linearly (the p-th of n values lies at position p (n - 1) from 0).
 //! The prefix hit ratio is that of a cache that forgets nothing: blocks seen before, in the session or, for
 //! global ids, anywhere; without blocks, the kept tokens.
 
+mod arrivals;
 mod collect;
+mod fit;
 mod id_set;
 mod quantiles;
+mod quantity;
 mod render;
+mod sample;
+mod turnover;
 
 use serde::Serialize;
 
+pub use arrivals::ArrivalRow;
 pub use collect::Collector;
+pub use fit::LognormalFit;
 pub use quantiles::{PERCENTILES, Quantiles};
+pub use quantity::{GapClass, Quantity};
+pub use sample::{EXACT_MAX, Ecdf, Sample};
+pub use turnover::Turnover;
 
 use crate::TraceError;
-use crate::format::{GapKind, Meta, Session};
+use crate::format::{Meta, Session};
 
 /// Points of the survival function of gaps \[s\].
 pub const SURVIVAL_S: [f64; 11] = [
@@ -45,24 +55,54 @@ pub struct Stat {
     pub output_tokens: u64,
     /// Calls after the first that keep less than the previous prompt.
     pub prefix_losses: u64,
+    /// Calls that issued tools.
+    pub calls_with_tools: u64,
+    /// Of them, those that issued more than one.
+    pub calls_with_parallel_tools: u64,
+    /// Who sends the next input.
+    pub turnover: Turnover,
+    /// How sessions arrive; `None` without a common clock.
+    pub arrivals: Option<ArrivalRow>,
     /// Distributions, one row per quantity that occurs.
     pub quantiles: Vec<QuantileRow>,
     /// Waits by kind, one row per kind that occurs, and one of tool and mixed together.
     pub gaps: Vec<GapRow>,
+    /// Durations of tools by class, in the order of their names.
+    pub tools: Vec<ToolRow>,
     /// Part of all prompt tokens that an infinite cache holds.
     pub prefix_hit_ratio: Option<f64>,
     /// The same without the first call of each session.
     pub prefix_hit_ratio_after_first: Option<f64>,
+    /// Part of the prompt tokens after the first call that the provider reported as read from its cache.
+    pub cached_ratio_after_first: Option<f64>,
+    /// Part of the wall time of calls and the waits before them that is waiting; `None` without recorded service times.
+    pub idle_ratio: Option<f64>,
 }
 
 /// The distribution of one quantity.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QuantileRow {
     /// What, with its unit at the end.
-    pub name: &'static str,
+    pub name: String,
     /// Its distribution.
     #[serde(flatten)]
     pub quantiles: Quantiles,
+    /// A lognormal through it.
+    pub fit: Option<LognormalFit>,
+}
+
+/// Durations of a class of tools.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ToolRow {
+    /// Which: the class, or the name of a tool without one.
+    pub class: String,
+    /// Their distribution \[s\].
+    #[serde(flatten)]
+    pub quantiles: Quantiles,
+    /// Their sum \[s\].
+    pub total_s: f64,
+    /// A lognormal through it.
+    pub fit: Option<LognormalFit>,
 }
 
 /// Waits of one kind.
@@ -73,50 +113,14 @@ pub struct GapRow {
     /// Their distribution \[s\].
     #[serde(flatten)]
     pub quantiles: Quantiles,
+    /// A lognormal through those above 0.
+    pub fit: Option<LognormalFit>,
     /// Their sum \[s\].
     pub total_s: f64,
     /// Part of the sum that lies in gaps above [`LONG_GAP_S`]; `None` if the sum is 0.
     pub long_share: Option<f64>,
     /// P(gap > t) at [`SURVIVAL_S`].
     pub survival: [f64; SURVIVAL_S.len()],
-}
-
-/// Which waits a [`GapRow`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GapClass {
-    /// For tools alone.
-    Tool,
-    /// For tools and people together.
-    Mixed,
-    /// For tools, alone or with people: the first two rows in one.
-    ToolOrMixed,
-    /// For people alone.
-    Human,
-    /// The trace does not say.
-    Unknown,
-}
-
-impl GapClass {
-    /// All, in the order of the table.
-    pub const ALL: [Self; 5] = [
-        Self::Tool,
-        Self::Mixed,
-        Self::ToolOrMixed,
-        Self::Human,
-        Self::Unknown,
-    ];
-
-    /// Whether a wait of `kind` belongs to it.
-    pub fn contains(self, kind: GapKind) -> bool {
-        match self {
-            Self::Tool => kind == GapKind::Tool,
-            Self::Mixed => kind == GapKind::Mixed,
-            Self::ToolOrMixed => matches!(kind, GapKind::Tool | GapKind::Mixed),
-            Self::Human => kind == GapKind::Human,
-            Self::Unknown => kind == GapKind::Unknown,
-        }
-    }
 }
 
 impl Stat {

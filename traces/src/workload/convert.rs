@@ -50,11 +50,6 @@ pub struct Timeline {
 }
 
 impl Converter {
-    /// Without options: nothing is cut, and KV blocks do not matter.
-    pub(crate) fn plain(meta: Meta) -> Self {
-        Self::new(meta, WorkloadOptions::default(), 16).expect("no blocks in generated sessions")
-    }
-
     /// For the sessions of a trace with this `meta`.
     ///
     /// # Errors

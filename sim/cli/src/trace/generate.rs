@@ -5,22 +5,29 @@ use crate::error::CliError;
 use crate::format::plural;
 use crate::out;
 use results::spec::{Layers, RunSpec};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use trace::format::Writer;
-use trace::generate::GeneratorSpec;
+use trace::generate::{BARE, SHIPPED};
 
 /// Write a session trace of generated agents
 ///
 /// A run on the trace does what a run on the generator does. Every draw depends on seed, agent, turn and purpose alone.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = help())]
 pub struct Args {
-    /// A generator (poisson-agents, closed-loop-agents) or a preset (d-5s-gaps, e-60s-gaps, seed)
+    /// A workload by name, or a file that ends in .toml
     #[arg(value_name = "NAME")]
     name: String,
-    /// Session trace to write; the ending .zst or .gz compresses it
+    /// Session trace to write; the ending .zst or .gz compresses it [default: NAME.jsonl.zst]
     #[arg(long, value_name = "TRACE")]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    /// Number of sessions
+    #[arg(long, value_name = "N")]
+    sessions: Option<u32>,
+    /// Sessions per second
+    #[arg(long, value_name = "RATE")]
+    rate: Option<f64>,
     /// Set a parameter, `agents=20`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -29,55 +36,67 @@ pub struct Args {
     seed: u64,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  djinn trace gen poisson-agents --set agents=20 --set rate=0.2 --out small.jsonl
-  djinn trace gen e-60s-gaps --seed 3 --out e.jsonl.zst
-  djinn trace gen poisson-agents --set 'gap_s={ lognormal = { mu = 1.5, sigma = 1.2 } }' --out tails.jsonl
+fn help() -> String {
+    let mut text = "Examples:
+  djinn trace gen interactive-coding --sessions 200 --rate 0.1
+  djinn trace gen chat --set 'arrivals={ gamma = { cv = 3 } }' --out bursty-chat.jsonl
+  djinn trace gen batch-coding --set 'arrivals={ closed = { ramp_s = 60 } }' --sessions 40 --out forty-agents.jsonl
+  djinn trace gen interactive-coding --set gap_cap_s=60 --out capped.jsonl.zst
+  djinn trace gen poisson-agents --set agents=20 --set 'gap_s={ lognormal = { mu = 1.5, sigma = 1.2 } }' --out tails.jsonl
 
-Parameters (the same under [workload.params] of a config):
-  agents         sessions
-  rate           poisson-agents: sessions per second
-  ramp_s         closed-loop-agents: seconds within which all start
-  turns          turns per session
-  first_prompt   tokens of the first prompt, where it is not as `append`
-  append         tokens that each turn adds to the history
-  output         tokens that each turn generates
-  gap_s          wait before each turn but the first, in seconds
-  gap_kind       \"tool\" or \"human\"
-  tool           class of the tool
-  shared_prefix  { id = \"system\", tokens = 1024 }: first tokens of all prompts
-turns, first_prompt, append, output and gap_s are numbers or { uniform = { min, max } },
-{ lognormal = { mu, sigma, min, max } }, { exponential = { mean, min, max } }.
+Workloads:"
+        .to_owned();
+    let bare = BARE.iter().map(|(name, summary, _)| (*name, *summary));
+    for (name, summary) in SHIPPED.iter().map(|s| (s.name, s.summary)).chain(bare) {
+        let _ = write!(text, "\n  {name:<20} {summary}");
+    }
+    text + PARAMETERS
+}
 
-Presets:
-  d-5s-gaps      1,000 agents of 10 turns, waits of 5 s, 0.2 agents/s
-  e-60s-gaps     the same with waits of 60 s at 0.3 agents/s: HBM thrashes
-  seed           the script of the original evaluation: 80 agents of 2 turns";
+const PARAMETERS: &str = "
 
-/// Parameters of generators under names of their own, as in `configs/workloads`.
-const PRESETS: [(&str, &str); 3] = [
-    (
-        "d-5s-gaps",
-        include_str!("../../../../configs/workloads/d-5s-gaps.toml"),
-    ),
-    (
-        "e-60s-gaps",
-        include_str!("../../../../configs/workloads/e-60s-gaps.toml"),
-    ),
-    (
-        "seed",
-        include_str!("../../../../configs/workloads/seed.toml"),
-    ),
-];
-
-const GENERATORS: [&str; 2] = ["poisson-agents", "closed-loop-agents"];
+Parameters of fleets (the same under [workload.params] of a config; files in configs/workloads are examples):
+  agents, rate   sessions, and sessions per second on average
+  arrivals       \"poisson\", { gamma = { cv } }, { weibull = { cv } }, { clients = { count, weight_sigma, cv, weibull_share } },
+                 { diurnal = { levels = [...], period_s, start_s, cv } }, { trace = { file, block } }, { closed = { ramp_s } }
+  gap_cap_s      longest wait
+  turns          calls per session
+  shared_prefix  [{ id, tokens, versions }]: first tokens of all prompts
+  first_prompt   tokens of the first prompt after them
+  output         tokens that each call generates; final_output: the last one
+  append_tool    tokens that the results of a turn's tools add, where tools have no result_tokens
+  tools          [{ class, weight, seconds, result_tokens }]; parallel: probabilities of 1, 2, 3, ... at once
+  approval       { share, wait_s }: tools wait for a person first
+  human          { after_human, after_tool, wait_s, append }: who sends the next input
+  loss           { per_call, compaction_share, compaction_ratio, rewrite_ratio }: the prefix is lost
+  context_max    tokens at which a history is compacted
+  variants       [{ name, weight, ... }]: sub-populations, each with what it does differently
+Parameters of plain agents (poisson-agents, closed-loop-agents, d-5s-gaps, e-60s-gaps, seed):
+  agents, rate (poisson), ramp_s (closed loop), turns, first_prompt, append, output, gap_s, gap_kind = \"tool\" or \"human\",
+  tool (its class), shared_prefix = { id, tokens }
+Lengths and times are numbers or { uniform = { min, max } }, { lognormal = { mu, sigma, shift, tail = { above_p, alpha }, min, max } },
+{ exponential = { mean, min, max } }, { quantiles = { p = [...], x = [...], tail_alpha, max } }, { mixture = [{ weight, of }] }.";
 
 pub fn run(args: &Args) -> Result<(), CliError> {
-    check_target(&args.out)?;
-    let spec = spec(args)?;
-    let mut agents = spec.sessions(args.seed)?;
-    let mut writer = Writer::create(&args.out, &agents.meta())?;
+    let target = args.out.clone().unwrap_or_else(|| {
+        let path = PathBuf::from(&args.name);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        PathBuf::from(format!("{stem}.jsonl.zst"))
+    });
+    check_target(&target)?;
+    let layers = Layers {
+        set: args
+            .set
+            .iter()
+            .map(|set| format!("workload.params.{set}"))
+            .collect(),
+        ..Layers::of_text("defaults", results::spec::template())
+    };
+    let mut spec = RunSpec::load(&layers)?;
+    spec.workload.sessions = args.sessions;
+    spec.workload.rate = args.rate;
+    let mut agents = lab::generator(&spec, &args.name)?.sessions(args.seed)?;
+    let mut writer = Writer::create(&target, &agents.meta())?;
     let (mut sessions, mut calls) = (0, 0);
     for session in agents.by_ref() {
         let session = session?;
@@ -87,58 +106,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     writer.finish()?;
     let (sessions, calls) = (plural(sessions, "session"), plural(calls, "call"));
-    out::note(&format!(
-        "wrote {}: {sessions}, {calls}",
-        args.out.display()
-    ));
+    out::note(&format!("wrote {}: {sessions}, {calls}", target.display()));
     Ok(())
-}
-
-/// The parameters: of the preset, or the defaults of the generator, and over them what was set.
-fn spec(args: &Args) -> Result<GeneratorSpec, CliError> {
-    let preset = PRESETS.iter().find(|(name, _)| *name == args.name);
-    if preset.is_none() && !GENERATORS.contains(&args.name.as_str()) {
-        let presets = PRESETS.map(|(name, _)| name).join(", ");
-        return Err(CliError::hinted(
-            format!(
-                "no generator is called `{}`; known: {}; presets: {presets}",
-                args.name,
-                GENERATORS.join(", ")
-            ),
-            "`djinn trace gen --help` describes them",
-        ));
-    }
-    let layers = Layers {
-        set: args
-            .set
-            .iter()
-            .map(|set| format!("workload.params.{set}"))
-            .collect(),
-        ..Layers::of_text("defaults", results::spec::template())
-    };
-    let mut run = RunSpec::load(&layers)?;
-    let Some((name, text)) = preset else {
-        return Ok(lab::generator(&run, &args.name)?);
-    };
-    let mut table: toml::Table = toml::from_str(text).expect("a shipped preset is valid");
-    table.extend(std::mem::take(&mut run.workload.params));
-    table.try_into().map_err(|error: toml::de::Error| {
-        CliError::hinted(
-            format!("preset `{name}`: {}", error.message()),
-            "`djinn trace gen --help` lists the parameters",
-        )
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_preset_can_be_generated() {
-        for (name, text) in PRESETS {
-            let spec: GeneratorSpec = toml::from_str(text).expect(name);
-            spec.validate().expect(name);
-        }
-    }
 }

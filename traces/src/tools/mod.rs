@@ -1,0 +1,33 @@
+//! From traces to other traces, and to comparisons.
+//!
+//! ```text
+//!   file ─► feed ─► select (head, cut, sample, only) ─► scale ─► FileSink, or a Collector
+//!   files ─► merge ─► FileSink                files ─► Diff
+//! ```
+//!
+//! Every tool is a [`Sink`](crate::import::Sink) before another, so a trace of any length passes through a session at a time and
+//! tools can be put one after the other. Sampling by copy-cluster or to a fixed number looks at the file twice.
+//!
+//! **Invariant:** a family (a session, its sub-agents, and theirs) stays together or goes together.
+//! **Absent on purpose:** sorting. Sessions keep the order of the file; a workload orders them by their start.
+
+mod clusters;
+mod cut;
+mod diff;
+mod families;
+mod feed;
+mod head;
+mod merge;
+mod only;
+mod sample;
+mod scale;
+
+pub use clusters::Clusters;
+pub use cut::Cut;
+pub use diff::{Diff, DiffRow};
+pub use feed::{feed, feed_with};
+pub use head::Head;
+pub use merge::{Content, Merge};
+pub use only::{Only, OnlyMatching};
+pub use sample::{Pick, Sampled};
+pub use scale::Scale;
