@@ -8,6 +8,8 @@
 // Grid: one CTA of 512 threads per row.
 // Traffic: reads logits once.
 
+#include "overlap.cuh"
+
 struct ArgmaxArgs {
     const float* logits;
     int* output;
@@ -24,9 +26,12 @@ __device__ __forceinline__ void take_larger(float& value, unsigned& index, float
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) argmax(const __grid_constant__ ArgmaxArgs args) {
+    release_successor();
+    await_predecessor();
     const float* row = args.logits + static_cast<unsigned long long>(blockIdx.x) * args.width;
     float value = -__int_as_float(0x7f800000);
     unsigned index = 0xffffffffu;
+#pragma unroll 8
     for (unsigned i = threadIdx.x; i < args.width; i += THREADS) {
         const float logit = row[i];
         if (logit > value) {

@@ -56,8 +56,8 @@ impl Argmax {
             grid: [rows.row_count, 1, 1],
             threads: 512,
         };
-        // SAFETY: 1. the struct mirrors `ArgmaxArgs`. 2. `check` covers every address.
-        unsafe { self.kernel.launch(stream, launch, &parameters) }
+        // SAFETY: 1. the struct mirrors `ArgmaxArgs`. 2. `check` covers every address. 3. it waits first.
+        unsafe { self.kernel.launch_overlapping(stream, launch, &parameters) }
     }
 }
 

@@ -5,6 +5,7 @@
 //   table    [seq_count][table_stride]            int32, block ids in order
 //   context  [seq_count]                          int32, KV tokens of the sequence; 0 gives zeros
 //   output   [seq_count][q_heads][head_dim]       bf16
+//   split_at [1]                                  uint32, replaces split_tokens; or null
 //   partial  [seq_count][kv_heads][split_max][group][head_dim + 2]  float: sum, then maximum and weight
 //   arrived  [seq_count][kv_heads]                uint32, zero before and after every launch
 //
@@ -12,7 +13,8 @@
 // one mma tile, so KV is read once whatever the group.
 //
 // Grid: (kv_heads, splits of split_tokens tokens, seq_count), 128 threads. CTAs past the end of a context
-// leave at once, so one grid serves sequences of different lengths, also from a CUDA graph. Heads come
+// leave at once, so one grid serves sequences of different lengths. In a CUDA graph, which fixes the parameters, split_tokens comes from
+// memory, so that one graph serves batches as they grow. Heads come
 // first: CTAs that run side by side then read neighbouring runs of the same block.
 // Each warp takes every fourth tile of 16 tokens of its CTA's split through a ring of its own in shared
 // memory: no barrier until the end. The last CTA to arrive combines the splits, in order of the splits,
@@ -21,6 +23,7 @@
 // and reads 4 * (head_dim + 2) bytes a split and Q head.
 // Needs head_dim 64 or 128, block_tokens a power of two >= 16, split_tokens % 64 == 0 (checked by the launcher).
 #include "mma.cuh"
+#include "overlap.cuh"
 
 struct DecodeArgs {
     const __nv_bfloat16* q;
@@ -31,6 +34,7 @@ struct DecodeArgs {
     __nv_bfloat16* output;
     float* partial;
     unsigned* arrived;
+    const unsigned* split_at;   // where split_tokens is, or null
     unsigned long long block_stride;
     unsigned token_stride;
     unsigned table_stride;
@@ -105,10 +109,13 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     __shared__ float tops[WARPS][GROUP_MAX], weights[WARPS][GROUP_MAX];
     __shared__ bool last;
 
+    release_successor();
+    await_predecessor();
     const unsigned kv_head = blockIdx.x, split = blockIdx.y, seq = blockIdx.z;
     const unsigned group = args.q_heads / args.kv_heads;
     const unsigned context = args.context[seq];
-    const unsigned split_count = (context + args.split_tokens - 1) / args.split_tokens;
+    const unsigned split_tokens = args.split_at == nullptr ? args.split_tokens : *args.split_at;
+    const unsigned split_count = (context + split_tokens - 1) / split_tokens;
     __nv_bfloat16* output =
         args.output + (static_cast<unsigned long long>(seq) * args.q_heads + kv_head * group) * HEAD_DIM;
     if (split >= split_count) {
@@ -120,8 +127,8 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
 
     const unsigned lane = threadIdx.x & 31, warp = threadIdx.x / 32;
     const unsigned g = lane / 4, t = lane % 4;
-    const unsigned begin = split * args.split_tokens;
-    const unsigned end = min(begin + args.split_tokens, context);
+    const unsigned begin = split * split_tokens;
+    const unsigned end = min(begin + split_tokens, context);
     const int tile_count = (end - begin + TILE - 1) / TILE;
     const int own_count = tile_count > static_cast<int>(warp) ? (tile_count - static_cast<int>(warp) + WARPS - 1) / WARPS : 0;
     const unsigned ring = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + warp * STAGES * STAGE_BYTES;

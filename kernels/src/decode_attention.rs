@@ -51,6 +51,20 @@ pub struct DecodeBatch {
     pub seq_count: u32,
 }
 
+/// How the contexts of a batch are cut up.
+#[derive(Debug, Clone, Copy)]
+pub enum Splits {
+    /// Splits of so many tokens, a multiple of 64.
+    Of(u32),
+    /// Splits of as many tokens, a multiple of 64, as the uint32 at `at` says when the kernel runs; at most `most` of them in a context.
+    At {
+        /// Where the number is.
+        at: View,
+        /// Splits of the longest context.
+        most: u32,
+    },
+}
+
 /// Memory for the partial sums of the splits, for batches up to a size.
 ///
 /// **Invariant:** the arrival counters are zero whenever no launch that uses it is in flight; two launches
@@ -71,6 +85,7 @@ struct Parameters {
     output: u64,
     partial: u64,
     arrived: u64,
+    split_at: u64,
     block_stride: u64,
     token_stride: u32,
     table_stride: u32,
@@ -145,10 +160,11 @@ impl DecodeAttention {
         batch: &DecodeBatch,
         workspace: &DecodeWorkspace,
     ) -> Result<(), Error> {
-        self.launch_split(stream, batch, workspace, self.split_tokens(batch))
+        let splits = Splits::Of(self.split_tokens(batch));
+        self.launch_split(stream, batch, workspace, splits)
     }
 
-    /// The same with splits of `split_tokens` tokens, a multiple of 64: to measure what the choice costs.
+    /// The same with chosen splits: to measure what the choice costs, or in a graph that outlives it.
     ///
     /// # Errors
     /// As [`DecodeAttention::launch`]; short splits may need a workspace for more sequences.
@@ -157,13 +173,9 @@ impl DecodeAttention {
         stream: &Stream,
         batch: &DecodeBatch,
         workspace: &DecodeWorkspace,
-        split_tokens: u32,
+        splits: Splits,
     ) -> Result<(), Error> {
-        let parameters = batch.check(
-            split_tokens,
-            workspace.partial.view(),
-            workspace.arrived.view(),
-        )?;
+        let parameters = batch.check(splits, workspace.partial.view(), workspace.arrived.view())?;
         if batch.seq_count == 0 {
             return Ok(());
         }
@@ -176,8 +188,8 @@ impl DecodeAttention {
         } else {
             &self.of_128
         };
-        // SAFETY: 1. the struct mirrors `DecodeArgs`. 2. `check` covers all but tables and contexts, which the caller owns.
-        unsafe { kernel.launch(stream, launch, &parameters) }
+        // SAFETY: 1. the struct mirrors `DecodeArgs`. 2. `check` covers all but tables and contexts, which the caller owns. 3. it waits first.
+        unsafe { kernel.launch_overlapping(stream, launch, &parameters) }
     }
 }
 
@@ -199,7 +211,7 @@ fn split_tokens(batch: &DecodeBatch, multiprocessors: u32) -> u32 {
 impl DecodeBatch {
     fn check(
         &self,
-        split_tokens: u32,
+        splits: Splits,
         partial: View,
         arrived: View,
     ) -> Result<Parameters, ArgumentError> {
@@ -263,9 +275,17 @@ impl DecodeBatch {
         )?;
         holds(operation, "context", self.context, 4 * seqs, 4)?;
         holds(operation, "output", self.output, 2 * seqs * row, 16)?;
-        within(operation, "split_tokens", split_tokens.into(), 64, 1 << 30)?;
-        multiple(operation, "split_tokens", split_tokens.into(), 64)?;
-        let split_max = self.context_max.div_ceil(split_tokens);
+        let (split_tokens, split_at, split_max) = match splits {
+            Splits::Of(tokens) => {
+                within(operation, "split_tokens", tokens.into(), 64, 1 << 30)?;
+                multiple(operation, "split_tokens", tokens.into(), 64)?;
+                (tokens, 0, self.context_max.div_ceil(tokens))
+            }
+            Splits::At { at, most } => {
+                holds(operation, "split_at", at, 4, 4)?;
+                (0, at.address(), most)
+            }
+        };
         within(operation, "splits", split_max.into(), 1, GRID_YZ_MAX)?;
         if split_max > 1 {
             let rows = seqs * u64::from(self.q_heads) * u64::from(split_max);
@@ -294,6 +314,7 @@ impl DecodeBatch {
             output: self.output.address(),
             partial: partial.address(),
             arrived: arrived.address(),
+            split_at,
             block_stride: layout.block_stride() / 2,
             token_stride: self.token_stride,
             table_stride: self.table_stride,
@@ -413,8 +434,12 @@ mod tests {
     fn shapes_that_the_kernel_was_not_built_for_are_refused() {
         let wide = View::new(0, 1 << 40);
         let good = batch(3, 100);
-        assert!(good.check(128, wide, wide).is_ok());
-        let error = |bad: DecodeBatch| bad.check(128, wide, wide).expect_err("refused").to_string();
+        assert!(good.check(Splits::Of(128), wide, wide).is_ok());
+        let error = |bad: DecodeBatch| {
+            bad.check(Splits::Of(128), wide, wide)
+                .expect_err("refused")
+                .to_string()
+        };
         let mut odd = good;
         odd.pool.layout.head_dim = 96;
         assert!(error(odd).contains("64 and 128"));
@@ -453,7 +478,18 @@ mod tests {
     #[test]
     fn a_workspace_matters_only_when_there_is_more_than_one_split() {
         let (wide, none) = (View::new(0, 1 << 40), View::new(0, 0));
-        assert!(batch(3, 128).check(128, none, none).is_ok());
-        assert!(batch(3, 129).check(128, none, wide).is_err());
+        assert!(batch(3, 128).check(Splits::Of(128), none, none).is_ok());
+        assert!(batch(3, 129).check(Splits::Of(128), none, wide).is_err());
+    }
+
+    #[test]
+    fn splits_known_only_on_the_gpu_need_room_for_as_many_as_are_allowed() {
+        let (wide, at) = (View::new(0, 1 << 40), View::new(0, 4));
+        // 3 sequences, 32 heads, 2 splits, 128 + 2 floats.
+        let room = View::new(0, 3 * 32 * 2 * 130 * 4);
+        let check = |at, most| batch(3, 100).check(Splits::At { at, most }, room, wide);
+        assert!(check(at, 2).is_ok());
+        assert!(check(at, 3).is_err());
+        assert!(check(View::new(0, 3), 2).is_err(), "too short for a number");
     }
 }

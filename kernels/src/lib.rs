@@ -10,8 +10,9 @@
 //! | [`stamp`], [`checksum`] | integrity of KV blocks, by content id |
 //! | [`rms_norm`], [`rope`], [`silu_mul`] | the element-wise parts of a Llama layer |
 //! | [`decode_attention`], [`prefill_attention`] | attention over paged KV |
-//! | [`gemm`] | matrix products, by cuBLASLt |
+//! | [`gemm`], [`skinny_gemm`] | matrix products: by cuBLASLt, and for few rows |
 //! | [`take_rows`], [`argmax`] | embedding, last rows, greedy sampling |
+//! | [`step_inputs`] | the lists of a step, from pinned host memory |
 //! | [`random`], [`occupy`] | random weights; stand-ins for compute |
 //!
 //! This is the only crate that depends on cudarc, and it imports no other crate of the workspace.
@@ -34,12 +35,14 @@ pub mod rms_norm;
 pub mod rope;
 pub mod scatter;
 pub mod silu_mul;
+pub mod skinny_gemm;
 pub mod staged;
 pub mod stamp;
+pub mod step_inputs;
 pub mod take_rows;
 
 /// Every shipped kernel image.
-pub const IMAGES: [gpu::Image; 13] = [
+pub const IMAGES: [gpu::Image; 15] = [
     argmax::IMAGE,
     checksum::IMAGE,
     decode_attention::IMAGE,
@@ -51,7 +54,9 @@ pub const IMAGES: [gpu::Image; 13] = [
     rope::IMAGE,
     scatter::IMAGE,
     silu_mul::IMAGE,
+    skinny_gemm::IMAGE,
     stamp::IMAGE,
+    step_inputs::IMAGE,
     take_rows::IMAGE,
 ];
 

@@ -23,6 +23,7 @@
 // Traffic: each CTA reads the visible K and V of its head once, from L2 for all but the first.
 // Needs head_dim 64 or 128, block_tokens a power of two >= 16 (checked by the launcher).
 #include "mma.cuh"
+#include "overlap.cuh"
 
 struct PrefillArgs {
     const __nv_bfloat16* q;
@@ -76,6 +77,8 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
     constexpr int D_TILES = HEAD_DIM / 8;
     constexpr int CHUNKS = HEAD_DIM / 8;
     extern __shared__ __align__(128) unsigned char memory[];
+    release_successor();
+    await_predecessor();
 
     const int seq = blockIdx.z / args.split_count, split = blockIdx.z % args.split_count, head = blockIdx.x;
     const int query_begin = args.query_start[seq];
@@ -259,6 +262,8 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
 template <int HEAD_DIM>
 __device__ __forceinline__ void combine(const PrefillArgs& args) {
     constexpr int PER_LANE = HEAD_DIM / 32;
+    release_successor();
+    await_predecessor();
     const unsigned lane = threadIdx.x & 31;
     const unsigned long long lines = static_cast<unsigned long long>(args.token_count) * args.q_heads;
     const unsigned long long line = static_cast<unsigned long long>(blockIdx.x) * (THREADS / 32) + threadIdx.x / 32;

@@ -135,14 +135,16 @@ impl PrefillAttention {
         } else {
             &self.of_128
         };
-        // SAFETY: 1. the struct mirrors `PrefillArgs`. 2. `check` covers all but the lists, which the caller owns.
-        unsafe { attention.launch(stream, Launch { grid, threads: 128 }, &parameters)? };
+        // SAFETY: 1. the struct mirrors `PrefillArgs`. 2. `check` covers all but the lists, which the caller owns. 3. both wait first.
+        unsafe {
+            attention.launch_overlapping(stream, Launch { grid, threads: 128 }, &parameters)?
+        };
         if split_count == 1 {
             return Ok(());
         }
         let grid = [(chunks.token_count * chunks.q_heads).div_ceil(4), 1, 1];
         // SAFETY: as above.
-        unsafe { combine.launch(stream, Launch { grid, threads: 128 }, &parameters) }
+        unsafe { combine.launch_overlapping(stream, Launch { grid, threads: 128 }, &parameters) }
     }
 }
 

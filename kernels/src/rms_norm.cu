@@ -13,6 +13,7 @@
 // Arithmetic in float, one rounding to bf16 for the sum and one for the output.
 // Needs hidden % 8 == 0, hidden <= 16384 and 16-byte aligned rows (checked by the launcher).
 #include "bf16.cuh"
+#include "overlap.cuh"
 
 struct RmsNormArgs {
     const uint4* input;
@@ -27,6 +28,8 @@ constexpr int THREADS = 256;
 constexpr int VECTORS_MAX = 8;
 
 extern "C" __global__ void __launch_bounds__(THREADS) rms_norm(const __grid_constant__ RmsNormArgs args) {
+    release_successor();
+    await_predecessor();
     const unsigned vector_count = args.hidden / 8;
     const unsigned long long row = static_cast<unsigned long long>(blockIdx.x) * vector_count;
     float squares = 0.0f;

@@ -67,8 +67,8 @@ impl RmsNorm {
             grid: [rows.row_count, 1, 1],
             threads: 256,
         };
-        // SAFETY: 1. the struct mirrors `RmsNormArgs`. 2. `check` covers every address.
-        unsafe { self.kernel.launch(stream, launch, &parameters) }
+        // SAFETY: 1. the struct mirrors `RmsNormArgs`. 2. `check` covers every address. 3. it waits first.
+        unsafe { self.kernel.launch_overlapping(stream, launch, &parameters) }
     }
 }
 

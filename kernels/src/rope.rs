@@ -1,4 +1,5 @@
-//! Rotary position embedding of Q and K, and the write of K and V into paged blocks.
+//! Rotary position embedding of Q and K, and the write of K and V into paged blocks; before it, where a model has them, the bias
+//! of the projections and the norm of each head.
 //!
 //! Shapes, grid and traffic: `rope.cu`. Positions and slots live in GPU memory and are trusted.
 
@@ -21,6 +22,12 @@ pub struct Rope {
 pub struct RopeTokens {
     /// `[token_count][(q_heads + 2 * kv_heads) * head_dim]` bf16: Q, K, V. Q is rotated in place.
     pub qkv: View,
+    /// `[(q_heads + 2 * kv_heads) * head_dim]` bf16: added to every row.
+    pub bias: Option<View>,
+    /// `[2][head_dim]` bf16: weights of the RMSNorm of each head of Q and of K.
+    pub norm: Option<View>,
+    /// Added to the mean of squares, with `norm`.
+    pub epsilon: f32,
     /// `[token_count]` int32.
     pub positions: View,
     /// `[token_count]` int32: block id * `block_tokens` + place in the block; negative writes nothing.
@@ -41,6 +48,8 @@ pub struct RopeTokens {
 #[derive(Clone, Copy)]
 struct Parameters {
     qkv: u64,
+    bias: u64,
+    norm: u64,
     positions: u64,
     slots: u64,
     frequency: u64,
@@ -52,6 +61,7 @@ struct Parameters {
     kv_heads: u32,
     head_dim: u32,
     block_tokens: u32,
+    epsilon: f32,
 }
 
 impl Rope {
@@ -76,10 +86,10 @@ impl Rope {
         }
         let launch = Launch {
             grid: [tokens.token_count, 1, 1],
-            threads: 128,
+            threads: 256,
         };
-        // SAFETY: 1. the struct mirrors `RopeArgs`. 2. `check` covers all but the slots, which the caller owns.
-        unsafe { self.kernel.launch(stream, launch, &parameters) }
+        // SAFETY: 1. the struct mirrors `RopeArgs`. 2. `check` covers all but the slots, which the caller owns. 3. it waits first.
+        unsafe { self.kernel.launch_overlapping(stream, launch, &parameters) }
     }
 }
 
@@ -106,6 +116,22 @@ impl RopeTokens {
             2 * tokens * u64::from(token_stride),
             16,
         )?;
+        if let Some(bias) = self.bias {
+            holds(operation, "bias", bias, 2 * u64::from(token_stride), 16)?;
+        }
+        if let Some(norm) = self.norm {
+            holds(operation, "norm", norm, 4 * u64::from(layout.head_dim), 16)?;
+            // Eight pairs a thread, and the threads of a head add up by halving.
+            if !layout.head_dim.is_power_of_two() {
+                let value = layout.head_dim.into();
+                return Err(ArgumentError::Unsupported {
+                    operation,
+                    name: "head_dim",
+                    value,
+                    known: "powers of two where heads are normalised",
+                });
+            }
+        }
         holds(operation, "positions", self.positions, 4 * tokens, 4)?;
         holds(operation, "slots", self.slots, 4 * tokens, 4)?;
         holds(
@@ -118,6 +144,8 @@ impl RopeTokens {
         let (k, v) = self.pool.layer_addresses(self.layer);
         Ok(Parameters {
             qkv: self.qkv.address(),
+            bias: self.bias.map_or(0, View::address),
+            norm: self.norm.map_or(0, View::address),
             positions: self.positions.address(),
             slots: self.slots.address(),
             frequency: self.frequency.address(),
@@ -129,6 +157,7 @@ impl RopeTokens {
             kv_heads: layout.kv_heads,
             head_dim: layout.head_dim,
             block_tokens: layout.block_tokens,
+            epsilon: self.epsilon,
         })
     }
 }
@@ -142,13 +171,34 @@ pub fn frequencies(head_dim: u32, base: f64) -> Vec<f32> {
         .collect()
 }
 
-/// What [`Rope`] makes of one head at `position`, in double precision, from the float angle of the kernel.
-pub fn reference(head: &[bf16], position: i32, frequency: &[f32]) -> Vec<f64> {
+/// One head after the bias and the RMSNorm that a model may have, in double precision.
+pub fn prepared(
+    head: &[bf16],
+    bias: Option<&[bf16]>,
+    norm: Option<&[bf16]>,
+    epsilon: f32,
+) -> Vec<f64> {
+    let mut head: Vec<f64> = head.iter().map(|x| x.to_f64()).collect();
+    for (x, bias) in head.iter_mut().zip(bias.unwrap_or_default()) {
+        *x += bias.to_f64();
+    }
+    let squares: f64 = head.iter().map(|x| x * x).sum();
+    let scale = (squares / head.len() as f64 + f64::from(epsilon))
+        .sqrt()
+        .recip();
+    for (x, weight) in head.iter_mut().zip(norm.unwrap_or_default()) {
+        *x *= scale * weight.to_f64();
+    }
+    head
+}
+
+/// What [`Rope`] makes of one [`prepared`] head at `position`, in double precision, from the float angle of the kernel.
+pub fn reference(head: &[f64], position: i32, frequency: &[f32]) -> Vec<f64> {
     let half = head.len() / 2;
     let mut rotated = vec![0.0; head.len()];
     for i in 0..half {
         let (sine, cosine) = f64::from(position as f32 * frequency[i]).sin_cos();
-        let (x, y) = (head[i].to_f64(), head[i + half].to_f64());
+        let (x, y) = (head[i], head[i + half]);
         rotated[i] = x * cosine - y * sine;
         rotated[i + half] = y * cosine + x * sine;
     }
@@ -162,7 +212,7 @@ mod tests {
 
     #[test]
     fn position_zero_changes_nothing_and_a_right_angle_swaps_a_pair() {
-        let head = [1.0, 2.0, 3.0, 4.0].map(bf16::from_f32);
+        let head = [1.0, 2.0, 3.0, 4.0];
         assert_eq!(reference(&head, 0, &[1.0, 0.5]), [1.0, 2.0, 3.0, 4.0]);
         // Pairs (1, 3) and (2, 4); a quarter turn takes (x, y) to (-y, x).
         let quarter = std::f32::consts::FRAC_PI_2;
@@ -170,6 +220,17 @@ mod tests {
         for (have, want) in turned.iter().zip([-3.0, -4.0, 1.0, 2.0]) {
             assert!((have - want).abs() < 1e-6, "{turned:?}");
         }
+    }
+
+    #[test]
+    fn the_bias_comes_before_the_norm() {
+        let [head, bias] = [[1.0, -1.0], [2.0, 5.0]].map(|x| x.map(bf16::from_f32));
+        assert_eq!(prepared(&head, Some(&bias), None, 1e-5), [3.0, 4.0]);
+        // 3 and 4 over the root of 12.5, times the weights 1 and 2.
+        let weight = [1.0, 2.0].map(bf16::from_f32);
+        let normed = prepared(&head, Some(&bias), Some(&weight), 0.0);
+        let root = 12.5_f64.sqrt();
+        assert!((normed[0] - 3.0 / root).abs() < 1e-12 && (normed[1] - 8.0 / root).abs() < 1e-12);
     }
 
     #[test]
@@ -193,6 +254,9 @@ mod tests {
         let wide = View::new(0, 1 << 20);
         let good = RopeTokens {
             qkv: View::new(0, 2 * 3 * (4 + 2 * 2) * 64),
+            bias: None,
+            norm: None,
+            epsilon: 1e-5,
             positions: wide,
             slots: wide,
             frequency: wide,
@@ -214,5 +278,48 @@ mod tests {
             Err(ArgumentError::TooShort { name: "qkv", .. })
         ));
         assert!(RopeTokens { layer: 2, ..good }.check().is_err());
+    }
+
+    #[test]
+    fn a_bias_too_short_and_a_norm_over_an_odd_head_are_refused() {
+        let layout = KvLayout {
+            order: KvOrder::BlockMajor,
+            block_count: 2,
+            layers: 1,
+            kv_heads: 2,
+            block_tokens: 16,
+            head_dim: 96,
+        };
+        let wide = View::new(0, 1 << 20);
+        let good = RopeTokens {
+            qkv: wide,
+            bias: Some(View::new(0, 2 * (4 + 2 * 2) * 96)),
+            norm: None,
+            epsilon: 1e-5,
+            positions: wide,
+            slots: wide,
+            frequency: wide,
+            pool: KvPool { layout, view: wide },
+            layer: 0,
+            q_heads: 4,
+            token_count: 3,
+        };
+        assert!(good.check().is_ok());
+        let short = RopeTokens {
+            bias: Some(View::new(0, 2 * (4 + 2 * 2) * 96 - 1)),
+            ..good
+        };
+        assert!(matches!(
+            short.check(),
+            Err(ArgumentError::TooShort { name: "bias", .. })
+        ));
+        let odd = RopeTokens {
+            norm: Some(wide),
+            ..good
+        };
+        assert!(matches!(
+            odd.check(),
+            Err(ArgumentError::Unsupported { value: 96, .. })
+        ));
     }
 }

@@ -16,7 +16,7 @@ pub struct SiluMul {
 /// One call: `row_count` rows, `width` elements of gate and of up in each.
 #[derive(Debug, Clone, Copy)]
 pub struct SiluMulRows {
-    /// `[row_count][2][width]` bf16, gate first.
+    /// `[row_count][width / 8][2][8]` bf16: eight of gate, then their eight of up.
     pub gate_up: View,
     /// `[row_count][width]` bf16.
     pub output: View,
@@ -60,10 +60,10 @@ impl SiluMul {
             rows.row_count.min(GRID_YZ_MAX as u32),
             1,
         ];
-        // SAFETY: 1. the struct mirrors `SiluMulArgs`. 2. `check` covers every address.
+        // SAFETY: 1. the struct mirrors `SiluMulArgs`. 2. `check` covers every address. 3. it waits first.
         unsafe {
             self.kernel
-                .launch(stream, Launch { grid, threads: 256 }, &parameters)
+                .launch_overlapping(stream, Launch { grid, threads: 256 }, &parameters)
         }
     }
 }
@@ -85,12 +85,18 @@ impl SiluMulRows {
     }
 }
 
-/// What [`SiluMul`] computes for one row of gate and up, in double precision.
-pub fn reference(gate: &[bf16], up: &[bf16]) -> Vec<f64> {
-    gate.iter()
-        .zip(up)
-        .map(|(g, u)| g.to_f64() / (1.0 + (-g.to_f64()).exp()) * u.to_f64())
+/// What [`SiluMul`] computes for one row of `[width / 8][2][8]` elements, in double precision.
+pub fn reference(gate_up: &[bf16]) -> Vec<f64> {
+    gate_up
+        .chunks_exact(16)
+        .flat_map(|pair| pair[..8].iter().zip(&pair[8..]))
+        .map(|(gate, up)| gated(gate.to_f64(), up.to_f64()))
         .collect()
+}
+
+/// `silu(gate) * up`.
+pub fn gated(gate: f64, up: f64) -> f64 {
+    gate / (1.0 + (-gate).exp()) * up
 }
 
 #[cfg(test)]
@@ -99,13 +105,26 @@ mod tests {
 
     #[test]
     fn silu_is_half_at_its_tangent_zero_at_zero_and_the_identity_far_out() {
-        let gate = [0.0, 40.0, -40.0, 1.0].map(bf16::from_f32);
-        let up = [5.0, 2.0, 2.0, 1.0].map(bf16::from_f32);
-        let output = reference(&gate, &up);
-        assert!(output[0].abs() < 1e-15 && output[2].abs() < 1e-12);
-        assert!((output[1] - 80.0).abs() < 1e-9);
+        assert!(gated(0.0, 5.0).abs() < 1e-15 && gated(-40.0, 2.0).abs() < 1e-12);
+        assert!((gated(40.0, 2.0) - 80.0).abs() < 1e-9);
         // 1 / (1 + 1/e) = 0.731058...
-        assert!((output[3] - 0.731_058_578_630_004_9).abs() < 1e-12);
+        assert!((gated(1.0, 1.0) - 0.731_058_578_630_004_9).abs() < 1e-12);
+    }
+
+    #[test]
+    fn gate_and_up_alternate_eight_by_eight() {
+        // Gates 40 (silu is the identity), ups 0 to 7 and then 8 to 15.
+        let gate = [bf16::from_f32(40.0); 8];
+        let ups = |from: usize| -> Vec<bf16> {
+            (from..from + 8)
+                .map(|up| bf16::from_f32(up as f32))
+                .collect()
+        };
+        let row = [&gate[..], &ups(0), &gate, &ups(8)].concat();
+        let want: Vec<f64> = (0..16).map(|up| 40.0 * f64::from(up)).collect();
+        for (have, want) in reference(&row).iter().zip(want) {
+            assert!((have - want).abs() < 1e-9, "{have} for {want}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 // Traffic: reads row_count rows, writes as many.
 // Needs width % 8 == 0 and 16-byte aligned rows (checked by the launcher).
 #include "bf16.cuh"
+#include "overlap.cuh"
 
 struct TakeRowsArgs {
     const uint4* table;
@@ -17,6 +18,8 @@ struct TakeRowsArgs {
 };
 
 extern "C" __global__ void __launch_bounds__(256) take_rows(const __grid_constant__ TakeRowsArgs args) {
+    release_successor();
+    await_predecessor();
     const unsigned vectors = args.width / 8;
     const unsigned long long from = static_cast<unsigned long long>(args.ids[blockIdx.x]) * vectors;
     const unsigned long long to = static_cast<unsigned long long>(blockIdx.x) * vectors;

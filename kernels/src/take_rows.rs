@@ -60,8 +60,8 @@ impl TakeRows {
             grid: [rows.row_count, 1, 1],
             threads: 256,
         };
-        // SAFETY: 1. the struct mirrors `TakeRowsArgs`. 2. `check` covers all but the ids, which the caller owns.
-        unsafe { self.kernel.launch(stream, launch, &parameters) }
+        // SAFETY: 1. the struct mirrors `TakeRowsArgs`. 2. `check` covers all but the ids, which the caller owns. 3. it waits first.
+        unsafe { self.kernel.launch_overlapping(stream, launch, &parameters) }
     }
 }
 

@@ -209,4 +209,57 @@ impl Kernel {
         };
         checked("cuLaunchKernel", status)
     }
+
+    /// The same, and the kernel may start while the one before it in `stream` is ending (programmatic dependent launch).
+    ///
+    /// Machine code of 9.0 knows how to wait for its predecessor; the PTX form does not, and starts after it.
+    ///
+    /// # Safety
+    /// As [`Kernel::launch`], and:
+    /// 3. Every thread calls `await_predecessor` (`overlap.cuh`) before it touches what another kernel writes or reads.
+    ///
+    /// # Errors
+    /// As [`Kernel::launch`].
+    pub unsafe fn launch_overlapping<P: Copy>(
+        &self,
+        stream: &Stream,
+        launch: Launch,
+        parameters: &P,
+    ) -> Result<(), Error> {
+        if self.kind == ImageKind::Ptx {
+            // SAFETY: the caller's word covers it.
+            return unsafe { self.launch(stream, launch, parameters) };
+        }
+        let mut pointers = [std::ptr::from_ref(parameters).cast_mut().cast::<c_void>()];
+        let mut overlap = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
+        };
+        let [x, y, z] = launch.grid;
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: launch.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: self.shared_bytes,
+            hStream: stream.handle,
+            attrs: &raw mut overlap,
+            numAttrs: 1,
+        };
+        // SAFETY: handles live; configuration and parameters are copied before the call returns; the rest is the caller's word.
+        let status = unsafe {
+            sys::cuLaunchKernelEx(
+                &raw const config,
+                self.function,
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        checked("cuLaunchKernelEx", status)
+    }
 }

@@ -4,7 +4,7 @@
 
 use half::bf16;
 use kernels::attention::reference;
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace};
+use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace, Splits};
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::prefill_attention::{PrefillAttention, PrefillChunks, PrefillWorkspace};
@@ -196,7 +196,9 @@ fn check_decode(
     );
     let output = suite.poisoned((2 * contexts.len() * row) as u64)?;
     let seq_count = contexts.len() as u32;
-    let workspace = DecodeWorkspace::new(&suite.stream, &paged.layout, seq_count, shape.q_heads)?;
+    // Twice the room: the last launch below has up to twice the splits.
+    let workspace =
+        DecodeWorkspace::new(&suite.stream, &paged.layout, 2 * seq_count, shape.q_heads)?;
     let batch = DecodeBatch {
         q: q_gpu.view(),
         token_stride: token_stride as u32,
@@ -232,6 +234,17 @@ fn check_decode(
     kernel.launch(&suite.stream, &batch, &workspace)?;
     let again: Vec<bf16> = suite.stream.download(output.view())?;
     suite.equal(&format!("{name}, again"), &again, &have);
+    // The same splits, known to the GPU alone, in a grid with splits to spare.
+    let split = kernel.split_tokens(&batch);
+    let at = suite.upload(&[split])?;
+    let splits = Splits::At {
+        at: at.view(),
+        most: batch.context_max.div_ceil(split).next_power_of_two(),
+    };
+    suite.stream.fill(output.view(), 0xff)?;
+    kernel.launch_split(&suite.stream, &batch, &workspace, splits)?;
+    let again: Vec<bf16> = suite.stream.download(output.view())?;
+    suite.equal(&format!("{name}, split from memory"), &again, &have);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace};
+use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace, Splits};
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::prefill_attention::{PrefillAttention, PrefillChunks, PrefillWorkspace};
@@ -120,7 +120,7 @@ impl Bench {
         let time = |split_tokens| -> Result<u64, Error> {
             let graph = self.stream.capture(|stream| {
                 (0..layers).try_for_each(|layer| {
-                    kernel.launch_split(stream, &batch(layer), &workspace, split_tokens)
+                    kernel.launch_split(stream, &batch(layer), &workspace, Splits::Of(split_tokens))
                 })
             })?;
             let nanos = median_nanos(&self.gpu, &self.stream, REPEATS, || {

@@ -2,19 +2,18 @@
 
 use half::bf16;
 use kernels::argmax::{self, Argmax, ArgmaxRows};
-use kernels::gpu::{DeviceBuffer, Error, Event};
-use kernels::kv::{KvLayout, KvOrder, KvPool};
+use kernels::gpu::{DeviceBuffer, Error, Event, HostPool};
 use kernels::occupy::{self, Occupy};
 use kernels::random::{self, Random};
 use kernels::rms_norm::{self, RmsNorm, RmsNormRows};
-use kernels::rope::{self, Rope, RopeTokens};
 use kernels::silu_mul::{self, SiluMul, SiluMulRows};
+use kernels::step_inputs::{self, InputLists, StepInputs};
 use kernels::take_rows::{self, RowsToTake, TakeRows};
 
 use crate::suite::{Suite, doubles, random as draw};
 
 /// Rounding to bf16 (7 bits after the point) is at most 2^-8 = 3.9e-3 of an element, so of the norm.
-const BF16_BOUND: f64 = 4e-3;
+pub const BF16_BOUND: f64 = 4e-3;
 
 pub fn check(suite: &mut Suite) -> Result<(), Error> {
     check_random(suite)?;
@@ -25,11 +24,8 @@ pub fn check(suite: &mut Suite) -> Result<(), Error> {
     for (rows, width) in [(1, 8), (3, 2056), (37, 11_008)] {
         check_silu_mul(suite, rows, width)?;
     }
-    for order in [KvOrder::LayerMajor, KvOrder::BlockMajor] {
-        check_rope(suite, order, 3, 1, 64, 16)?;
-        check_rope(suite, order, 8, 2, 128, 32)?;
-    }
     check_take_rows(suite)?;
+    check_step_inputs(suite)?;
     for width in [1, 31, 513, 32_000] {
         check_argmax(suite, width)?;
     }
@@ -104,112 +100,16 @@ fn check_silu_mul(suite: &mut Suite, rows: usize, width: usize) -> Result<(), Er
     };
     kernel.launch(&suite.stream, &call)?;
     let have: Vec<bf16> = suite.stream.download(output.view())?;
-    let row = |row: &[bf16]| silu_mul::reference(&row[..width], &row[width..]);
-    let want: Vec<f64> = gate_up.chunks(2 * width).flat_map(row).collect();
+    let want: Vec<f64> = gate_up
+        .chunks(2 * width)
+        .flat_map(silu_mul::reference)
+        .collect();
     suite.close(
         &format!("silu_mul {rows} x {width}"),
         &doubles(&have),
         &want,
         BF16_BOUND,
     );
-    Ok(())
-}
-
-fn check_rope(
-    suite: &mut Suite,
-    order: KvOrder,
-    q_heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    block_tokens: u32,
-) -> Result<(), Error> {
-    let kernel = Rope::load(&suite.gpu)?;
-    let layout = KvLayout {
-        order,
-        block_count: 5,
-        layers: 2,
-        kv_heads,
-        block_tokens,
-        head_dim,
-    };
-    let (layer, tokens, dim) = (1, 19_usize, head_dim as usize);
-    let stride = (q_heads + 2 * kv_heads) as usize * dim;
-    let qkv = draw(5, tokens * stride, 1.0);
-    // Positions from the first to far out; every fourth token is padding.
-    let positions: Vec<i32> = (0..tokens as i32).map(|i| i * i * i * 20).collect();
-    let slots: Vec<i32> = (0..tokens as i32)
-        .map(|i| {
-            if i % 4 == 3 {
-                -1
-            } else {
-                (i * 7) % (5 * block_tokens as i32)
-            }
-        })
-        .collect();
-    let frequency = rope::frequencies(head_dim, 10_000.0);
-    let (qkv_gpu, positions_gpu) = (suite.upload(&qkv)?, suite.upload(&positions)?);
-    let (slots_gpu, frequency_gpu) = (suite.upload(&slots)?, suite.upload(&frequency)?);
-    let pool = suite.poisoned(layout.pool_bytes())?;
-    kernel.launch(
-        &suite.stream,
-        &RopeTokens {
-            qkv: qkv_gpu.view(),
-            positions: positions_gpu.view(),
-            slots: slots_gpu.view(),
-            frequency: frequency_gpu.view(),
-            pool: KvPool {
-                layout,
-                view: pool.view(),
-            },
-            layer,
-            q_heads,
-            token_count: tokens as u32,
-        },
-    )?;
-    let rows: Vec<bf16> = suite.stream.download(qkv_gpu.view())?;
-    let blocks: Vec<bf16> = suite.stream.download(pool.view())?;
-    let (mut q, mut q_want, mut k, mut k_want) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut untouched = vec![true; blocks.len()];
-    let mut v_exact = true;
-    for token in 0..tokens {
-        let row = &qkv[token * stride..][..stride];
-        for head in 0..q_heads as usize {
-            q.extend(doubles(&rows[token * stride + head * dim..][..dim]));
-            q_want.extend(rope::reference(
-                &row[head * dim..][..dim],
-                positions[token],
-                &frequency,
-            ));
-        }
-        if slots[token] < 0 {
-            continue;
-        }
-        let (block, place) = (
-            slots[token] as u32 / block_tokens,
-            slots[token] as u32 % block_tokens,
-        );
-        for head in 0..kv_heads as usize {
-            let line = (head * block_tokens as usize + place as usize) * dim;
-            let at = |piece| (layout.piece_offset(block, piece) / 2) as usize + line;
-            let (k_at, v_at) = (at(2 * layer), at(2 * layer + 1));
-            k.extend(doubles(&blocks[k_at..][..dim]));
-            let key = &row[(q_heads as usize + head) * dim..][..dim];
-            k_want.extend(rope::reference(key, positions[token], &frequency));
-            let value = &row[((q_heads + kv_heads) as usize + head) * dim..][..dim];
-            v_exact &= blocks[v_at..][..dim] == *value;
-            untouched[k_at..k_at + dim].fill(false);
-            untouched[v_at..v_at + dim].fill(false);
-        }
-    }
-    let name = format!("rope {order:?}, {q_heads} and {kv_heads} heads of {head_dim}");
-    suite.close(&format!("{name}: Q"), &q, &q_want, BF16_BOUND);
-    suite.close(&format!("{name}: K in its blocks"), &k, &k_want, BF16_BOUND);
-    suite.holds(&format!("{name}: V in its blocks"), v_exact, "bit for bit");
-    let spared = blocks
-        .iter()
-        .zip(&untouched)
-        .all(|(value, &spared)| !spared || value.to_bits() == 0xffff);
-    suite.holds(&format!("{name}: everything else"), spared, "untouched");
     Ok(())
 }
 
@@ -235,6 +135,47 @@ fn check_take_rows(suite: &mut Suite) -> Result<(), Error> {
         "take_rows 5 x 4104",
         &have,
         &take_rows::reference(&table, &ids, width),
+    );
+    Ok(())
+}
+
+fn check_step_inputs(suite: &mut Suite) -> Result<(), Error> {
+    let kernel = StepInputs::load(&suite.gpu)?;
+    let (word_count, row_count, row_words, row_stride) = (1037, 19, 33, 40);
+    let from: Vec<u32> = (0..word_count + row_count * row_words)
+        .map(|i| i * 7 + 1)
+        .collect();
+    let bytes: Vec<u8> = from.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut host = HostPool::new(&suite.gpu, bytes.len() as u64, 1, &mut |_| ())?;
+    host.write(0, &bytes);
+    let (words, rows) = (
+        suite.poisoned(4 * u64::from(word_count))?,
+        suite.poisoned(4 * u64::from(row_count * row_stride))?,
+    );
+    let lists = InputLists {
+        from: host.view(),
+        words: words.view(),
+        rows: rows.view(),
+        word_count,
+        row_count,
+        row_words,
+        row_stride,
+    };
+    kernel.launch(&suite.stream, &lists)?;
+    let have: [Vec<u32>; 2] = [
+        suite.stream.download(words.view())?,
+        suite.stream.download(rows.view())?,
+    ];
+    let mut want = [
+        vec![0; word_count as usize],
+        vec![u32::MAX; (row_count * row_stride) as usize],
+    ];
+    let [words, rows] = &mut want;
+    step_inputs::reference(&from, words, rows, row_words as usize, row_stride as usize);
+    suite.equal(
+        "step_inputs 1037 words, 19 x 33 of 40",
+        &have.concat(),
+        &want.concat(),
     );
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Exit codes: 0 all good, 1 a comparison failed, 2 wrong usage, 3 no usable GPU (one sentence says why).
-//! Subjects: copies, integrity, layers, products, attention. `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
+//! Subjects: copies, integrity, layers, rotation, products, skinny, attention. `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
 
 mod attention;
 mod attention_speed;
@@ -15,6 +15,9 @@ mod integrity;
 mod layers;
 mod link;
 mod products;
+mod rotation;
+mod skinny;
+mod skinny_speed;
 mod speed;
 mod suite;
 mod timing;
@@ -30,11 +33,13 @@ const USAGE: &str = "usage: kernels-check check [--ptx] [--only SUBJECT] [--gpu 
 
 type Subject = (&'static str, fn(&mut Suite) -> Result<(), Error>);
 
-const SUBJECTS: [Subject; 5] = [
+const SUBJECTS: [Subject; 7] = [
     ("copies", copies::check),
     ("integrity", integrity::check),
     ("layers", layers::check),
+    ("rotation", rotation::check),
     ("products", products::check),
+    ("skinny", skinny::check),
     ("attention", attention::check),
 ];
 

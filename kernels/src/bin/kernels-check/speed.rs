@@ -33,6 +33,7 @@ pub fn measure(gpu: &Gpu, folder: &Path) -> Result<(), Box<dyn std::error::Error
     };
     bench.attention(folder)?;
     bench.products(folder)?;
+    bench.skinny(folder)?;
     bench.memory(folder)?;
     Ok(())
 }
@@ -206,6 +207,9 @@ impl Bench {
                 DeviceBuffer::from_slice(stream, &(0..rows as i32).collect::<Vec<_>>())?;
             let rotated = RopeTokens {
                 qkv: part(0, 2 * 96 * 128 * tokens)?,
+                bias: None,
+                norm: None,
+                epsilon: 1e-5,
                 positions: positions.view(),
                 slots: positions.view(),
                 frequency: frequency.view(),
