@@ -64,7 +64,7 @@ impl StagedCopy {
                 drained: Event::new(gpu)?,
             })
         };
-        let kernels = Stream::new(gpu)?;
+        let kernels = Stream::urgent(gpu)?;
         let halves = [half()?, half()?];
         let places =
             DeviceBuffer::from_slice(&kernels, &(0..chunk_blocks as i32).collect::<Vec<_>>())?;
@@ -86,7 +86,23 @@ impl StagedCopy {
     /// # Errors
     /// A typed argument error for a slot outside `host` or a list too short, or what the driver refuses.
     pub fn leave(&self, stream: &Stream, moved: &StagedBlocks<'_>) -> Result<(), Error> {
-        self.follow(stream)?;
+        self.submitted.record(stream)?;
+        self.leave_after(stream, moved, &[&self.submitted])
+    }
+
+    /// The same, but the kernels wait for `after` alone, and run beside copies that `stream` still holds.
+    ///
+    /// # Errors
+    /// As [`StagedCopy::leave`].
+    pub fn leave_after(
+        &self,
+        stream: &Stream,
+        moved: &StagedBlocks<'_>,
+        after: &[&Event],
+    ) -> Result<(), Error> {
+        for event in after {
+            self.kernels.wait(event)?;
+        }
         for (half, first, slots) in self.chunks(moved) {
             let blocks = id_range(moved.blocks, first, slots.len())?;
             self.kernels.wait(&half.drained)?;
@@ -114,7 +130,16 @@ impl StagedCopy {
     /// # Errors
     /// As [`StagedCopy::leave`].
     pub fn enter(&self, stream: &Stream, moved: &StagedBlocks<'_>) -> Result<(), Error> {
-        self.follow(stream)?;
+        self.submitted.record(self.enter_apart(stream, moved)?)?;
+        stream.wait(&self.submitted)
+    }
+
+    /// The same, but done when the stream that is returned has reached its present end: `stream` may go on with its next
+    /// copies while the kernels run.
+    ///
+    /// # Errors
+    /// As [`StagedCopy::leave`].
+    pub fn enter_apart(&self, stream: &Stream, moved: &StagedBlocks<'_>) -> Result<&Stream, Error> {
         for (half, first, slots) in self.chunks(moved) {
             let blocks = id_range(moved.blocks, first, slots.len())?;
             stream.wait(&half.drained)?;
@@ -134,14 +159,7 @@ impl StagedCopy {
             self.scatter.launch(&self.kernels, &scattered)?;
             half.drained.record(&self.kernels)?;
         }
-        self.submitted.record(&self.kernels)?;
-        stream.wait(&self.submitted)
-    }
-
-    /// Puts the kernels behind what `stream` holds already.
-    fn follow(&self, stream: &Stream) -> Result<(), Error> {
-        self.submitted.record(stream)?;
-        self.kernels.wait(&self.submitted)
+        Ok(&self.kernels)
     }
 
     /// The chunks of a list: the half that serves each, the index of its first block, its slots.

@@ -5,29 +5,19 @@
 
 use crate::CudaDevice;
 use crate::backend::Backend;
-use crate::cuda::{CHUNK_BLOCKS_MAX, Compute, CudaBackend, CudaOptions};
+use crate::cuda::{CHUNK_BLOCKS_MAX, Compute, CudaBackend, CudaOptions, order};
 use crate::device::{DeviceOptions, ReplayDevice, Timing, csv};
 use engine::device::DeviceError;
 use kernels::gpu::{Error, Gpu, PoolPhase};
+use kernels::kv::KvLayout;
 use lab::run::{Finished, Ran, RunOptions};
 use lab::{LabError, Setup};
 use results::folder::RunFolder;
 use results::manifest::DeviceInfo;
-use results::spec::CopyMethod;
 use std::path::{Path, PathBuf};
 
 /// The file that a replay adds to the run folder.
 pub const DEVICE_CSV: &str = "device.csv";
-
-/// Which stand-in computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ComputeKind {
-    /// Reads as many bytes as weights and KV have.
-    #[default]
-    Touch,
-    /// Passes the time that the cost model says.
-    Spin,
-}
 
 /// Why a replay did not happen, or did not end.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +49,8 @@ pub enum ReplayError {
     },
 }
 
+pub use results::spec::Compute as ComputeKind;
+
 /// What came of a replay.
 #[derive(Debug)]
 pub enum Replayed {
@@ -68,16 +60,14 @@ pub enum Replayed {
     Before(RunFolder),
 }
 
-impl ComputeKind {
-    /// What a reader of the results must know of it; it goes into the manifest's warnings.
-    pub fn caution(self) -> &'static str {
-        match self {
-            Self::Touch => {
-                "steps are stood in for by `touch`: they read as many bytes as weights and KV have, and compute nothing"
-            }
-            Self::Spin => {
-                "steps are stood in for by `spin`: they take the time that the cost model says"
-            }
+/// What a reader of the results must know of a kind of compute; it goes into the manifest's warnings.
+pub fn caution(compute: ComputeKind) -> &'static str {
+    match compute {
+        ComputeKind::Touch => {
+            "steps are stood in for by `touch`: they read as many bytes as weights and KV have, and compute nothing"
+        }
+        ComputeKind::Spin => {
+            "steps are stood in for by `spin`: they take the time that the cost model says"
         }
     }
 }
@@ -86,18 +76,8 @@ impl ComputeKind {
 ///
 /// # Errors
 /// If the setup asks for what the replay does not do.
-pub fn cuda_options(
-    setup: &Setup,
-    compute: ComputeKind,
-    integrity: bool,
-) -> Result<CudaOptions, ReplayError> {
+pub fn cuda_options(setup: &Setup) -> Result<CudaOptions, ReplayError> {
     let memory = &setup.spec.memory;
-    if memory.copy_method != CopyMethod::Contiguous {
-        return Err(ReplayError::Value {
-            key: "memory.copy_method",
-            what: "the replay keeps each KV block in one piece; set it to `contiguous`".to_owned(),
-        });
-    }
     let (engine, block_bytes) = (&setup.engine, setup.engine.block_bytes.0);
     if engine.chunk_blocks > CHUNK_BLOCKS_MAX {
         return Err(ReplayError::Value {
@@ -108,26 +88,38 @@ pub fn cuda_options(
             ),
         });
     }
-    if !block_bytes.is_multiple_of(32) {
+    let layout = KvLayout {
+        order: order(memory.copy_method),
+        block_count: engine.memory.hbm_blocks,
+        layers: setup.model.layers.get(),
+        kv_heads: setup.model.kv_heads.get(),
+        block_tokens: memory.block_tokens,
+        head_dim: setup.model.head_dim.get(),
+    };
+    if layout.block_bytes() != block_bytes || !layout.piece_bytes().is_multiple_of(16) {
         return Err(ReplayError::Value {
             key: "memory.block_tokens",
             what: format!(
-                "a block has {block_bytes} B, which is no multiple of 32; take a multiple of 16 tokens"
+                "a block has {block_bytes} B, and K or V of one layer in it {} B of bf16, which must be a multiple of 16 \
+                 and {} of them a block; take a multiple of 16 tokens and a model in 16 bits",
+                layout.piece_bytes(),
+                layout.piece_count()
             ),
         });
     }
     Ok(CudaOptions {
-        hbm_blocks: engine.memory.hbm_blocks,
+        layout,
         host_blocks: engine.memory.host_blocks,
-        block_bytes,
-        compute: match compute {
+        method: memory.copy_method,
+        chunk_blocks: engine.chunk_blocks,
+        compute: match setup.spec.replay.compute.unwrap_or_default() {
             ComputeKind::Touch => Compute::Touch {
                 weight_bytes: setup.model.weight_bytes().0,
                 kv_token_bytes: setup.model.kv_bytes_per_token().0,
             },
             ComputeKind::Spin => Compute::Spin(setup.steps.clone()),
         },
-        integrity,
+        integrity: setup.spec.replay.integrity,
         lane_depth: memory.lane_depth,
     })
 }
@@ -148,18 +140,20 @@ pub fn device_options(setup: &Setup) -> DeviceOptions {
 pub fn cuda_device(
     setup: &Setup,
     gpu: &Gpu,
-    compute: ComputeKind,
-    integrity: bool,
     progress: &mut dyn FnMut(PoolPhase),
 ) -> Result<CudaDevice, ReplayError> {
-    let backend = CudaBackend::new(gpu, cuda_options(setup, compute, integrity)?, progress)?;
+    let backend = CudaBackend::new(gpu, cuda_options(setup)?, progress)?;
     Ok(ReplayDevice::new(backend, device_options(setup))?)
 }
 
-/// What the manifest says of a GPU.
-pub fn device_info(gpu: &Gpu) -> DeviceInfo {
+/// What the manifest says of a GPU, and of the way over its link.
+pub fn device_info(gpu: &Gpu, device: &CudaDevice) -> DeviceInfo {
     let info = gpu.info();
-    let driver = format!("CUDA {}.{}", info.driver / 1_000, info.driver % 1_000 / 10);
+    let (major, minor) = (info.driver / 1_000, info.driver % 1_000 / 10);
+    let driver = format!(
+        "CUDA {major}.{minor}; copies by {}",
+        device.backend().method()
+    );
     DeviceInfo {
         kind: "cuda".to_owned(),
         name: info.name.clone(),
@@ -196,6 +190,7 @@ pub fn record<B: Backend>(
 mod tests {
     use super::*;
     use crate::fake::FakeGpu;
+    use kernels::kv::KvOrder;
     use lab::Wants;
     use results::spec::{Layers, RunSpec};
 
@@ -274,24 +269,9 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_in_pieces_and_a_chunk_beyond_the_checks_are_refused_with_the_key() {
-        let error = cuda_options(
-            &setup(&["memory.copy_method=gather"]),
-            ComputeKind::Touch,
-            true,
-        )
-        .unwrap_err();
-        assert!(
-            error.to_string().starts_with("`memory.copy_method`: "),
-            "{error}"
-        );
+    fn a_chunk_beyond_the_checks_is_refused_with_the_key() {
         // 40,000 MiB in blocks of 8 MiB: 5,000 blocks.
-        let error = cuda_options(
-            &setup(&["memory.chunk_mib=40000"]),
-            ComputeKind::Touch,
-            true,
-        )
-        .unwrap_err();
+        let error = cuda_options(&setup(&["memory.chunk_mib=40000"])).unwrap_err();
         assert!(
             error.to_string().contains("a chunk has 5000 blocks"),
             "{error}"
@@ -299,14 +279,42 @@ mod tests {
     }
 
     #[test]
+    fn the_copy_method_decides_the_order_of_the_pool() {
+        let layout = |method: &str| {
+            let set = format!("memory.copy_method={method}");
+            cuda_options(&setup(&[&set])).unwrap().layout
+        };
+        // Llama-2-7B: 32 heads * 16 tokens * 128 * 2 B = 128 KiB a piece, 64 of them in 8 MiB.
+        let paged = layout("staged");
+        assert_eq!((paged.piece_bytes(), paged.piece_count()), (128 << 10, 64));
+        assert_eq!(paged.order, KvOrder::LayerMajor);
+        assert_eq!(layout("contiguous").order, KvOrder::BlockMajor);
+    }
+
+    #[test]
+    fn copy_method_and_compute_make_runs_of_their_own() {
+        let ids: std::collections::BTreeSet<String> = [
+            &[][..],
+            &["replay.compute=touch"],
+            &["replay.compute=spin"],
+            &["memory.copy_method=gather"],
+            &["replay.integrity=false"],
+        ]
+        .into_iter()
+        .map(|set| setup(set).spec.run_id())
+        .collect();
+        assert_eq!(ids.len(), 5);
+    }
+
+    #[test]
     fn a_stand_in_for_compute_is_named_to_the_reader() {
-        assert!(ComputeKind::Touch.caution().contains("compute nothing"));
-        assert!(ComputeKind::Spin.caution().contains("cost model"));
+        assert!(caution(ComputeKind::Touch).contains("compute nothing"));
+        assert!(caution(ComputeKind::Spin).contains("cost model"));
     }
 
     #[test]
     fn touch_reads_the_weights_of_the_model() {
-        let options = cuda_options(&setup(&[]), ComputeKind::Touch, true).unwrap();
+        let options = cuda_options(&setup(&[])).unwrap();
         let Compute::Touch {
             weight_bytes,
             kv_token_bytes,

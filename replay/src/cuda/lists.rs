@@ -1,7 +1,7 @@
 //! Lists of blocks in pinned host memory, which kernels read in place.
 //!
 //! ```text
-//!   slot: [entries] int32 blocks | [entries] uint64 contents | [entries] uint32 mismatches
+//!   slot: [entries] uint64 contents | int32 blocks | int32 places in the host pool | uint32 mismatches
 //! ```
 //!
 //! A list that was copied to HBM first would wait in the H2D lane behind the very chunks that it describes.
@@ -12,10 +12,11 @@ use kernels::gpu::{Error, Gpu, HostPool, View};
 pub(super) const ENTRIES: usize = 4_096;
 const BLOCK_BYTES: usize = 4;
 const CONTENT_BYTES: usize = 8;
-const SLOT_BYTES: usize = ENTRIES * (BLOCK_BYTES + CONTENT_BYTES + BLOCK_BYTES);
+const SLOT_BYTES: usize = ENTRIES * (CONTENT_BYTES + 3 * BLOCK_BYTES);
 /// Contents come first: they need the largest alignment.
 const BLOCKS_AT: usize = ENTRIES * CONTENT_BYTES;
-const MISMATCHES_AT: usize = BLOCKS_AT + ENTRIES * BLOCK_BYTES;
+const PLACES_AT: usize = BLOCKS_AT + ENTRIES * BLOCK_BYTES;
+const MISMATCHES_AT: usize = PLACES_AT + ENTRIES * BLOCK_BYTES;
 
 pub(super) struct Lists {
     memory: HostPool,
@@ -25,11 +26,23 @@ pub(super) struct Lists {
     bytes: Vec<u8>,
 }
 
+/// One block of a list.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    /// In the HBM pool.
+    pub block: u32,
+    /// In the host pool; 0 where only HBM is concerned.
+    pub slot: u32,
+    /// What it holds.
+    pub content: u64,
+}
+
 /// Where a list is, as a kernel sees it.
 #[derive(Clone, Copy)]
 pub(super) struct List {
     pub slot: usize,
     pub blocks: View,
+    pub places: View,
     pub contents: View,
     pub mismatches: View,
     pub length: u32,
@@ -45,29 +58,30 @@ impl Lists {
         })
     }
 
-    /// Writes a list of at most [`ENTRIES`] blocks with their contents; `None` if every slot is in use.
-    pub fn write(&mut self, entries: &[(u32, u64)]) -> Result<Option<List>, Error> {
+    /// Writes a list of at most [`ENTRIES`] blocks; `None` if every slot is in use.
+    pub fn write(&mut self, entries: &[Entry]) -> Result<Option<List>, Error> {
         let Some(slot) = self.free.pop() else {
             return Ok(None);
         };
         let entries = &entries[..entries.len().min(ENTRIES)];
         self.lengths[slot] = entries.len();
         let base = slot * SLOT_BYTES;
-        self.bytes.clear();
-        self.bytes.extend(
-            entries
-                .iter()
-                .flat_map(|(_, content)| content.to_le_bytes()),
+        self.fill(
+            base,
+            entries.iter().map(|entry| entry.content.to_le_bytes()),
         );
-        self.memory.write(base as u64, &self.bytes);
-        self.bytes.clear();
-        self.bytes
-            .extend(entries.iter().flat_map(|(block, _)| block.to_le_bytes()));
-        self.memory.write((base + BLOCKS_AT) as u64, &self.bytes);
-        self.bytes.clear();
-        self.bytes.resize(entries.len() * BLOCK_BYTES, 0);
-        self.memory
-            .write((base + MISMATCHES_AT) as u64, &self.bytes);
+        self.fill(
+            base + BLOCKS_AT,
+            entries.iter().map(|entry| entry.block.to_le_bytes()),
+        );
+        self.fill(
+            base + PLACES_AT,
+            entries.iter().map(|entry| entry.slot.to_le_bytes()),
+        );
+        self.fill(
+            base + MISMATCHES_AT,
+            entries.iter().map(|_| [0; BLOCK_BYTES]),
+        );
         let view = |at: usize, size: usize| {
             self.memory
                 .view()
@@ -76,10 +90,17 @@ impl Lists {
         Ok(Some(List {
             slot,
             blocks: view(BLOCKS_AT, BLOCK_BYTES)?,
+            places: view(PLACES_AT, BLOCK_BYTES)?,
             contents: view(0, CONTENT_BYTES)?,
             mismatches: view(MISMATCHES_AT, BLOCK_BYTES)?,
             length: entries.len() as u32,
         }))
+    }
+
+    fn fill<const N: usize>(&mut self, at: usize, values: impl Iterator<Item = [u8; N]>) {
+        self.bytes.clear();
+        self.bytes.extend(values.flatten());
+        self.memory.write(at as u64, &self.bytes);
     }
 
     /// Frees a slot whose kernel is done; the first entry with mismatches, and how many.

@@ -7,25 +7,31 @@
 //!   H2D                         copies ──► checks: verify ─►  checks urgent
 //! ```
 //!
-//! KV is block-major: a block is one contiguous run in either pool, and one memcpy moves it. Stamps and checks run on
-//! urgent streams, so that they need not wait for a whole step; compute is cut into slices for the same reason.
+//! KV lies in the pool as the copy method wants it: block-major, where a block is one piece, or layer-major, where it is a piece
+//! for K and V of each layer. Stamps and checks, and copies by kernels, run on urgent streams, so that they need not wait for a
+//! whole step; compute is cut into slices for the same reason.
 //!
 //! **Integrity:** a block is stamped with its content id when the engine says that a step wrote it, verified on the GPU before it
 //! leaves and after it has returned. A block that is overwritten too early, half copied, or hit by mistake fails there.
 //! **Absent on purpose:** managed memory, and any allocation after the start.
 
+mod copies;
 mod lists;
+mod mover;
 mod queues;
 
-use crate::backend::{Chunk, Sabotage, Work};
+pub use mover::{Method, order};
+
+use crate::backend::Work;
 use devices::StepCost;
 use engine::device::StepShape;
 use kernels::gpu::{DeviceBuffer, Error, Event, Gpu, HostPool, PoolPhase, Stream, View};
-use kernels::kv::{KvLayout, KvOrder, KvPool};
+use kernels::kv::{KvLayout, KvPool};
 use kernels::occupy::Occupy;
 use kernels::stamp::{BlockContents, Stamp};
-use lists::{ENTRIES, List, Lists};
+use lists::{ENTRIES, Entry, List, Lists};
 use model::{ContentId, Direction};
+use mover::Mover;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a step does on the GPU.
@@ -45,12 +51,14 @@ pub enum Compute {
 /// Sizes of the pools, and what fills them.
 #[derive(Clone, Debug)]
 pub struct CudaOptions {
-    /// Blocks of the HBM pool, at least 1.
-    pub hbm_blocks: u32,
+    /// The HBM pool: at least one block, and pieces of a multiple of 16 bytes.
+    pub layout: KvLayout,
     /// Blocks of the pinned host pool; 0 for none.
     pub host_blocks: u32,
-    /// Bytes of a block; a multiple of 32.
-    pub block_bytes: u64,
+    /// How chunks cross the link.
+    pub method: Method,
+    /// Blocks of the largest chunk.
+    pub chunk_blocks: u32,
     /// What steps do.
     pub compute: Compute,
     /// Whether blocks are stamped and verified.
@@ -94,9 +102,11 @@ pub struct CudaBackend {
     ctas: u32,
 }
 
+/// One direction.
 struct Lane {
     copies: Stream,
     checks: Stream,
+    mover: Mover,
 }
 
 impl CudaBackend {
@@ -109,7 +119,7 @@ impl CudaBackend {
         options: CudaOptions,
         progress: &mut dyn FnMut(PoolPhase),
     ) -> Result<Self, Error> {
-        let layout = layout(&options);
+        let layout = options.layout;
         let pool = DeviceBuffer::new(gpu, layout.pool_bytes())?;
         let weights = match options.compute {
             Compute::Touch { weight_bytes, .. } if weight_bytes >= 16 => {
@@ -118,14 +128,21 @@ impl CudaBackend {
             _ => None,
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let host_bytes = u64::from(options.host_blocks) * options.block_bytes;
+        let host_bytes = u64::from(options.host_blocks) * layout.block_bytes();
         let host = (host_bytes > 0)
             .then(|| HostPool::new(gpu, host_bytes, threads, progress))
             .transpose()?;
-        let lane = || -> Result<Lane, Error> {
+        let lane = |direction: Direction| -> Result<Lane, Error> {
             Ok(Lane {
-                copies: Stream::new(gpu)?,
+                copies: Stream::urgent(gpu)?,
                 checks: Stream::urgent(gpu)?,
+                mover: Mover::new(
+                    gpu,
+                    options.method,
+                    direction,
+                    &layout,
+                    options.chunk_blocks,
+                )?,
             })
         };
         let stamps = Stream::urgent(gpu)?;
@@ -137,7 +154,7 @@ impl CudaBackend {
         let stamped = Event::new(gpu)?;
         Ok(Self {
             compute: Stream::new(gpu)?,
-            lanes: [lane()?, lane()?],
+            lanes: [lane(Direction::D2h)?, lane(Direction::H2d)?],
             occupy: Occupy::load(gpu)?,
             stamp: Stamp::load(gpu)?,
             kv: KvPool {
@@ -162,6 +179,11 @@ impl CudaBackend {
         })
     }
 
+    /// How chunks cross the link, in words: the method, and the form of the call that this driver has.
+    pub fn method(&self) -> String {
+        self.lanes[0].mover.to_string()
+    }
+
     fn event(&mut self) -> Result<Event, Error> {
         self.spare.pop().map_or_else(|| Event::new(&self.gpu), Ok)
     }
@@ -171,7 +193,7 @@ impl CudaBackend {
     }
 
     /// A list in pinned memory; waits for stamps to free one if there is none.
-    fn list(&mut self, entries: &[(u32, u64)]) -> Result<List, Error> {
+    fn list(&mut self, entries: &[Entry]) -> Result<List, Error> {
         loop {
             if let Some(list) = self.lists.write(entries)? {
                 return Ok(list);
@@ -209,11 +231,15 @@ impl CudaBackend {
             }
         }
         while !self.unstamped.is_empty() {
-            let entries: Vec<(u32, u64)> = self
+            let entries: Vec<Entry> = self
                 .unstamped
                 .iter()
                 .take(ENTRIES)
-                .map(|(&block, &content)| (block, content))
+                .map(|(&block, &content)| Entry {
+                    block,
+                    slot: 0,
+                    content,
+                })
                 .collect();
             let list = self.list(&entries)?;
             self.stamp.write(&self.stamps, &self.contents(&list))?;
@@ -221,25 +247,11 @@ impl CudaBackend {
             event.record(&self.stamps)?;
             self.stamping.push_back((list.slot, event));
             match entries.last() {
-                Some(&(last, _)) => self.unstamped = self.unstamped.split_off(&(last + 1)),
+                Some(last) => self.unstamped = self.unstamped.split_off(&(last.block + 1)),
                 None => break,
             }
         }
         self.stamped.record(&self.stamps)
-    }
-
-    fn hbm_block(&self, block: u32) -> Result<View, Error> {
-        let bytes = self.options.block_bytes;
-        self.kv.view.slice(u64::from(block) * bytes, bytes)
-    }
-
-    fn host_block(&self, block: u32) -> Result<View, Error> {
-        let bytes = self.options.block_bytes;
-        let all = self
-            .host
-            .as_ref()
-            .map_or(self.kv.view.slice(0, 0)?, HostPool::view);
-        all.slice(u64::from(block) * bytes, bytes)
     }
 
     fn launch_step(&mut self, shape: &StepShape) -> Result<Work<Event>, Error> {
@@ -283,109 +295,6 @@ impl CudaBackend {
         }
         Ok(at)
     }
-
-    fn launch_copy(&mut self, chunk: &Chunk<'_>) -> Result<Work<Event>, Error> {
-        self.write_stamps()?;
-        let [begun, ended] = self.marks()?;
-        let leaves = chunk.direction == Direction::D2h;
-        let check = if self.options.integrity {
-            let here = |block: &engine::device::BlockCopy| {
-                if leaves {
-                    block.source
-                } else {
-                    block.destination
-                }
-            };
-            let entries: Vec<(u32, u64)> = chunk
-                .blocks
-                .iter()
-                .map(|block| (here(block), content_word(block.content)))
-                .collect();
-            Some((self.list(&entries)?, self.event()?))
-        } else {
-            None
-        };
-        let lane = &self.lanes[chunk.direction.index()];
-        if let (true, Some((list, checked))) = (leaves, &check) {
-            lane.checks.wait(&self.stamped)?;
-            self.stamp
-                .verify_zeroed(&lane.checks, &self.contents(list), list.mismatches)?;
-            checked.record(&lane.checks)?;
-            lane.copies.wait(checked)?;
-        }
-        lane.copies.wait(&self.stamped)?;
-        if let Some(Sabotage::Stall(span)) = chunk.sabotage {
-            self.occupy.spin(&lane.copies, span.as_nanos() as u64)?;
-        }
-        begun.record(&lane.copies)?;
-        for block in chunk.blocks {
-            let (to, from) = if leaves {
-                (
-                    self.host_block(block.destination)?,
-                    self.hbm_block(block.source)?,
-                )
-            } else {
-                (
-                    self.hbm_block(block.destination)?,
-                    self.host_block(block.source)?,
-                )
-            };
-            lane.copies.copy(to, from)?;
-        }
-        if let (Some(Sabotage::Flip), Some(last)) = (chunk.sabotage, chunk.blocks.last()) {
-            let to = if leaves {
-                self.host_block(last.destination)?
-            } else {
-                self.hbm_block(last.destination)?
-            };
-            lane.copies.copy(
-                to.slice(self.options.block_bytes / 2, 1)?,
-                self.poison.view().slice(0, 1)?,
-            )?;
-            // One byte in 256 is the poison already; its neighbour then is not, but for one in 65,536.
-            lane.copies.copy(
-                to.slice(self.options.block_bytes / 2 + 1, 1)?,
-                self.poison.view().slice(0, 1)?,
-            )?;
-        }
-        ended.record(&lane.copies)?;
-        if let (false, Some((list, checked))) = (leaves, &check) {
-            lane.checks.wait(&ended)?;
-            self.stamp
-                .verify_zeroed(&lane.checks, &self.contents(list), list.mismatches)?;
-            checked.record(&lane.checks)?;
-        }
-        let (slot, checked) = check.map_or((None, None), |(list, checked)| {
-            (Some(list.slot), Some(checked))
-        });
-        Ok(Work {
-            begun,
-            ended,
-            checked,
-            slot,
-        })
-    }
-}
-
-/// A layout whose blocks have the right size. The stamps depend on the bytes of a block alone, not on its pieces; pieces of
-/// about 64 KiB keep their kernels busy.
-fn layout(options: &CudaOptions) -> KvLayout {
-    let halves = options.block_bytes / 4;
-    let layers = (0..=16).map(|power| 1_u64 << power).take_while(|layers| {
-        halves.is_multiple_of(*layers) && (options.block_bytes / 2 / layers).is_multiple_of(16)
-    });
-    let layers = layers
-        .take_while(|layers| options.block_bytes / 2 / layers >= 1 << 15)
-        .last()
-        .unwrap_or(1);
-    KvLayout {
-        order: KvOrder::BlockMajor,
-        block_count: options.hbm_blocks,
-        layers: layers as u32,
-        kv_heads: 1,
-        block_tokens: 1,
-        head_dim: (halves / layers) as u32,
-    }
 }
 
 /// A content id as one word.
@@ -397,30 +306,6 @@ fn content_word(content: ContentId) -> u64 {
 mod tests {
     use super::*;
     use model::LineageId;
-
-    fn options(block_bytes: u64) -> CudaOptions {
-        CudaOptions {
-            hbm_blocks: 3,
-            host_blocks: 2,
-            block_bytes,
-            compute: Compute::Spin(StepCost::linear(1, 0, 0, 0)),
-            integrity: true,
-            lane_depth: 2,
-        }
-    }
-
-    #[test]
-    fn a_layout_has_the_bytes_of_a_block_in_pieces_that_kernels_take() {
-        // Llama-2-7B, Llama-3.1-8B, Qwen2.5-7B (7 * 2^17 bytes), a tiny block.
-        for block_bytes in [8 << 20, 2 << 20, 917_504, 4_096, 32] {
-            let layout = layout(&options(block_bytes));
-            assert_eq!(layout.block_bytes(), block_bytes);
-            assert!(layout.piece_bytes().is_multiple_of(16), "{block_bytes}");
-            assert_eq!(layout.pool_bytes(), 3 * block_bytes);
-        }
-        // 8 MiB: 2 * 128 pieces of 32 KiB.
-        assert_eq!(layout(&options(8 << 20)).piece_bytes(), 32 << 10);
-    }
 
     #[test]
     fn contents_of_two_lineages_are_never_one_word() {

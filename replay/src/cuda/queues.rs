@@ -20,7 +20,7 @@ impl Backend for CudaBackend {
     type Mark = Event;
 
     fn pools(&self) -> [u32; 2] {
-        [self.options.hbm_blocks, self.options.host_blocks]
+        [self.options.layout.block_count, self.options.host_blocks]
     }
 
     fn greeting(&self) -> Box<dyn FnOnce() + Send> {

@@ -125,6 +125,11 @@ impl<B: Backend> ReplayDevice<B> {
         self.origin = Instant::now();
     }
 
+    /// What it runs on.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
     /// Counters to look at from elsewhere.
     pub fn gauges(&self) -> Arc<Gauges> {
         Arc::clone(&self.gauges)

@@ -107,6 +107,8 @@ pub struct PieceCost {
     pub batch: u64,
     /// An SM kernel that gathers from, or scatters to, mapped host memory.
     pub gather: u64,
+    /// An SM kernel to or from a buffer in HBM, and a memcpy for each block.
+    pub staged: u64,
 }
 
 /// How scattered pieces are copied.
@@ -120,6 +122,8 @@ pub enum CopyMethod {
     /// A kernel.
     #[default]
     Gather,
+    /// A kernel, and a memcpy for each block.
+    Staged,
 }
 
 /// What steps cost: fits per model, and a formula for the others.
@@ -294,6 +298,7 @@ impl PieceCost {
             CopyMethod::Memcpy => self.memcpy,
             CopyMethod::Batch => self.batch,
             CopyMethod::Gather => self.gather,
+            CopyMethod::Staged => self.staged,
         }
     }
 }

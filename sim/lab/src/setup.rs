@@ -269,6 +269,7 @@ fn copy_method(spec: &RunSpec) -> devices::CopyMethod {
         spec::CopyMethod::Memcpy => devices::CopyMethod::Memcpy,
         spec::CopyMethod::Batch | spec::CopyMethod::Contiguous => devices::CopyMethod::Batch,
         spec::CopyMethod::Gather => devices::CopyMethod::Gather,
+        spec::CopyMethod::Staged => devices::CopyMethod::Staged,
     }
 }
 

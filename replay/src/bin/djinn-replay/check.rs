@@ -4,13 +4,14 @@ use crate::{Failure, GpuArgs};
 use devices::StepCost;
 use engine::device::DeviceError;
 use kernels::gpu::{DeviceBuffer, Error, Gpu, HostPool};
+use kernels::kv::KvLayout;
 use lab::Setup;
 use lab::run::RunOptions;
 use replay::CudaDevice;
 use replay::check::{BLOCK_BYTES, BLOCKS, Finding, contract, faults};
-use replay::cuda::{Compute, CudaBackend, CudaOptions};
+use replay::cuda::{Compute, CudaBackend, CudaOptions, Method, order};
 use replay::device::{DeviceOptions, ReplayDevice};
-use replay::run::{ComputeKind, Replayed, cuda_device, device_info, record};
+use replay::run::{Replayed, cuda_device, device_info, record};
 use results::spec::{Layers, RunSpec};
 use std::process::ExitCode;
 
@@ -32,7 +33,6 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
     println!("{}, driver {}", gpu.info().name, gpu.info().driver);
     let failed = |error: DeviceError| Failure::Failed(error.to_string());
-    let make = |options: DeviceOptions| small_device(&gpu, options);
     let mut good = true;
     let mut tell = |findings: Vec<Finding>| {
         for Finding { name, outcome } in findings {
@@ -44,8 +44,18 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
             println!("{mark} {name}: {text}");
         }
     };
-    tell(contract(&make).map_err(failed)?);
-    tell(faults(&make).map_err(failed)?);
+    for method in METHODS {
+        let make = |options: DeviceOptions| small_device(&gpu, method, options);
+        let named = |findings: Vec<Finding>| {
+            let name = |finding: Finding| Finding {
+                name: format!("{method:?}, {}", finding.name).to_lowercase(),
+                ..finding
+            };
+            findings.into_iter().map(name).collect()
+        };
+        tell(named(contract(&make).map_err(failed)?));
+        tell(named(faults(&make).map_err(failed)?));
+    }
     tell(refusals(&gpu));
     tell(vec![Finding {
         name: "a short run with integrity on".to_owned(),
@@ -58,11 +68,35 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     })
 }
 
-fn small_device(gpu: &Gpu, options: DeviceOptions) -> Result<CudaDevice, DeviceError> {
+/// Every way over the link.
+const METHODS: [Method; 5] = [
+    Method::Contiguous,
+    Method::Memcpy,
+    Method::Batch,
+    Method::Gather,
+    Method::Staged,
+];
+
+fn small_device(
+    gpu: &Gpu,
+    method: Method,
+    options: DeviceOptions,
+) -> Result<CudaDevice, DeviceError> {
+    // Llama-3.1-8B: 64 pieces of 8 heads * 16 tokens * 128 * 2 B make 2 MiB.
+    let layout = KvLayout {
+        order: order(method),
+        block_count: BLOCKS,
+        layers: 32,
+        kv_heads: 8,
+        block_tokens: 16,
+        head_dim: 128,
+    };
+    debug_assert_eq!(layout.block_bytes(), BLOCK_BYTES);
     let pools = CudaOptions {
-        hbm_blocks: BLOCKS,
+        layout,
         host_blocks: BLOCKS,
-        block_bytes: BLOCK_BYTES,
+        method,
+        chunk_blocks: BLOCKS,
         // Steps of 200 us.
         compute: Compute::Spin(StepCost::linear(200_000_000, 0, 0, 0)),
         integrity: true,
@@ -101,13 +135,13 @@ fn short_run(gpu: &Gpu) -> Result<String, String> {
     let spec =
         RunSpec::load(&Layers::of_text("short run", SHORT_RUN)).map_err(|error| text(&error))?;
     let setup = Setup::new(&spec).map_err(|error| text(&error))?;
-    let mut device = cuda_device(&setup, gpu, ComputeKind::Touch, true, &mut |_| ())
-        .map_err(|error| text(&error))?;
+    let mut device = cuda_device(&setup, gpu, &mut |_| ()).map_err(|error| text(&error))?;
     let folder = std::env::temp_dir().join(format!("djinn-replay-check-{}", std::process::id()));
+    let info = device_info(gpu, &device);
     let ran = record(
         &setup,
         &mut device,
-        &device_info(gpu),
+        &info,
         &folder,
         &RunOptions::default(),
         |_| (),

@@ -4,7 +4,7 @@ use crate::{Failure, GpuArgs, command, pool_progress};
 use lab::run::RunOptions;
 use lab::{Setup, Wants};
 use replay::device::{Gauges, Timing};
-use replay::run::{ComputeKind, Replayed, cuda_device, device_info, record};
+use replay::run::{Replayed, caution, cuda_device, device_info, record};
 use results::folder::{Opened, RunWriter};
 use results::metrics::RunMetrics;
 use results::spec::{Layers, RunSpec, split_policies};
@@ -30,16 +30,16 @@ pub struct Args {
     /// Folder of the run [default: results/RUN_ID-gpu]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What steps do: read weights and KV, or pass modelled time
-    #[arg(long, value_enum, default_value_t = Kind::Touch)]
-    compute: Kind,
+    /// What steps do: read weights and KV, or pass modelled time; as `--set replay.compute=KIND` [default: touch]
+    #[arg(long, value_enum)]
+    compute: Option<Kind>,
     /// HBM in all, to emulate a smaller card: as `--set memory.hbm_gib=N`
     #[arg(long, value_name = "GIB")]
     hbm_gib: Option<f64>,
     /// Pinned host memory: as `--set memory.host_gib=N`
     #[arg(long, value_name = "GIB")]
     host_gib: Option<f64>,
-    /// Neither stamp nor verify blocks
+    /// Neither stamp nor verify blocks: as `--set replay.integrity=false`
     #[arg(long)]
     no_integrity: bool,
     #[command(flatten)]
@@ -66,12 +66,25 @@ impl Args {
         layers
             .set
             .extend(self.host_gib.map(|gib| format!("memory.host_gib={gib:?}")));
+        layers.set.extend(self.compute.map(|kind| {
+            let name = match kind {
+                Kind::Touch => "touch",
+                Kind::Spin => "spin",
+            };
+            format!("replay.compute={name}")
+        }));
+        if self.no_integrity {
+            layers.set.push("replay.integrity=false".to_owned());
+        }
         layers.policies = self
             .policy
             .as_deref()
             .map(split_policies)
             .unwrap_or_default();
-        RunSpec::load(&layers).map_err(failed)
+        let mut spec = RunSpec::load(&layers).map_err(failed)?;
+        // Written down, so that the run is named after it.
+        spec.replay.compute.get_or_insert_default();
+        Ok(spec)
     }
 }
 
@@ -92,12 +105,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let gpu = args.gpu.open()?;
-    let kind = match args.compute {
-        Kind::Touch => ComputeKind::Touch,
-        Kind::Spin => ComputeKind::Spin,
-    };
-    setup.warnings.push(kind.caution().to_owned());
-    if args.no_integrity {
+    let compute = spec.replay.compute.unwrap_or_default();
+    setup.warnings.push(caution(compute).to_owned());
+    if !spec.replay.integrity {
         let caution = "blocks were neither stamped nor verified";
         setup.warnings.push(caution.to_owned());
     }
@@ -105,7 +115,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         eprintln!("warning: {warning}");
     }
     let begun = Instant::now();
-    let mut device = cuda_device(&setup, &gpu, kind, !args.no_integrity, &mut pool_progress)?;
+    let mut device = cuda_device(&setup, &gpu, &mut pool_progress)?;
     eprintln!(
         "{}: pools taken in {:.1} s",
         gpu.info().name,
@@ -123,16 +133,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let line = ProgressLine::start(setup.counts.turns, device.gauges());
     let turns = Arc::clone(&line.turns);
-    let ran = record(
-        &setup,
-        &mut device,
-        &device_info(&gpu),
-        &target,
-        &options,
-        |done| {
-            turns.store(done, Ordering::Relaxed);
-        },
-    );
+    let info = device_info(&gpu, &device);
+    let ran = record(&setup, &mut device, &info, &target, &options, |done| {
+        turns.store(done, Ordering::Relaxed);
+    });
     line.stop();
     match ran? {
         Replayed::Before(_) => {

@@ -2,7 +2,7 @@
 
 use super::RunSpec;
 use super::error::{Fault, SpecError, Text};
-use super::sections::{Engine, Faults, Hints, Measure, Memory, Workload};
+use super::sections::{Engine, Faults, Hints, Measure, Memory, Replay, Workload};
 use serde::Deserialize;
 use std::ops::Range;
 use toml_edit::{Array, Document, DocumentMut, Item, Table, Value};
@@ -28,6 +28,7 @@ struct SpecFile {
     hints: Hints,
     measure: Measure,
     faults: Faults,
+    replay: Replay,
     /// A table; read from the document, which keeps its order and its places.
     sweep: toml::Table,
 }
@@ -45,6 +46,7 @@ impl Default for SpecFile {
             hints,
             measure,
             faults,
+            replay,
         } = RunSpec::default();
         Self {
             model,
@@ -57,6 +59,7 @@ impl Default for SpecFile {
             hints,
             measure,
             faults,
+            replay,
             sweep: toml::Table::new(),
         }
     }
@@ -93,6 +96,7 @@ pub(super) fn parse(text: &str) -> Result<RunSpec, (Fault, Range<usize>)> {
         hints: file.hints,
         measure: file.measure,
         faults: file.faults,
+        replay: file.replay,
     };
     spec.fill_in();
     Ok(spec)

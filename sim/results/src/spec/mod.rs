@@ -29,8 +29,8 @@ pub use layers::{Layers, split_policies};
 pub use range::parse_range;
 pub use run::RunSpec;
 pub use sections::{
-    Batching, CopyMethod, EndSignal, Engine, Faults, HintKind, Hints, HostMode, Measure, Memory,
-    Noise, Timing, TooLong, Workload,
+    Batching, Compute, CopyMethod, EndSignal, Engine, Faults, HintKind, Hints, HostMode, Measure,
+    Memory, Noise, Replay, Timing, TooLong, Workload,
 };
 pub use sweep::{SWEEP_POINTS_MAX, SweepPoint, SweepSpec};
 pub use template::template;

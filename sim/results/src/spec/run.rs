@@ -1,6 +1,6 @@
 //! One run, resolved.
 
-use super::sections::{Engine, Faults, Hints, Measure, Memory, Workload};
+use super::sections::{Engine, Faults, Hints, Measure, Memory, Replay, Workload};
 use super::{Layers, SpecError, SweepSpec};
 use crate::canonical;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct RunSpec {
     pub measure: Measure,
     /// Defects to be injected.
     pub faults: Faults,
+    /// What only a run on a GPU has.
+    #[serde(skip_serializing_if = "Replay::is_default")]
+    pub replay: Replay,
 }
 
 impl Default for RunSpec {
@@ -53,6 +56,7 @@ impl Default for RunSpec {
             hints: Hints::default(),
             measure: Measure::default(),
             faults: Faults::default(),
+            replay: Replay::default(),
         }
     }
 }

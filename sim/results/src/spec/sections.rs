@@ -124,6 +124,8 @@ choice! {
         Contiguous,
         /// A kernel gathers and scatters through mapped host memory.
         Gather,
+        /// A kernel gathers into, or scatters from, a buffer in HBM; a memcpy for each block crosses the link.
+        Staged,
     }
 }
 
@@ -289,6 +291,44 @@ impl Default for Measure {
             drain: true,
             slo_wakeup_ms: 2_000.0,
         }
+    }
+}
+
+/// `[replay]`: what only a run on a GPU has. A simulation is the same whatever it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replay {
+    /// What steps compute; empty in a spec that was not replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute: Option<Compute>,
+    /// Stamp KV blocks and verify them on the GPU.
+    pub integrity: bool,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self {
+            compute: None,
+            integrity: true,
+        }
+    }
+}
+
+impl Replay {
+    /// Whether nothing was said.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+choice! {
+    /// What steps compute on a GPU.
+    Compute {
+        /// Read as many bytes as weights and KV have.
+        #[default]
+        Touch,
+        /// Pass the time that the cost model says.
+        Spin,
     }
 }
 
