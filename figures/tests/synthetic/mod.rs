@@ -93,6 +93,7 @@ pub fn samples() -> Vec<SampleRow> {
                 running: (busy * 40.0) as u32 + (jitter / 400),
                 queued: (fill * 12.0 * (phase * 23.0).sin().max(0.0)) as u32,
                 idle: (fill * 60.0) as u32,
+                held: 0,
                 d2h_bytes: d2h * 50,
                 h2d_bytes: h2d * 50,
                 d2h_busy_ns: d2h,
