@@ -1,7 +1,7 @@
 //! Figure: most waits of a workload are short, and most of its idle time lies in the few long ones.
 //!
 //! Runs:   none; input `trace_stat.csv`, written by `djinn trace stat --figure`
-//! Output: `trace_stat.{svg,pdf,png}`
+//! Output: `trace_stat.{svg,pdf,png}`, `trace_stat.csv`
 //! Shows:  above the share of waits that are longer than a time, by who is waited for, with the share of idle time in waits
 //!         above a minute; below the distributions of tokens per call, from 5 to 99 %
 
@@ -10,7 +10,7 @@ use crate::axis::Axis;
 use crate::canvas::{Point, Rect, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
-use crate::render::write_all;
+use crate::render::{write_all, write_csv};
 use crate::theme::{COLUMN, LINE, MARKER, Style, policy_styles};
 use results::folder::read_table;
 use results::rows::TraceStatRow;
@@ -62,7 +62,9 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
             path,
         });
     }
-    write_all(out, NAME, &svg(&rows))
+    let mut files = write_all(out, NAME, &svg(&rows))?;
+    files.push(write_csv(&out.join(TABLE), &rows)?);
+    Ok(files)
 }
 
 /// A line through points of one quantity.

@@ -6,7 +6,7 @@ mod synthetic;
 use figures::{ALL, FigureError, by_name};
 use std::fs;
 use std::path::{Path, PathBuf};
-use synthetic::{POLICIES, SEED_TABLE, samples, turns, write_run, write_sweep};
+use synthetic::{POLICIES, SEED_TABLE, samples, turns, write_run, write_sweep, write_trace_stat};
 
 /// A fresh folder that outlives the test.
 fn folder(name: &str) -> PathBuf {
@@ -65,6 +65,7 @@ fn write_everything(from: &Path) {
     }
     write_sweep(from, &POLICIES, &[10, 20, 40, 80, 120], 5);
     fs::write(from.join("seed_table.csv"), SEED_TABLE).unwrap();
+    write_trace_stat(from);
 }
 
 #[test]
@@ -137,6 +138,7 @@ fn one_policy_with_one_wake_up_makes_figures() {
         SEED_TABLE.lines().take(2).collect::<Vec<_>>().join("\n"),
     )
     .unwrap();
+    write_trace_stat(&from);
     let out = folder("one/out");
     for figure in &ALL {
         make(figure.name, &from, &out);

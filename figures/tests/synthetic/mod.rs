@@ -1,11 +1,11 @@
 //! Results as runs would leave them, made up: a queue with a heavy tail, slower with load and by policy.
 
-use results::folder::{Opened, RunWriter};
+use results::folder::{Opened, RunWriter, write_table};
 use results::manifest::{
     Counts, DeviceInfo, HardwareInfo, Manifest, ModelInfo, PolicyInfo, SCHEMA, TraceInfo, Wall,
 };
 use results::metrics::RunMetrics;
-use results::rows::{SampleRow, SessionRow, TurnRow};
+use results::rows::{SampleRow, SessionRow, TraceStatRow, TurnRow};
 use results::runs::{RunIdentity, RunRow, write_runs};
 use results::spec::RunSpec;
 use results::stats::Draws;
@@ -196,6 +196,37 @@ pub fn write_sweep(folder: &Path, policies: &[(&str, f64)], agents: &[u64], seed
         }
     }
     write_runs(&folder.join("runs.csv"), &rows).unwrap();
+}
+
+/// The statistics of a trace with tools and people.
+pub fn write_trace_stat(folder: &Path) {
+    let row = |quantity: &str, p50: f64| TraceStatRow {
+        source: "made up".to_owned(),
+        quantity: quantity.to_owned(),
+        count: 1_000,
+        p5: p50 / 9.0,
+        p25: p50 / 3.0,
+        p50,
+        p75: p50 * 3.0,
+        p90: p50 * 6.0,
+        p95: p50 * 9.0,
+        p99: p50 * 20.0,
+        ..TraceStatRow::default()
+    };
+    let wait = |quantity: &str, p50: f64| {
+        let mut row = row(quantity, p50);
+        row.set_survival(TraceStatRow::SURVIVAL_S.map(|t| 1.0 / (1.0 + t / p50)));
+        row.over_60s_share = Some(0.9);
+        row
+    };
+    let rows = [
+        row("input_tokens", 98_000.0),
+        row("output_tokens", 215.0),
+        row("appended_after_tool_tokens", 396.0),
+        wait("gap_tool_or_mixed_s", 1.2),
+        wait("gap_human_s", 120.0),
+    ];
+    write_table(&folder.join("trace_stat.csv"), rows).unwrap();
 }
 
 /// Every number of the original evaluation beside simulated ranges, as made up as the rest.

@@ -22,6 +22,8 @@ pub enum Domain {
     TraceArrivals = 2,
     /// What the clients of a mixture send, and when.
     Clients = 3,
+    /// Which sessions a resample of a trace has.
+    Resampling = 4,
 }
 
 /// What a value is for. The numbers are part of every generated workload: never change or reuse one.
@@ -74,6 +76,8 @@ pub enum Purpose {
     ClientCv = 21,
     /// Family of a client's intervals.
     ClientLaw = 22,
+    /// A session of a resample.
+    Resample = 23,
 }
 
 /// All draws of one seed and domain.

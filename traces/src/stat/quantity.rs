@@ -28,6 +28,11 @@ pub enum Quantity {
 }
 
 impl Quantity {
+    /// Whether it is a wait of the client.
+    pub fn is_wait(self) -> bool {
+        matches!(self, Self::Gap(_) | Self::GapRaw(_))
+    }
+
     /// Its name, with the unit at the end.
     pub fn name(self) -> String {
         match self {

@@ -1,5 +1,7 @@
 //! How far two traces are apart, quantity by quantity.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::TraceError;
@@ -29,6 +31,8 @@ pub struct DiffRow {
     /// Distance that two samples of one distribution exceed in 5 % of cases, if their values are independent. Calls of a session
     /// are not: for them this is a lower bound.
     pub ks_5_percent: Option<f64>,
+    /// Distance that 95 % of resamples of the first trace's sessions stay within, where asked for.
+    pub band_95: Option<f64>,
 }
 
 /// Collects the distributions of a trace for comparison.
@@ -50,8 +54,13 @@ impl Sink for Diff {
 
 impl Diff {
     /// The rows of `self` against `other`, for every quantity that one of them has. `floor_s`: waits below it are taken as equal,
-    /// for sources that cannot resolve them.
-    pub fn rows(self, other: Self, floor_s: f64) -> Vec<DiffRow> {
+    /// for sources that cannot resolve them. `band`: distances of resamples, see [`Band`](super::Band).
+    pub fn rows(
+        self,
+        other: Self,
+        floor_s: f64,
+        band: &BTreeMap<Quantity, f64>,
+    ) -> Vec<DiffRow> {
         let ecdfs = |diff: Self| diff.0.map(|mut all| all.ecdfs()).unwrap_or_default();
         let (a, b) = (ecdfs(self), ecdfs(other));
         let mut quantities: Vec<Quantity> = a.keys().chain(b.keys()).copied().collect();
@@ -59,14 +68,16 @@ impl Diff {
         quantities.dedup();
         quantities
             .into_iter()
-            .map(|quantity| row(quantity, a.get(&quantity), b.get(&quantity), floor_s))
+            .map(|quantity| DiffRow {
+                band_95: band.get(&quantity).copied(),
+                ..row(quantity, a.get(&quantity), b.get(&quantity), floor_s)
+            })
             .collect()
     }
 }
 
 fn row(quantity: Quantity, a: Option<&Ecdf>, b: Option<&Ecdf>, floor_s: f64) -> DiffRow {
-    let is_wait = matches!(quantity, Quantity::Gap(_) | Quantity::GapRaw(_));
-    let floor = if is_wait { floor_s } else { 0.0 };
+    let floor = if quantity.is_wait() { floor_s } else { 0.0 };
     let count = |values: Option<&Ecdf>| values.map_or(0, Ecdf::count);
     let (n, m) = (count(a) as f64, count(b) as f64);
     let both = a.zip(b);
@@ -81,5 +92,6 @@ fn row(quantity: Quantity, a: Option<&Ecdf>, b: Option<&Ecdf>, floor_s: f64) -> 
         ks: both.map(|(a, b)| a.ks(b, floor)),
         // Smirnov (1948): 1.358 sqrt((n + m) / (n m)).
         ks_5_percent: both.map(|_| 1.358 * libm::sqrt((n + m) / (n * m))),
+        band_95: None,
     }
 }

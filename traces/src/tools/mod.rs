@@ -11,6 +11,7 @@
 //! **Invariant:** a family (a session, its sub-agents, and theirs) stays together or goes together.
 //! **Absent on purpose:** sorting. Sessions keep the order of the file; a workload orders them by their start.
 
+mod band;
 mod clusters;
 mod cut;
 mod diff;
@@ -22,6 +23,7 @@ mod only;
 mod sample;
 mod scale;
 
+pub use band::Band;
 pub use clusters::Clusters;
 pub use cut::Cut;
 pub use diff::{Diff, DiffRow};
