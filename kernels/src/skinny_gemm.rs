@@ -1,33 +1,30 @@
 //! Matrix products for few rows of input, bound by the read of the weight. Shapes, grid and traffic: `skinny_gemm.cu`.
 //!
-//! cuBLASLt spends some 5 us a product beside that read, which a decode step has by the hundred. This kernel gives every
-//! multiprocessor an equal share of the weight, and begins to read it while the kernel before it is still running.
+//! cuBLASLt spends some 5 us a product beside that read, and a decode step has four products a layer. This kernel has short CTAs without
+//! barriers, and begins to read the weight while the kernel before it is still running. Its price is the input, which every 16 rows of
+//! the weight read again: from 16 rows of input on, that is more than it gains.
 
 use half::bf16;
 
 use crate::arguments::{holds, multiple, within};
-use crate::gpu::{
-    ArgumentError, DeviceBuffer, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image,
-};
+use crate::gpu::{ArgumentError, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image};
 use crate::silu_mul::gated;
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("skinny_gemm");
 
 /// Most rows of input.
-pub const ROWS_MAX: u32 = 64;
+pub const ROWS_MAX: u32 = 16;
 
 const THREADS: u32 = 256;
-const TILE: u32 = 128;
-const DEPTH: u32 = 64;
+/// Rows of the weight in a CTA.
+const TILE: u32 = 16;
 /// Rows that the kernels are built for.
-const ROWS: [u32; 4] = [8, 16, 32, 64];
-const SHARED_BYTES: u32 = 106_496;
+const ROWS: [u32; 2] = [8, 16];
 
 /// Multiplies.
 pub struct SkinnyGemm {
     kernels: Vec<Kernel>,
-    multiprocessors: u32,
 }
 
 /// What becomes of the sums.
@@ -62,42 +59,15 @@ pub struct SkinnyProduct {
     pub epilogue: Epilogue,
 }
 
-/// Memory for the sums of tiles that several CTAs share.
-///
-/// **Invariant:** the arrival counters are zero whenever no launch that uses it is in flight; launches that use one workspace must
-/// be on one stream.
-pub struct SkinnyWorkspace {
-    partial: DeviceBuffer,
-    arrived: DeviceBuffer,
-}
-
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct Parameters {
     input: u64,
     weight: u64,
     output: u64,
-    partial: u64,
-    arrived: u64,
     rows: u32,
     columns: u32,
     inner: u32,
-}
-
-impl SkinnyWorkspace {
-    /// Takes room for products of up to `columns` columns.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], or what the driver refuses.
-    pub fn new(stream: &Stream, columns: u32) -> Result<Self, Error> {
-        let gpu = &stream.gpu;
-        let sums = 2 * u64::from(gpu.info().multiprocessors) * u64::from(TILE * ROWS_MAX);
-        let partial = DeviceBuffer::new(gpu, 4 * sums)?;
-        let arrived = DeviceBuffer::new(gpu, 4 * u64::from(columns.div_ceil(TILE).max(1)))?;
-        stream.fill(arrived.view(), 0)?;
-        stream.synchronize()?;
-        Ok(Self { partial, arrived })
-    }
 }
 
 impl Epilogue {
@@ -130,40 +100,32 @@ impl SkinnyGemm {
     /// [`Error::Module`] if the GPU takes neither of their forms.
     pub fn load(gpu: &Gpu) -> Result<Self, Error> {
         let module = Module::load(gpu, &IMAGE)?;
-        let mut kernels = Vec::with_capacity(16);
+        let mut kernels = Vec::with_capacity(Epilogue::ALL.len() * ROWS.len());
         for epilogue in Epilogue::ALL {
             for rows in ROWS {
                 let name = format!("skinny_{}_{rows}", epilogue.name());
-                kernels.push(module.kernel(&name, SHARED_BYTES)?);
+                kernels.push(module.kernel(&name, 0)?);
             }
         }
-        Ok(Self {
-            kernels,
-            multiprocessors: gpu.info().multiprocessors,
-        })
+        Ok(Self { kernels })
     }
 
     /// Submits the product to `stream`.
     ///
     /// # Errors
     /// A typed argument error for shapes or buffers that the kernel cannot take, or what the driver refuses.
-    pub fn launch(
-        &self,
-        stream: &Stream,
-        product: &SkinnyProduct,
-        workspace: &SkinnyWorkspace,
-    ) -> Result<(), Error> {
-        let parameters = product.check(workspace.partial.view(), workspace.arrived.view())?;
+    pub fn launch(&self, stream: &Stream, product: &SkinnyProduct) -> Result<(), Error> {
+        let parameters = product.check()?;
         if product.rows == 0 {
             return Ok(());
         }
         let which = product.epilogue as usize * ROWS.len() + rows_index(product.rows);
         let launch = Launch {
-            grid: [product.ctas(self.multiprocessors), 1, 1],
+            grid: [product.columns.div_ceil(TILE), 1, 1],
             threads: THREADS,
         };
-        // SAFETY: 1. the struct mirrors `SkinnyArgs`. 2. `check` covers every address, and two tiles a CTA are enough for sums, for a
-        // run that covers a tile does not share it. 3. what it reads before it waits, nobody writes.
+        // SAFETY: 1. the struct mirrors `SkinnyArgs`. 2. `check` covers every address. 3. before it waits it reads the weight alone,
+        // which nobody writes.
         unsafe { self.kernels[which].launch_overlapping(stream, launch, &parameters) }
     }
 }
@@ -176,13 +138,7 @@ fn rows_index(rows: u32) -> usize {
 }
 
 impl SkinnyProduct {
-    /// One CTA per multiprocessor, or per step if there are fewer.
-    fn ctas(&self, multiprocessors: u32) -> u32 {
-        let steps = u64::from(self.columns.div_ceil(TILE)) * u64::from(self.inner.div_ceil(DEPTH));
-        steps.min(u64::from(multiprocessors)) as u32
-    }
-
-    fn check(&self, partial: View, arrived: View) -> Result<Parameters, ArgumentError> {
+    fn check(&self) -> Result<Parameters, ArgumentError> {
         let operation = "skinny_gemm";
         let most = (1 << 31) - 1;
         within(operation, "rows", self.rows.into(), 0, ROWS_MAX.into())?;
@@ -192,22 +148,16 @@ impl SkinnyProduct {
         if self.epilogue == Epilogue::Gate {
             multiple(operation, "columns", self.columns.into(), 16)?;
         }
-        let steps = u64::from(self.columns.div_ceil(TILE)) * u64::from(self.inner.div_ceil(DEPTH));
-        within(operation, "steps", steps, 1, most)?;
         let (rows, row_bytes) = (u64::from(self.rows), 2 * u64::from(self.inner));
         holds(operation, "input", self.input, rows * row_bytes, 16)?;
         let weight_bytes = u64::from(self.columns) * row_bytes;
         holds(operation, "weight", self.weight, weight_bytes, 16)?;
         let output_bytes = rows * self.epilogue.row_bytes(self.columns);
         holds(operation, "output", self.output, output_bytes, 4)?;
-        let tiles = u64::from(self.columns.div_ceil(TILE));
-        holds(operation, "workspace", arrived, 4 * tiles, 4)?;
         Ok(Parameters {
             input: self.input.address(),
             weight: self.weight.address(),
             output: self.output.address(),
-            partial: partial.address(),
-            arrived: arrived.address(),
             rows: self.rows,
             columns: self.columns,
             inner: self.inner,
@@ -256,32 +206,15 @@ mod tests {
     #[test]
     fn every_number_of_rows_has_the_least_kernel_that_holds_it() {
         let built = |rows| ROWS[rows_index(rows)];
-        assert_eq!(
-            [1, 8, 9, 16, 17, 32, 33, 64].map(built),
-            [8, 8, 16, 16, 32, 32, 64, 64]
-        );
-    }
-
-    #[test]
-    fn small_products_have_no_more_ctas_than_steps() {
-        // 4,096 / 128 tiles of 4,096 / 64 steps: 2,048, one CTA for each of 132 multiprocessors.
-        assert_eq!(product(1, Epilogue::Store).ctas(132), 132);
-        let small = SkinnyProduct {
-            columns: 300,
-            inner: 72,
-            ..product(1, Epilogue::Store)
-        };
-        // 3 tiles of 2 steps.
-        assert_eq!(small.ctas(132), 6);
+        assert_eq!([1, 8, 9, 16].map(built), [8, 8, 16, 16]);
     }
 
     #[test]
     fn too_many_rows_odd_shapes_and_short_buffers_are_refused() {
-        let (wide, none) = (View::new(0, 1 << 40), View::new(0, 0));
-        let good = product(64, Epilogue::Gate);
-        assert!(good.check(wide, wide).is_ok());
-        let error = |bad: SkinnyProduct| bad.check(wide, wide).expect_err("refused").to_string();
-        assert!(error(SkinnyProduct { rows: 65, ..good }).contains("`rows` is 65"));
+        let good = product(16, Epilogue::Gate);
+        assert!(good.check().is_ok());
+        let error = |bad: SkinnyProduct| bad.check().expect_err("refused").to_string();
+        assert!(error(SkinnyProduct { rows: 17, ..good }).contains("`rows` is 17"));
         assert!(
             error(SkinnyProduct {
                 inner: 4100,
@@ -299,13 +232,12 @@ mod tests {
                 epilogue: Epilogue::Store,
                 ..odd
             }
-            .check(wide, wide)
+            .check()
             .is_ok()
         );
-        // 64 rows of 2,048 bf16.
-        let output = View::new(0, 64 * 2048 * 2 - 1);
-        assert!(error(SkinnyProduct { output, ..good }).contains("`output` has 262143 bytes"));
-        assert!(good.check(wide, none).is_err(), "no arrival counters");
+        // 16 rows of 2,048 bf16.
+        let output = View::new(0, 16 * 2048 * 2 - 1);
+        assert!(error(SkinnyProduct { output, ..good }).contains("`output` has 65535 bytes"));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   kernels-check check [--ptx] [--only SUBJECT] [--gpu N]   compare; exit 1 if anything differs
-//!   kernels-check measure FOLDER [--gpu N]                   measure; CSV files in FOLDER
+//!   kernels-check measure FOLDER [--only TABLE] [--gpu N]    measure; CSV files in FOLDER
 //! ```
 //!
 //! Exit codes: 0 all good, 1 a comparison failed, 2 wrong usage, 3 no usable GPU (one sentence says why).
-//! Subjects: copies, integrity, layers, rotation, products, skinny, attention. `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
+//! Tables: link, attention, products, skinny, memory. Subjects: copies, integrity, layers, rotation, products, skinny, attention. `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
 
 mod attention;
 mod attention_speed;
@@ -22,14 +22,15 @@ mod speed;
 mod suite;
 mod timing;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kernels::gpu::{Error, Gpu};
 
+use crate::speed::Bench;
 use crate::suite::Suite;
 
-const USAGE: &str = "usage: kernels-check check [--ptx] [--only SUBJECT] [--gpu N] | kernels-check measure FOLDER [--gpu N]";
+const USAGE: &str = "usage: kernels-check check [--ptx] [--only SUBJECT] [--gpu N] | kernels-check measure FOLDER [--only TABLE] [--gpu N]";
 
 type Subject = (&'static str, fn(&mut Suite) -> Result<(), Error>);
 
@@ -43,6 +44,21 @@ const SUBJECTS: [Subject; 7] = [
     ("attention", attention::check),
 ];
 
+type Table = (
+    &'static str,
+    fn(&Gpu, &Path) -> Result<(), Box<dyn std::error::Error>>,
+);
+
+const TABLES: [Table; 5] = [
+    ("link", link::measure),
+    ("attention", |gpu, folder| {
+        Bench::new(gpu)?.attention(folder)
+    }),
+    ("products", |gpu, folder| Bench::new(gpu)?.products(folder)),
+    ("skinny", |gpu, folder| Bench::new(gpu)?.skinny(folder)),
+    ("memory", |gpu, folder| Bench::new(gpu)?.memory(folder)),
+];
+
 enum Verb {
     Check {
         ptx: bool,
@@ -50,6 +66,7 @@ enum Verb {
     },
     Measure {
         folder: PathBuf,
+        only: Option<&'static str>,
     },
 }
 
@@ -79,7 +96,7 @@ fn main() -> ExitCode {
             }
             check(&gpu, only).map_err(Into::into)
         }
-        Verb::Measure { folder } => measure(&gpu, &folder).map(|()| true),
+        Verb::Measure { folder, only } => measure(&gpu, &folder, only).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -100,6 +117,7 @@ fn parse(arguments: &[String]) -> Option<(Verb, u32)> {
         },
         "measure" => Verb::Measure {
             folder: PathBuf::from(words.next()?),
+            only: None,
         },
         _ => return None,
     };
@@ -111,6 +129,10 @@ fn parse(arguments: &[String]) -> Option<(Verb, u32)> {
             ("--only", Verb::Check { only, .. }) => {
                 let name = words.next()?;
                 *only = Some(SUBJECTS.iter().find(|subject| subject.0 == name)?.0);
+            }
+            ("--only", Verb::Measure { only, .. }) => {
+                let name = words.next()?;
+                *only = Some(TABLES.iter().find(|table| table.0 == name)?.0);
             }
             _ => return None,
         }
@@ -129,10 +151,13 @@ fn check(gpu: &Gpu, only: Option<&str>) -> Result<bool, Error> {
     Ok(suite.finish())
 }
 
-fn measure(gpu: &Gpu, folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+fn measure(gpu: &Gpu, folder: &Path, only: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(folder)?;
-    link::measure(gpu, folder)?;
-    speed::measure(gpu, folder)?;
+    for (name, measure) in TABLES {
+        if only.is_none_or(|only| only == name) {
+            measure(gpu, folder)?;
+        }
+    }
     Ok(())
 }
 
@@ -166,7 +191,14 @@ mod tests {
                 0
             ))
         ));
-        let Some((Verb::Measure { folder }, 1)) = parse(&words("measure out --gpu 1")) else {
+        let Some((
+            Verb::Measure {
+                folder,
+                only: Some("skinny"),
+            },
+            1,
+        )) = parse(&words("measure out --gpu 1 --only skinny"))
+        else {
             panic!("a folder and a GPU")
         };
         assert_eq!(folder, PathBuf::from("out"));

@@ -25,20 +25,15 @@ pub struct Bench {
     random: Random,
 }
 
-pub fn measure(gpu: &Gpu, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let bench = Bench {
-        gpu: gpu.clone(),
-        stream: Stream::new(gpu)?,
-        random: Random::load(gpu)?,
-    };
-    bench.attention(folder)?;
-    bench.products(folder)?;
-    bench.skinny(folder)?;
-    bench.memory(folder)?;
-    Ok(())
-}
-
 impl Bench {
+    pub fn new(gpu: &Gpu) -> Result<Self, Error> {
+        Ok(Self {
+            gpu: gpu.clone(),
+            stream: Stream::new(gpu)?,
+            random: Random::load(gpu)?,
+        })
+    }
+
     /// A buffer of random bf16 values.
     pub fn filled(&self, bytes: u64) -> Result<DeviceBuffer, Error> {
         let buffer = DeviceBuffer::new(&self.gpu, bytes)?;
@@ -46,7 +41,8 @@ impl Bench {
         Ok(buffer)
     }
 
-    fn products(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    /// cuBLASLt into `gemm.csv`.
+    pub fn products(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let mut table = Table::new(
             &self.gpu,
             "gemm",
@@ -94,7 +90,8 @@ impl Bench {
         Ok(())
     }
 
-    fn memory(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    /// Integrity and element-wise kernels into `memory.csv`.
+    pub fn memory(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let mut table = Table::new(
             &self.gpu,
             "memory",

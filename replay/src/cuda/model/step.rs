@@ -1,0 +1,337 @@
+//! What a forward pass computes, and the lists that say so to the kernels.
+//!
+//! ```text
+//!   rows    [ decode sequences, one row each | tokens of chunk 0 | tokens of chunk 1 | .. ]
+//!   samples [ decode sequences               | last row of chunk 0 | .. ]
+//!
+//!   words   split_tokens, 3 unused | tokens of the chunks | positions | slots | contexts | chunk starts | rows of the samples
+//!   table   [sequences][blocks of the longest]
+//! ```
+//!
+//! All words are 32 bits wide. A pass from a CUDA graph is padded to the graph's number of sequences: padding has no context, position 0
+//! and slot -1, and so reads and writes no KV.
+
+use super::ModelError;
+
+/// A sequence that decodes one token: the one that its row sampled last.
+#[derive(Clone, Copy, Debug)]
+pub struct Decode<'a> {
+    /// Its KV blocks in order, the new token's included.
+    pub blocks: &'a [u32],
+    /// Its KV tokens, the new one included; at least 1.
+    pub context: u32,
+}
+
+/// Part of a prompt.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefill<'a> {
+    /// KV blocks of the sequence in order, those of the chunk included.
+    pub blocks: &'a [u32],
+    /// Tokens that have KV already.
+    pub past: u32,
+    /// Token ids of the chunk, at least one.
+    pub tokens: &'a [i32],
+}
+
+/// One forward pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pass<'a> {
+    /// Sequences that decode.
+    pub decode: &'a [Decode<'a>],
+    /// Chunks of prompts.
+    pub prefill: &'a [Prefill<'a>],
+}
+
+/// Sizes of a pass: what its launches depend on beside the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Decode rows, padding included.
+    pub decode: u32,
+    /// Prefill rows.
+    pub prefill_tokens: u32,
+    /// Chunks.
+    pub chunks: u32,
+    /// Longest chunk.
+    pub chunk_max: u32,
+    /// Longest context of a chunk, itself included.
+    pub prefill_context_max: u32,
+    /// Longest context that decodes; at least 1.
+    pub decode_context_max: u32,
+    /// Sum of the contexts that decode.
+    pub decode_context_total: u64,
+    /// Blocks of the longest sequence.
+    pub table_width: u32,
+}
+
+/// Unused words behind the first keep the lists that follow aligned.
+const HEADER: u32 = 4;
+
+impl Sizes {
+    /// Those of `pass`, with decode rows for `decode` sequences.
+    pub fn of(pass: &Pass<'_>, decode: u32) -> Self {
+        let chunk = |of: fn(&Prefill<'_>) -> u32| pass.prefill.iter().map(of);
+        let blocks = pass.decode.iter().map(|sequence| sequence.blocks);
+        let blocks = blocks.chain(pass.prefill.iter().map(|chunk| chunk.blocks));
+        let contexts = || pass.decode.iter().map(|sequence| sequence.context);
+        Self {
+            decode,
+            prefill_tokens: chunk(|chunk| chunk.tokens.len() as u32).sum(),
+            chunks: pass.prefill.len() as u32,
+            chunk_max: chunk(|chunk| chunk.tokens.len() as u32).max().unwrap_or(0),
+            prefill_context_max: chunk(|chunk| chunk.past + chunk.tokens.len() as u32)
+                .max()
+                .unwrap_or(0),
+            decode_context_max: contexts().max().unwrap_or(0).max(1),
+            decode_context_total: contexts().map(u64::from).sum(),
+            table_width: blocks.map(|blocks| blocks.len() as u32).max().unwrap_or(0),
+        }
+    }
+
+    /// Rows in all.
+    pub fn rows(&self) -> u32 {
+        self.decode + self.prefill_tokens
+    }
+
+    /// Sequences, which is also the rows that are sampled.
+    pub fn sequences(&self) -> u32 {
+        self.decode + self.chunks
+    }
+
+    /// Where each list begins \[words\]: tokens, positions, slots, contexts, chunk starts, sample rows, and the end.
+    pub fn offsets(&self) -> [u32; 7] {
+        let lengths = [
+            self.prefill_tokens,
+            self.rows(),
+            self.rows(),
+            self.sequences(),
+            self.chunks + 1,
+            self.sequences(),
+        ];
+        let mut offsets = [HEADER; 7];
+        for (at, length) in lengths.into_iter().enumerate() {
+            offsets[at + 1] = offsets[at] + length;
+        }
+        offsets
+    }
+
+    /// Words of all lists but the table.
+    pub fn words(&self) -> u32 {
+        self.offsets()[6]
+    }
+}
+
+impl Pass<'_> {
+    /// What no kernel can check: contexts and chunks that their blocks do not hold.
+    ///
+    /// # Errors
+    /// [`ModelError::Pass`] with the sequence.
+    pub fn check(&self, block_tokens: u32, block_count: u32) -> Result<(), ModelError> {
+        let decode = self
+            .decode
+            .iter()
+            .map(|sequence| (sequence.blocks, sequence.context, 1));
+        let prefill = self.prefill.iter().map(|chunk| {
+            let tokens = chunk.tokens.len() as u32;
+            (chunk.blocks, chunk.past + tokens, tokens)
+        });
+        for (at, (blocks, context, tokens)) in decode.chain(prefill).enumerate() {
+            let room = blocks.len() as u64 * u64::from(block_tokens);
+            let what = if tokens == 0 || context == 0 {
+                "has nothing to compute".to_owned()
+            } else if room < u64::from(context) {
+                format!("has {context} tokens of KV and blocks for {room}")
+            } else if let Some(outside) = blocks.iter().find(|&&block| block >= block_count) {
+                format!("names block {outside} of a pool of {block_count}")
+            } else {
+                continue;
+            };
+            return Err(ModelError::Pass { sequence: at, what });
+        }
+        Ok(())
+    }
+
+    /// Writes the lists and behind them the table, as 32-bit words in the order of the bytes on the GPU.
+    pub(super) fn write(
+        &self,
+        sizes: &Sizes,
+        block_tokens: u32,
+        split_tokens: u32,
+        words: &mut Vec<u32>,
+    ) {
+        let padding = (sizes.decode as usize).saturating_sub(self.decode.len());
+        let slot = |blocks: &[u32], position: u32| {
+            blocks[(position / block_tokens) as usize] * block_tokens + position % block_tokens
+        };
+        let chunk_positions =
+            |chunk: &Prefill<'_>| chunk.past..chunk.past + chunk.tokens.len() as u32;
+        words.clear();
+        words.extend([split_tokens, 0, 0, 0]);
+        for chunk in self.prefill {
+            words.extend(chunk.tokens.iter().map(|&token| token as u32));
+        }
+        words.extend(self.decode.iter().map(|sequence| sequence.context - 1));
+        words.extend(std::iter::repeat_n(0, padding));
+        words.extend(self.prefill.iter().flat_map(chunk_positions));
+        words.extend(
+            self.decode
+                .iter()
+                .map(|sequence| slot(sequence.blocks, sequence.context - 1)),
+        );
+        words.extend(std::iter::repeat_n(u32::MAX, padding));
+        for chunk in self.prefill {
+            words.extend(chunk_positions(chunk).map(|position| slot(chunk.blocks, position)));
+        }
+        words.extend(self.decode.iter().map(|sequence| sequence.context));
+        words.extend(std::iter::repeat_n(0, padding));
+        words.extend(self.prefill.iter().map(|chunk| chunk_positions(chunk).end));
+        let mut start = 0;
+        words.push(start);
+        for chunk in self.prefill {
+            start += chunk.tokens.len() as u32;
+            words.push(start);
+        }
+        words.extend(0..sizes.decode);
+        let first = words.len() - (sizes.decode + sizes.chunks + 1) as usize;
+        for chunk in 0..self.prefill.len() {
+            // The chunk ends where the next one starts.
+            words.push(sizes.decode + words[first + chunk + 1] - 1);
+        }
+        let blocks = self.decode.iter().map(|sequence| sequence.blocks);
+        let width = sizes.table_width as usize;
+        for blocks in blocks {
+            words.extend_from_slice(blocks);
+            words.extend(std::iter::repeat_n(0, width - blocks.len()));
+        }
+        words.extend(std::iter::repeat_n(0, padding * width));
+        for chunk in self.prefill {
+            words.extend_from_slice(chunk.blocks);
+            words.extend(std::iter::repeat_n(0, width - chunk.blocks.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequences() -> ([Decode<'static>; 2], [Prefill<'static>; 2]) {
+        let decode = [
+            Decode {
+                blocks: &[5],
+                context: 3,
+            },
+            Decode {
+                blocks: &[7, 2],
+                context: 17,
+            },
+        ];
+        let prefill = [
+            Prefill {
+                blocks: &[4, 9],
+                past: 15,
+                tokens: &[100, 101, 102],
+            },
+            Prefill {
+                blocks: &[1],
+                past: 0,
+                tokens: &[200],
+            },
+        ];
+        (decode, prefill)
+    }
+
+    #[test]
+    fn the_lists_lie_one_behind_the_other_and_the_table_behind_them() {
+        let (decode, prefill) = sequences();
+        let pass = Pass {
+            decode: &decode,
+            prefill: &prefill,
+        };
+        let sizes = Sizes::of(&pass, 2);
+        let mut words = Vec::new();
+        pass.write(&sizes, 16, 640, &mut words);
+        let [tokens, positions, slots, contexts, starts, samples, end] =
+            sizes.offsets().map(|at| at as usize);
+        assert_eq!(words[0], 640);
+        assert_eq!(words[tokens..positions], [100, 101, 102, 200]);
+        assert_eq!(words[positions..slots], [2, 16, 15, 16, 17, 0]);
+        // Blocks of 16: 5 * 16 + 2, 2 * 16 + 0; 4 * 16 + 15, 9 * 16 + 0, 9 * 16 + 1; 1 * 16 + 0.
+        assert_eq!(words[slots..contexts], [82, 32, 79, 144, 145, 16]);
+        assert_eq!(words[contexts..starts], [3, 17, 18, 1]);
+        assert_eq!(words[starts..samples], [0, 3, 4]);
+        // Rows 0 and 1 decode; the chunks end with rows 2 + 2 and 2 + 3.
+        assert_eq!(words[samples..end], [0, 1, 4, 5]);
+        assert_eq!(words[end..], [5, 0, 7, 2, 4, 9, 1, 0]);
+        assert_eq!(sizes.words() as usize, end);
+    }
+
+    #[test]
+    fn padding_has_no_context_and_writes_nothing() {
+        let (decode, _) = sequences();
+        let pass = Pass {
+            decode: &decode,
+            prefill: &[],
+        };
+        let sizes = Sizes::of(&pass, 4);
+        let mut words = Vec::new();
+        pass.write(&sizes, 16, 64, &mut words);
+        let [_, positions, slots, contexts, starts, samples, end] =
+            sizes.offsets().map(|at| at as usize);
+        assert_eq!(words[positions..slots], [2, 16, 0, 0]);
+        assert_eq!(words[slots..contexts], [82, 32, u32::MAX, u32::MAX]);
+        assert_eq!(words[contexts..starts], [3, 17, 0, 0]);
+        assert_eq!(words[samples..end], [0, 1, 2, 3]);
+        // Four rows of two blocks.
+        assert_eq!(words.len(), end + 8);
+    }
+
+    #[test]
+    fn sizes_say_the_longest_and_the_sum() {
+        let (decode, prefill) = sequences();
+        let pass = Pass {
+            decode: &decode,
+            prefill: &prefill,
+        };
+        let sizes = Sizes::of(&pass, 2);
+        assert_eq!((sizes.rows(), sizes.sequences()), (6, 4));
+        assert_eq!((sizes.chunk_max, sizes.prefill_context_max), (3, 18));
+        assert_eq!(
+            (sizes.decode_context_max, sizes.decode_context_total),
+            (17, 20)
+        );
+        assert_eq!(sizes.table_width, 2);
+    }
+
+    #[test]
+    fn blocks_that_do_not_hold_the_context_or_lie_outside_the_pool_are_refused() {
+        let refused = |decode: Decode<'_>, prefill: &[Prefill<'_>]| {
+            let pass = Pass {
+                decode: &[decode],
+                prefill,
+            };
+            pass.check(16, 10).map_err(|error| error.to_string())
+        };
+        let good = Decode {
+            blocks: &[3],
+            context: 16,
+        };
+        assert_eq!(refused(good, &[]), Ok(()));
+        let short = Decode {
+            context: 17,
+            ..good
+        };
+        assert!(refused(short, &[]).unwrap_err().contains("17 tokens of KV and blocks for 16"));
+        let outside = Decode {
+            blocks: &[10],
+            ..good
+        };
+        assert!(refused(outside, &[]).unwrap_err().contains("block 10 of a pool of 10"));
+        let empty = Prefill {
+            blocks: &[1],
+            past: 3,
+            tokens: &[],
+        };
+        let error = refused(good, &[empty]).unwrap_err();
+        assert!(error.starts_with("sequence 1 of a pass has nothing"), "{error}");
+    }
+}
