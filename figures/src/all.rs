@@ -1,7 +1,8 @@
 //! The figures by name, each with its claim, what it needs, and how it is made.
 
 use crate::{
-    FigureError, seed_table, timeline, trace_stat, wakeup_breakdown, wakeup_cdf, wakeup_vs_agents,
+    FigureError, seed_table, timeline, trace_stat, validation, wakeup_breakdown, wakeup_cdf,
+    wakeup_vs_agents,
 };
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ pub struct Figure {
 }
 
 /// Every figure, in the order in which they are made.
-pub const ALL: [Figure; 6] = [
+pub const ALL: [Figure; 7] = [
     Figure {
         name: wakeup_cdf::NAME,
         claim: "The policy decides the tail of the wake-up latency far more than its median.",
@@ -54,6 +55,12 @@ pub const ALL: [Figure; 6] = [
         claim: "Most waits of a workload are short, and most of its idle time lies in the few long ones.",
         needs: trace_stat::NEEDS,
         make: trace_stat::make,
+    },
+    Figure {
+        name: validation::NAME,
+        claim: "The simulator's times are those of the GPU, operation by operation and wake-up by wake-up.",
+        needs: validation::NEEDS,
+        make: validation::make,
     },
 ];
 

@@ -234,6 +234,12 @@ pub(crate) fn sort_policies(names: &mut [String]) {
     });
 }
 
+/// Styles of series that are no policies, in order.
+pub(crate) fn series_styles(count: usize) -> Vec<Style> {
+    let known = KNOWN.iter().map(|(_, style)| *style);
+    known.chain(OTHERS).cycle().take(count).collect()
+}
+
 /// One style per name, in order. The first variant of a known policy takes its style; further variants
 /// and unknown names take the others in turn.
 pub(crate) fn policy_styles(names: &[String]) -> Vec<Style> {

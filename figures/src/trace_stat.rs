@@ -108,9 +108,7 @@ fn survival(row: &TraceStatRow) -> Vec<Point> {
 
 /// Tokens against the share of calls that have at most as many.
 fn cdf(row: &TraceStatRow) -> Vec<Point> {
-    let values = [
-        row.p5, row.p25, row.p50, row.p75, row.p90, row.p95, row.p99,
-    ];
+    let values = [row.p5, row.p25, row.p50, row.p75, row.p90, row.p95, row.p99];
     let shares = [0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
     let points = values.into_iter().zip(shares);
     points.filter(|(value, _)| *value > 0.0).collect()
@@ -143,34 +141,35 @@ pub fn svg(rows: &[TraceStatRow]) -> String {
     let height = lower_top + lower + axis_row + 3.0;
 
     draw(COLUMN, height, |canvas| {
-        let mut panel_of = |curves: &[Curve], x: Axis, y: Axis, (top, bottom), titles: (&str, &str)| {
-            let rect = Rect {
-                left,
-                top,
-                right,
-                bottom,
-            };
-            let panel = Panel { rect, x, y };
-            panel.grid(canvas, true);
-            for curve in curves {
-                let stroke = Stroke {
-                    color: curve.style.color,
-                    width: LINE,
-                    dash: curve.style.dash,
+        let mut panel_of =
+            |curves: &[Curve], x: Axis, y: Axis, (top, bottom), titles: (&str, &str)| {
+                let rect = Rect {
+                    left,
+                    top,
+                    right,
+                    bottom,
                 };
-                panel.line(canvas, &curve.points, stroke);
-                for &(x, y) in &curve.points {
-                    let (marker, color) = (curve.style.marker, curve.style.color);
-                    canvas.marker(panel.at(x, y), marker, MARKER, color, false);
+                let panel = Panel { rect, x, y };
+                panel.grid(canvas, true);
+                for curve in curves {
+                    let stroke = Stroke {
+                        color: curve.style.color,
+                        width: LINE,
+                        dash: curve.style.dash,
+                    };
+                    panel.line(canvas, &curve.points, stroke);
+                    for &(x, y) in &curve.points {
+                        let (marker, color) = (curve.style.marker, curve.style.color);
+                        canvas.marker(panel.at(x, y), marker, MARKER, color, false);
+                    }
                 }
-            }
-            let labels = Labels {
-                x: Some(titles.0),
-                y: Some(titles.1),
-                ..Labels::default()
+                let labels = Labels {
+                    x: Some(titles.0),
+                    y: Some(titles.1),
+                    ..Labels::default()
+                };
+                panel.frame(canvas, labels, label_width);
             };
-            panel.frame(canvas, labels, label_width);
-        };
         if !waits.is_empty() {
             let x = Axis::log_range(0.3, 2_000.0);
             let place = (upper_top, upper_top + upper);

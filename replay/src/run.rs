@@ -11,7 +11,7 @@ use engine::device::DeviceError;
 use kernels::gpu::{Error, Gpu, PoolPhase};
 use kernels::kv::KvLayout;
 use lab::run::{Finished, Ran, RunOptions};
-use lab::{LabError, Setup};
+use lab::{LabError, Progress, Setup};
 use results::folder::RunFolder;
 use results::manifest::DeviceInfo;
 use std::path::{Path, PathBuf};
@@ -171,8 +171,11 @@ pub fn record<B: Backend>(
     info: &DeviceInfo,
     target: &Path,
     options: &RunOptions,
-    progress: impl FnMut(u64),
+    progress: impl FnMut(Progress<'_>),
 ) -> Result<Replayed, ReplayError> {
+    if let Some(stop) = &options.stop {
+        device.stop_when(stop);
+    }
     device.start_clock();
     match lab::run::record(setup, device, info, target, options, progress)? {
         Ran::Before(folder) => Ok(Replayed::Before(folder)),
@@ -193,6 +196,8 @@ mod tests {
     use kernels::kv::KvOrder;
     use lab::Wants;
     use results::spec::{Layers, RunSpec};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Six agents whose KV does not fit: 40 blocks for 6 times 12 (160 + 2 * 16 tokens and more).
     const CONFIG: &str = "model = \"llama-2-7b\"\nhardware = \"h200\"\npolicy = \"swap-on-demand\"\n\
@@ -247,6 +252,98 @@ mod tests {
             .count();
         assert_eq!(rows, seen);
         assert_eq!(finished.folder.manifest().device.kind, "cuda");
+    }
+
+    /// A live run of `setup` into `target`; `until` turns are enough.
+    fn live(setup: &Setup, target: &Path, until: u64) -> Finished {
+        let mut device = ReplayDevice::new(FakeGpu::new(40, 200), device_options(setup)).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let options = RunOptions {
+            wants: Wants {
+                ops: true,
+                samples: Some(model::Nanos::from_millis(20)),
+                decisions: true,
+            },
+            live: true,
+            stop: Some(Arc::clone(&stop)),
+            ..RunOptions::default()
+        };
+        let info = DeviceInfo::default();
+        let watch = |progress: Progress<'_>| {
+            if let Progress::Turns(turns) = progress {
+                stop.store(turns >= until, Ordering::Relaxed);
+            }
+        };
+        match record(setup, &mut device, &info, target, &options, watch).unwrap() {
+            Replayed::Now(finished, _) => *finished,
+            Replayed::Before(_) => panic!("the folder is new"),
+        }
+    }
+
+    #[test]
+    fn a_recorded_run_decides_the_same_without_its_device() {
+        for policy in [
+            "swap-on-demand",
+            "djinn",
+            "vllm-recompute",
+            "continuum-paper",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("run");
+            live(&setup(&[&format!("policy={policy}")]), &target, u64::MAX);
+            let played = lab::playback::play_back(&target);
+            let played = played.unwrap_or_else(|error| panic!("{policy}: {error}"));
+            assert_eq!(played.turns, 18, "{policy}");
+            assert!(played.decisions > 18 * 4, "{policy}: {played:?}");
+        }
+    }
+
+    #[test]
+    fn a_recording_with_another_answer_is_not_played_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("run");
+        live(&setup(&[]), &target, u64::MAX);
+        let path = target.join(results::folder::WAKES);
+        let text = std::fs::read_to_string(&path).unwrap();
+        // The first wake with a completion, a millisecond later.
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("w ") && line.contains(':'));
+        let line = line.unwrap();
+        let at: u64 = line.split(' ').nth(1).unwrap().parse().unwrap();
+        let later = line.replacen(&at.to_string(), &(at + 1_000_000).to_string(), 1);
+        std::fs::write(&path, text.replacen(line, &later, 1)).unwrap();
+        assert!(lab::playback::play_back(&target).is_err());
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_leaves_a_folder_that_says_so_and_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("run");
+        let finished = live(&setup(&[]), &target, 5);
+        let manifest = finished.folder.manifest();
+        assert!(manifest.partial);
+        let warning = manifest.warnings.last().unwrap();
+        assert!(
+            warning.starts_with("partial: the run was stopped at "),
+            "{warning}"
+        );
+        let metrics = finished.folder.metrics().unwrap();
+        assert!((5..18).contains(&metrics.turns), "{}", metrics.turns);
+        assert!(metrics.failed > 0, "sessions were left unfinished");
+        assert!(lab::playback::play_back(&target).is_ok());
+        // The same run is not taken for done.
+        let device = ReplayDevice::new(FakeGpu::new(40, 200), DeviceOptions::default());
+        let again = record(
+            &setup(&[]),
+            &mut device.unwrap(),
+            &DeviceInfo::default(),
+            &target,
+            &RunOptions::default(),
+            |_| (),
+        );
+        let error = again.unwrap_err().to_string();
+        assert!(error.contains("holds this run only in part"), "{error}");
     }
 
     #[test]

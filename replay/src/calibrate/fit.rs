@@ -68,17 +68,6 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// What a piece costs beyond its bytes \[ns\]: `nanos` for `pieces` pieces of `bytes` in all, at `bytes_per_s`.
-pub fn piece_ns(nanos: u64, pieces: u64, bytes: u64, bytes_per_s: u64) -> u64 {
-    let moving = (u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_s.max(1))) as u64;
-    nanos.saturating_sub(moving) / pieces.max(1)
-}
-
-/// How much longer `beside` is than `alone`, in parts per million.
-pub fn slowdown_ppm(alone: u64, beside: u64) -> u32 {
-    (u128::from(beside.saturating_sub(alone)) * 1_000_000 / u128::from(alone.max(1))) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,18 +119,5 @@ mod tests {
     fn without_large_copies_there_is_no_rate() {
         assert_eq!(line(&points()[..6]), None);
         assert_eq!(line(&[]), None);
-    }
-
-    #[test]
-    fn a_piece_costs_what_its_bytes_do_not() {
-        // 1,000 bytes at 1 byte a nanosecond take 1,000 ns; 200 are left for 4 pieces.
-        assert_eq!(piece_ns(1_200, 4, 1_000, 1_000_000_000), 50);
-        assert_eq!(piece_ns(900, 4, 1_000, 1_000_000_000), 0);
-    }
-
-    #[test]
-    fn a_slowdown_is_never_negative() {
-        assert_eq!(slowdown_ppm(1_000, 1_070), 70_000);
-        assert_eq!(slowdown_ppm(1_000, 990), 0);
     }
 }

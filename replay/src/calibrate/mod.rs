@@ -1,126 +1,294 @@
 //! Measures a machine, and writes the profile that the simulator reads.
 //!
 //! ```text
-//!   measure (GPU) ──► fit (medians, held-out points) ──► profile (TOML) and sweep (CSV)
+//!   timed (through the device, as a run times) ──► lanes, step_fit (robust, held-out points) ─┐
+//!   measure (beneath it: memcpys, allocations, latencies) ──► fit ────────────────────────────┴─► profile (TOML), CSV
 //! ```
 //!
-//! Measured: the link (sizes, both directions at once, scattered pieces by every method, head of line), what copies cost a
-//! kernel that reads HBM, allocations, latencies.
-//! **Absent on purpose:** step times. They need a model that computes; the profile keeps the shipped ones and says so.
+//! What a run's operations are predicted from is fitted to operations that went the same way: chunks, marks, polling and all.
+//! The single memcpys beneath are kept beside it: their distance is what the harness and the chunks cost.
+//!
+//! **Absent on purpose:** other models than the one that was timed. Their steps keep the base profile's formula.
 
 mod fit;
+mod lanes;
 mod measure;
 mod profile;
+mod step_fit;
+mod steps;
+mod timed;
 
 pub use fit::{Line, Point};
-pub use measure::Method;
-pub use profile::{Origin, csv, toml};
+pub use lanes::{LaneFit, LaneTimes};
+pub use profile::{Origin, csv, steps_csv, toml};
+pub use step_fit::StepPoint;
 
-use kernels::gpu::{Error, Gpu};
-use measure::{Bench, PIECES, SCATTERED_BYTES, allocation, host_pool};
+use crate::run::{ComputeKind, ReplayError, cuda_device};
+use devices::StepCost;
+use engine::device::{DeviceError, PrefillChunk, StepShape};
+use kernels::gpu::Gpu;
+use lab::Setup;
+use measure::{Bench, allocation, host_pool};
 use model::Direction;
+use results::spec::{CopyMethod, Layers, RunSpec};
+use steps::Limits;
+use timed::{Timed, TimedSteps};
+
+/// What is to be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The model whose steps are timed, and whose blocks are copied.
+    pub model: String,
+    /// What its steps compute.
+    pub compute: ComputeKind,
+    /// The profile whose formula stays for other models.
+    pub base: String,
+}
 
 /// Everything that was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// D2H and H2D.
-    pub lanes: [LaneMeasured; 2],
-    /// A kernel that reads 2 GiB: alone, beside D2H, beside H2D \[ns\].
-    pub touch_ns: [u64; 3],
+    /// What was asked for.
+    pub plan: Plan,
+    /// Blocks as they were copied.
+    pub blocks: BlockShape,
+    /// D2H and H2D, through the device.
+    pub lanes: [LaneTimes; 2],
+    /// What was fitted to them.
+    pub fits: [LaneFit; 2],
+    /// Steps, through the device.
+    pub steps: Vec<StepPoint>,
+    /// What was fitted to them.
+    pub cost: StepCost,
+    /// Single memcpys by size, D2H and H2D, and the line through them.
+    pub sweeps: [(Vec<Point>, Line); 2],
+    /// 8 MiB behind 512 MiB \[ns\].
+    pub head_of_line_ns: [u64; 2],
     /// From submission to completion seen, P50 and P99: an empty kernel, a copy of 4 KiB \[ns\].
     pub latency_ns: [[u64; 2]; 2],
     /// Bytes of HBM, and the time to take and to give them back \[ns\].
     pub allocation_ns: Vec<(u64, [u64; 2])>,
-    /// Pinned host memory.
-    pub host_pool_s_per_gib: f64,
+    /// Pinned host memory: GiB, and the time of each.
+    pub host_pool_s_per_gib: Vec<(u64, f64)>,
 }
 
-/// One direction of the link.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LaneMeasured {
-    /// One memcpy, by size.
-    pub sweep: Vec<Point>,
-    /// What was fitted to it.
-    pub line: Line,
-    /// Rate while the other direction is busy.
-    pub bytes_per_s_shared: u64,
-    /// Cost of a scattered piece beyond its bytes, by [`Method`].
-    pub piece_ns: [u64; 4],
-    /// Rate of scattered pieces of 128 KiB, by [`Method`].
-    pub scattered_bytes_per_s: [u64; 4],
-    /// How much longer a kernel that reads HBM takes beside it.
-    pub slowdown_ppm: u32,
-    /// 8 MiB behind 512 MiB.
-    pub head_of_line_ns: u64,
+/// How KV was cut up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockShape {
+    /// Bytes of a block.
+    pub bytes: u64,
+    /// Blocks of a chunk.
+    pub chunk_blocks: u32,
+    /// Pieces of a block in a layer-major pool.
+    pub pieces: u32,
 }
 
-impl Measured {
-    /// Fixed cost of a copy: the mean of both directions.
-    pub fn copy_ns(&self) -> u64 {
-        self.lanes
-            .iter()
-            .map(|lane| lane.line.fixed_ns)
-            .sum::<u64>()
-            / 2
-    }
-}
+/// Methods in the order of [`LaneTimes::methods`].
+const METHODS: [CopyMethod; 5] = [
+    CopyMethod::Contiguous,
+    CopyMethod::Memcpy,
+    CopyMethod::Batch,
+    CopyMethod::Gather,
+    CopyMethod::Staged,
+];
+/// Blocks of the host pool, and of an HBM pool for copies alone.
+const COPY_BLOCKS: u32 = 512;
+/// The most blocks of the HBM pool that steps read: 64 GiB of Llama-2-7B.
+const STEP_BLOCKS_MAX: u64 = 8_192;
 
 /// Measures; `progress` hears what is next.
 ///
 /// # Errors
-/// If the GPU or the host has too little memory, or the driver refuses a call.
-pub fn measure(gpu: &Gpu, progress: &mut dyn FnMut(&str)) -> Result<Measured, Error> {
+/// If the GPU or the host has too little memory, the driver refuses a call, or the model or the base profile is unknown.
+pub fn measure(
+    gpu: &Gpu,
+    plan: &Plan,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Measured, ReplayError> {
+    let device_error = |what: String| ReplayError::Device(DeviceError(what));
     progress("allocations");
     let sizes = [2_u64 << 20, 1 << 30, 8 << 30];
     let allocation_ns = sizes
         .into_iter()
         .map(|bytes| Ok((bytes, allocation(gpu, bytes)?)))
-        .collect::<Result<_, Error>>()?;
-    let gibs = 4;
-    let host_pool_s_per_gib = host_pool(gpu, gibs << 30)? as f64 / 1e9 / gibs as f64;
-    let bench = Bench::new(gpu)?;
-    progress("latencies");
-    let latency_ns = bench.latencies()?;
-    progress("interference with a kernel that reads HBM");
-    let touch_ns = bench.interference()?;
-    progress("both directions at once");
-    let shared = bench.duplex()?;
-    let lane =
-        |direction: Direction, progress: &mut dyn FnMut(&str)| -> Result<LaneMeasured, Error> {
-            progress(&format!("{direction}, by size"));
-            let sweep = bench.sweep(direction)?;
-            let line = fit::line(&sweep).unwrap_or(Line {
-                fixed_ns: 0,
-                bytes_per_s: 1,
-                error_median: 1.0,
-                error_max: 1.0,
-            });
-            progress(&format!("{direction}, scattered pieces"));
-            let (mut piece_ns, mut scattered_bytes_per_s) = ([0; 4], [0; 4]);
-            for (place, method) in Method::ALL.into_iter().enumerate() {
-                let nanos = bench.scattered(direction, method)?;
-                piece_ns[place] = fit::piece_ns(nanos, PIECES, SCATTERED_BYTES, line.bytes_per_s);
-                scattered_bytes_per_s[place] = SCATTERED_BYTES * 1_000_000_000 / nanos.max(1);
-            }
-            Ok(LaneMeasured {
-                sweep,
-                line,
-                bytes_per_s_shared: shared[direction.index()],
-                piece_ns,
-                scattered_bytes_per_s,
-                slowdown_ppm: fit::slowdown_ppm(touch_ns[0], touch_ns[1 + direction.index()]),
-                head_of_line_ns: bench.head_of_line(direction)?,
-            })
+        .collect::<Result<_, ReplayError>>()?;
+    let host_pool_s_per_gib = [1_u64, 4]
+        .into_iter()
+        .map(|gibs| Ok((gibs, host_pool(gpu, gibs << 30)? as f64 / 1e9 / gibs as f64)))
+        .collect::<Result<_, ReplayError>>()?;
+    let (latency_ns, sweeps, head_of_line_ns) = beneath(gpu, progress)?;
+
+    let setup = setup_for(plan, CopyMethod::Contiguous, step_blocks(gpu, plan)?)?;
+    let blocks = BlockShape {
+        bytes: setup.engine.block_bytes.0,
+        chunk_blocks: setup.engine.chunk_blocks,
+        pieces: setup.model.pieces_per_block(),
+    };
+    progress("pools");
+    let mut device = cuda_device(&setup, gpu, &mut |_| ())?;
+    device.start_clock();
+    let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
+    let limits = limits(&setup);
+    let points = steps::time(&mut timed, limits, progress).map_err(device_error)?;
+    let cost = step_fit::fit(&points).map_err(device_error)?;
+    let (decode, prefill) = neighbours(limits);
+    let mut contiguous = Vec::new();
+    for direction in Direction::ALL {
+        progress(&format!("{direction}, and what is beside it"));
+        let sizes = lanes::sizes(&mut timed, direction).map_err(device_error)?;
+        let beside = lanes::beside(&mut timed, direction, &decode, &prefill);
+        contiguous.push((sizes, beside.map_err(device_error)?));
+    }
+    drop(device);
+    let mut by_method = Vec::new();
+    for method in METHODS.into_iter().skip(1) {
+        let plan = Plan {
+            compute: ComputeKind::Spin,
+            ..plan.clone()
         };
-    let lanes = [
-        lane(Direction::D2h, progress)?,
-        lane(Direction::H2d, progress)?,
-    ];
+        let setup = setup_for(&plan, method, COPY_BLOCKS)?;
+        let mut device = cuda_device(&setup, gpu, &mut |_| ())?;
+        device.start_clock();
+        progress(&format!("copies by {}", device.backend().method()));
+        let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
+        let sizes = Direction::ALL.map(|direction| lanes::sizes(&mut timed, direction));
+        let [d2h, h2d] = sizes;
+        by_method.push([d2h.map_err(device_error)?, h2d.map_err(device_error)?]);
+    }
+    let lane = |side: usize| -> Result<LaneTimes, ReplayError> {
+        let (own, beside) = &contiguous[side];
+        let all: Vec<_> = std::iter::once(own.clone())
+            .chain(by_method.iter().map(|times| times[side].clone()))
+            .collect();
+        let methods = all
+            .try_into()
+            .map_err(|_| device_error("a method was not timed".to_owned()))?;
+        Ok(LaneTimes {
+            methods,
+            beside: *beside,
+        })
+    };
+    let lanes = [lane(0)?, lane(1)?];
+    let fits = lanes
+        .each_ref()
+        .map(|times| lanes::fit(times, blocks.chunk_blocks, blocks.bytes, blocks.pieces));
     Ok(Measured {
+        plan: plan.clone(),
+        blocks,
         lanes,
-        touch_ns,
+        fits,
+        steps: points,
+        cost,
+        sweeps,
+        head_of_line_ns,
         latency_ns,
         allocation_ns,
         host_pool_s_per_gib,
     })
+}
+
+type Beneath = ([[u64; 2]; 2], [(Vec<Point>, Line); 2], [u64; 2]);
+
+/// Single memcpys, without the device.
+fn beneath(gpu: &Gpu, progress: &mut dyn FnMut(&str)) -> Result<Beneath, ReplayError> {
+    let bench = Bench::new(gpu)?;
+    progress("latencies");
+    let latency_ns = bench.latencies()?;
+    let sweep = |direction| -> Result<(Vec<Point>, Line), ReplayError> {
+        let points = bench.sweep(direction)?;
+        let line = fit::line(&points).ok_or_else(|| {
+            ReplayError::Device(DeviceError(format!(
+                "{direction}: the sweep has no large copies"
+            )))
+        })?;
+        Ok((points, line))
+    };
+    progress("memcpys by size");
+    let sweeps = [sweep(Direction::D2h)?, sweep(Direction::H2d)?];
+    let head_of_line_ns = [
+        bench.head_of_line(Direction::D2h)?,
+        bench.head_of_line(Direction::H2d)?,
+    ];
+    Ok((latency_ns, sweeps, head_of_line_ns))
+}
+
+/// Blocks of an HBM pool beside the weights, with a fifth of the memory left over.
+fn step_blocks(gpu: &Gpu, plan: &Plan) -> Result<u32, ReplayError> {
+    let model = devices::model(&plan.model).map_err(lab::LabError::from)?;
+    let left = (gpu.info().memory_bytes / 5 * 4).saturating_sub(model.weight_bytes().0);
+    let blocks = left / model.block_bytes(16).0;
+    Ok(u32::try_from(blocks.clamp(u64::from(COPY_BLOCKS), STEP_BLOCKS_MAX)).unwrap_or(COPY_BLOCKS))
+}
+
+fn limits(setup: &Setup) -> Limits {
+    let memory = &setup.engine.memory;
+    Limits {
+        kv_tokens: u64::from(memory.hbm_blocks) * u64::from(memory.block_tokens),
+        context: setup.model.max_context.get(),
+        step_tokens: setup.spec.engine.max_batched_tokens,
+    }
+}
+
+/// Steps that copies are timed beside: a decode batch that reads some KV, and a prompt of middling length.
+fn neighbours(limits: Limits) -> (TimedSteps, TimedSteps) {
+    let decode = StepShape {
+        decode_seqs: 16,
+        decode_kv_tokens: 16 * 1_024,
+        ..StepShape::default()
+    };
+    let prefill = StepShape {
+        prefill: vec![PrefillChunk {
+            tokens: limits.context.min(limits.step_tokens).min(2_048),
+            context: 0,
+        }],
+        ..StepShape::default()
+    };
+    let steps = |shape, count| TimedSteps { shape, count };
+    (steps(decode, 8), steps(prefill, 1))
+}
+
+/// A setup with these pools. Nothing of its workload is run.
+fn setup_for(plan: &Plan, method: CopyMethod, hbm_blocks: u32) -> Result<Setup, ReplayError> {
+    let text = |value: &str| toml::Value::from(value).to_string();
+    let layers = Layers {
+        set: vec![
+            format!("model={}", text(&plan.model)),
+            format!("hardware={}", text(&plan.base)),
+            format!("memory.hbm_blocks={hbm_blocks}"),
+            format!("memory.host_blocks={COPY_BLOCKS}"),
+            "workload.gen=closed-loop-agents".to_owned(),
+            "workload.sessions=1".to_owned(),
+            "replay.integrity=false".to_owned(),
+        ],
+        ..Layers::of_text("calibration", "")
+    };
+    let mut spec = RunSpec::load(&layers).map_err(lab::LabError::from)?;
+    spec.memory.copy_method = method;
+    spec.replay.compute = Some(plan.compute);
+    Ok(Setup::new(&spec)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_becomes_pools_of_its_model() {
+        let plan = Plan {
+            model: "llama-2-7b".to_owned(),
+            compute: ComputeKind::Touch,
+            base: "h200".to_owned(),
+        };
+        let setup = setup_for(&plan, CopyMethod::Staged, 600).unwrap();
+        assert_eq!(setup.engine.memory.hbm_blocks, 600);
+        assert_eq!(setup.engine.memory.host_blocks, COPY_BLOCKS);
+        // 32 MiB in blocks of 8 MiB.
+        assert_eq!(setup.engine.chunk_blocks, 4);
+        assert_eq!(limits(&setup).kv_tokens, 9_600);
+        let unknown = Plan {
+            model: "no-such".to_owned(),
+            ..plan
+        };
+        assert!(setup_for(&unknown, CopyMethod::Staged, 600).is_err());
+    }
 }

@@ -1,9 +1,12 @@
 //! A hardware profile in the form of `configs/hardware/*.toml`, from what was measured.
 
-use super::Measured;
 use super::fit::{Line, Point};
-use devices::{Formula, HardwareProfile};
+use super::lanes::predict;
+use super::{METHODS, Measured};
+use crate::run::ComputeKind;
+use devices::{Formula, HardwareProfile, StepCost};
 use model::Direction;
+use results::validation::ErrorSummary;
 use std::fmt::Write as _;
 
 /// What a profile says of its origin.
@@ -23,7 +26,7 @@ pub struct Origin {
     pub hbm_bytes: u64,
 }
 
-/// The profile's text. Its compute section is that of `base`, which no calibration of the link replaces.
+/// The profile's text. Models that were not timed keep the formula of `base`.
 ///
 /// # Errors
 /// If `base` has no roofline.
@@ -38,77 +41,60 @@ pub fn toml(
             base.name
         ));
     };
-    let quoted = |text: &str| toml::Value::from(text).to_string();
-    let mut text = String::new();
-    let mut line = |what: String| {
-        text.push_str(&what);
-        text.push('\n');
-    };
-    line(format!("name = {}", quoted(&origin.name)));
-    line(format!("title = {}", quoted(&origin.gpu)));
-    line(format!(
-        "\n# {} under CUDA {}, by: {}",
-        origin.gpu, origin.driver, origin.command
-    ));
-    line("# Device times are medians of 7 after warm-up; every other size of a sweep was held out from the fit.".to_owned());
-    remarks(measured, &mut line);
-    line("\n[memory]\nprovenance = \"measured\"".to_owned());
-    line(format!(
-        "source = {}",
-        quoted(&format!("cuDeviceTotalMem, CUDA {}", origin.driver))
-    ));
-    line(format!(
-        "date = {}\nhbm_bytes = {}",
-        quoted(&origin.date),
-        origin.hbm_bytes
-    ));
-    line("\n[link]\nprovenance = \"measured\"".to_owned());
-    line(format!(
-        "source = {}",
-        quoted(&format!(
-            "{} on {}, CUDA {}",
-            origin.command, origin.gpu, origin.driver
-        ))
-    ));
-    line(format!(
-        "date = {}\ncopy_ns = {}",
-        quoted(&origin.date),
-        measured.copy_ns()
-    ));
+    let Origin {
+        gpu,
+        driver,
+        date,
+        command,
+        ..
+    } = origin;
+    let (name, date) = (quoted(&origin.name), quoted(date));
+    let source = quoted(&format!("{command} on {gpu}, CUDA {driver}"));
+    let mut text = format!(
+        "name = {name}\ntitle = {}\n\n# {gpu} under CUDA {driver}, by: {command}\n",
+        quoted(gpu)
+    );
+    remarks(measured, &mut text);
+    let _ = write!(
+        text,
+        "\n[memory]\nprovenance = \"measured\"\nsource = {}\ndate = {date}\nhbm_bytes = {}\n\
+         \n[link]\nprovenance = \"measured\"\nsource = {source}\ndate = {date}\ncopy_ns = {}\n",
+        quoted(&format!("cuDeviceTotalMem, CUDA {driver}")),
+        origin.hbm_bytes,
+        chunk_ns(measured),
+    );
     for direction in Direction::ALL {
-        let side = direction.index();
-        let lane = &measured.lanes[side];
-        let alone = lane.line.bytes_per_s;
-        line(format!(
-            "\n[link.{}]\nbytes_per_s = {alone}",
-            direction.to_string().to_lowercase()
-        ));
-        line(format!(
-            "bytes_per_s_shared = {}",
-            lane.bytes_per_s_shared.clamp(1, alone.max(1))
-        ));
-        let [memcpy, batch, gather, _] = lane.piece_ns;
-        line(format!(
-            "piece_ns = {{ memcpy = {memcpy}, batch = {batch}, gather = {gather} }}"
-        ));
-        line(format!("slowdown_ppm = {}", lane.slowdown_ppm));
+        let fit = &measured.fits[direction.index()];
+        let [memcpy, batch, gather, staged] = fit.piece_ns.map(|ns| ns.round() as u64);
+        let alone = (fit.bytes_per_s.round() as u64).max(1);
+        let _ = write!(
+            text,
+            "\n[link.{}]\nbytes_per_s = {alone}\nbytes_per_s_shared = {}\n\
+             piece_ns = {{ memcpy = {memcpy}, batch = {batch}, gather = {gather}, staged = {staged} }}\n\
+             slowdown_ppm = {}\nbeside_steps_ppm = {}\n",
+            direction.to_string().to_lowercase(),
+            (fit.bytes_per_s_shared.round() as u64).clamp(1, alone),
+            ppm(fit.slowdown),
+            ppm(fit.beside_steps),
+        );
     }
-    line(format!(
-        "\n# Not measured by this command: taken as it is from the profile `{}`.",
-        base.name
-    ));
-    line(format!(
-        "[compute]\nprovenance = \"{}\"",
-        base.compute.provenance
-    ));
-    line(format!(
-        "source = {}\ndate = {}",
-        quoted(&base.compute.source),
-        quoted(&base.compute.date)
-    ));
-    line(format!(
+    let what = match measured.plan.compute {
+        ComputeKind::Touch => "steps that read weights and KV and compute nothing (`touch`)",
+        ComputeKind::Spin => "steps that pass modelled time (`spin`)",
+    };
+    let _ = write!(
+        text,
+        "\n# `measured` holds what was timed here: {what}. Other models keep the roofline of the profile `{}`.\n\
+         [compute]\nprovenance = \"measured\"\nsource = {}\ndate = {date}\n\n[compute.measured.{}]\n",
+        base.name,
+        quoted(&format!("{command} on {gpu}, CUDA {driver}: {what}")),
+        quoted(&measured.plan.model),
+    );
+    step_cost(&measured.cost, &mut text);
+    let _ = write!(
+        text,
         "\n[compute.roofline]\nhbm_bytes_per_s = {}\nhbm_efficiency_ppm = {}\npeak_flops = {}\n\
-         gemm_efficiency_ppm = {}\nattention_efficiency_ppm = {}\nlayer_ns = {}\ndecode_seq_ns = {}\nlaunch_ns_per_layer = {}",
+         gemm_efficiency_ppm = {}\nattention_efficiency_ppm = {}\nlayer_ns = {}\ndecode_seq_ns = {}\nlaunch_ns_per_layer = {}\n",
         roofline.hbm_bytes_per_s,
         roofline.hbm_efficiency_ppm,
         roofline.peak_flops,
@@ -117,48 +103,114 @@ pub fn toml(
         roofline.layer_ns,
         roofline.decode_seq_ns,
         roofline.launch_ns_per_layer,
-    ));
+    );
     Ok(text)
 }
 
-/// What the profile has no key for, as comments.
-fn remarks(measured: &Measured, line: &mut impl FnMut(String)) {
-    let gb = |rate: u64| rate as f64 / 1e9;
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn ppm(share: f64) -> u32 {
+    (share.max(0.0) * 1e6).round() as u32
+}
+
+/// Fixed cost of a chunk: the profile has one for both directions, their mean.
+fn chunk_ns(measured: &Measured) -> u64 {
+    let [d2h, h2d] = &measured.fits;
+    f64::midpoint(d2h.chunk_ns, h2d.chunk_ns).round() as u64
+}
+
+fn step_cost(cost: &StepCost, text: &mut String) {
+    let _ = write!(
+        text,
+        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ngemm = [\n",
+        cost.prefill_kv_token_ps, cost.prefill_pair_ps, cost.decode_seq_ps, cost.decode_kv_token_ps,
+    );
+    for (tokens, ps) in cost.gemm.points() {
+        let _ = writeln!(text, "  [{tokens}, {ps}],");
+    }
+    text.push_str("]\n");
+}
+
+/// What the profile has no key for, and how far off the fits are, as comments.
+fn remarks(measured: &Measured, text: &mut String) {
+    let gb = |rate: f64| rate / 1e9;
     let us = |nanos: u64| nanos as f64 / 1e3;
+    let mut line = |what: String| {
+        let _ = writeln!(text, "# {what}");
+    };
+    line(
+        "Times are medians, of operations as a run times them; fits are medians of slopes. Held-out errors: median, largest."
+            .to_owned(),
+    );
     for direction in Direction::ALL {
-        let lane = &measured.lanes[direction.index()];
-        let Line {
-            fixed_ns,
-            bytes_per_s,
-            error_median,
-            error_max,
-        } = lane.line;
+        let side = direction.index();
+        let rates: Vec<String> = METHODS
+            .iter()
+            .zip(&measured.lanes[side].methods)
+            .map(|(method, times)| {
+                let rate = measured.blocks.bytes as f64 / times.block_ns;
+                format!("{method:?} {rate:.1}").to_lowercase()
+            })
+            .collect();
         line(format!(
-            "# {direction}: {fixed_ns} ns + bytes at {:.2} GB/s; held-out error median {:.2} %, largest {:.2} %; {:.2} GB/s beside the other",
-            gb(bytes_per_s),
-            error_median * 100.0,
-            error_max * 100.0,
-            gb(lane.bytes_per_s_shared),
+            "{direction}, GB/s of large copies: {}",
+            rates.join(", ")
         ));
-        let [memcpy, batch, gather, staged] = lane.scattered_bytes_per_s.map(gb);
+        let beside = &measured.lanes[side].beside;
+        let rate = |ns: f64| measured.blocks.bytes as f64 / ns;
         line(format!(
-            "# {direction}, 4,096 scattered pieces of 128 KiB: memcpy {memcpy:.1}, batch {batch:.1}, gather {gather:.1}, staged {staged:.1} GB/s"
+            "{direction}, contiguous: alone {:.1}, beside the other direction {:.1}, beside decode {:.1}, beside prefill {:.1}; \
+             a decode step takes {:+.1} % beside it, a prefill step {:+.1} %",
+            rate(beside.alone_ns),
+            rate(beside.other_ns),
+            rate(beside.decode_ns),
+            rate(beside.prefill_ns),
+            beside.decode_slowdown * 100.0,
+            beside.prefill_slowdown * 100.0,
         ));
+        if let Some(errors) = copy_errors(measured, side) {
+            line(format!(
+                "{direction}, held-out copies of all methods: {:.2} %, {:.2} % ({})",
+                errors.p50 * 100.0,
+                errors.p99 * 100.0,
+                errors.count
+            ));
+        }
+        let (
+            _,
+            Line {
+                fixed_ns,
+                bytes_per_s,
+                ..
+            },
+        ) = &measured.sweeps[side];
         line(format!(
-            "# {direction}: 8 MiB behind 512 MiB wait {:.2} ms",
-            us(lane.head_of_line_ns) / 1e3
+            "{direction}, a memcpy beneath the device: {fixed_ns} ns + bytes at {:.2} GB/s; 8 MiB behind 512 MiB wait {:.2} ms",
+            gb(*bytes_per_s as f64),
+            us(measured.head_of_line_ns[side]) / 1e3
         ));
     }
-    let [alone, d2h, h2d] = measured.touch_ns;
-    line(format!(
-        "# a kernel that reads 2 GiB of HBM: {:.1} us alone, {:.1} beside D2H, {:.1} beside H2D",
-        us(alone),
-        us(d2h),
-        us(h2d)
-    ));
+    for kind in ["prefill", "decode", "mixed"] {
+        let held = measured
+            .steps
+            .iter()
+            .filter(|p| p.held_out && p.kind() == kind);
+        if let Some(errors) = ErrorSummary::of(held.map(|p| p.error(&measured.cost))) {
+            line(format!(
+                "{kind} steps of {}, held out: {:.2} %, {:.2} % ({}), bias {:+.2} %",
+                measured.plan.model,
+                errors.p50 * 100.0,
+                errors.p99 * 100.0,
+                errors.count,
+                errors.bias * 100.0
+            ));
+        }
+    }
     let [[kernel, kernel_99], [copy, copy_99]] = measured.latency_ns;
     line(format!(
-        "# submission to completion seen by polling: empty kernel P50 {:.1} us, P99 {:.1}; copy of 4 KiB {:.1}, {:.1}",
+        "submission to completion seen by polling: empty kernel P50 {:.1} us, P99 {:.1}; copy of 4 KiB {:.1}, {:.1}",
         us(kernel),
         us(kernel_99),
         us(copy),
@@ -166,41 +218,119 @@ fn remarks(measured: &Measured, line: &mut impl FnMut(String)) {
     ));
     for (bytes, [taken, freed]) in &measured.allocation_ns {
         line(format!(
-            "# HBM, {} MiB in one allocation: {:.0} us, freed in {:.0} us",
+            "HBM, {} MiB in one allocation: {:.0} us, freed in {:.0} us",
             bytes >> 20,
             us(*taken),
             us(*freed)
         ));
     }
-    line(format!(
-        "# pinned host pool: {:.3} s for each GiB",
-        measured.host_pool_s_per_gib
-    ));
+    for (gibs, seconds) in &measured.host_pool_s_per_gib {
+        line(format!(
+            "pinned host pool of {gibs} GiB: {seconds:.3} s for each GiB"
+        ));
+    }
 }
 
-/// The points of the sweeps, for a file of their own.
+/// Errors of the copies that were held out, all methods.
+fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
+    let blocks = measured.blocks;
+    let errors = measured.lanes[side]
+        .methods
+        .iter()
+        .enumerate()
+        .flat_map(|(method, times)| {
+            times
+                .points
+                .iter()
+                .filter(|point| point.held_out)
+                .map(move |point| {
+                    let predicted = predict(
+                        &measured.fits[side],
+                        method,
+                        point.blocks,
+                        blocks.chunk_blocks,
+                        blocks.bytes,
+                        blocks.pieces,
+                    );
+                    predicted / point.nanos.max(1) as f64 - 1.0
+                })
+        });
+    ErrorSummary::of(errors)
+}
+
+/// The timed copies, for a file of their own.
 pub fn csv(measured: &Measured) -> String {
-    let mut text = "direction,bytes,nanos,predicted_nanos,held_out\n".to_owned();
+    let mut text = "direction,method,bytes,blocks,nanos,predicted_nanos,held_out\n".to_owned();
+    let blocks = measured.blocks;
     for direction in Direction::ALL {
-        let lane = &measured.lanes[direction.index()];
-        for (place, Point { bytes, nanos }) in lane.sweep.iter().enumerate() {
-            let predicted =
-                lane.line.fixed_ns as f64 + *bytes as f64 * 1e9 / lane.line.bytes_per_s as f64;
-            let name = direction.to_string().to_lowercase();
+        let (side, name) = (direction.index(), direction.to_string().to_lowercase());
+        let (sweep, line) = &measured.sweeps[side];
+        for (place, Point { bytes, nanos }) in sweep.iter().enumerate() {
+            let predicted = line.fixed_ns as f64 + *bytes as f64 * 1e9 / line.bytes_per_s as f64;
             let _ = writeln!(
                 text,
-                "{name},{bytes},{nanos},{predicted:.0},{}",
+                "{name},memcpy-beneath,{bytes},,{nanos},{predicted:.0},{}",
                 place % 2 == 1
             );
         }
+        for (place, (method, times)) in METHODS
+            .iter()
+            .zip(&measured.lanes[side].methods)
+            .enumerate()
+        {
+            for point in &times.points {
+                let predicted = predict(
+                    &measured.fits[side],
+                    place,
+                    point.blocks,
+                    blocks.chunk_blocks,
+                    blocks.bytes,
+                    blocks.pieces,
+                );
+                let _ = writeln!(
+                    text,
+                    "{name},{},{},{},{},{predicted:.0},{}",
+                    format!("{method:?}").to_lowercase(),
+                    u64::from(point.blocks) * blocks.bytes,
+                    point.blocks,
+                    point.nanos,
+                    point.held_out
+                );
+            }
+        }
+    }
+    text
+}
+
+/// The timed steps, for a file of their own.
+pub fn steps_csv(measured: &Measured) -> String {
+    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,predicted_nanos,held_out\n"
+        .to_owned();
+    for point in &measured.steps {
+        let t = &point.totals;
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{},{},{},{}",
+            point.kind(),
+            t.prefill_tokens,
+            t.prefill_kv_tokens,
+            t.prefill_pairs,
+            t.decode_seqs,
+            t.decode_kv_tokens,
+            point.nanos,
+            measured.cost.totals_ps(t) / 1_000,
+            point.held_out
+        );
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::LaneMeasured;
+    use super::super::lanes::{BesideTimes, CopyPoint, MethodTimes};
+    use super::super::{BlockShape, LaneFit, LaneTimes, Plan, StepPoint};
     use super::*;
+    use devices::{GemmTable, StepTotals};
 
     fn measured() -> Measured {
         let line = Line {
@@ -209,36 +339,70 @@ mod tests {
             error_median: 0.01,
             error_max: 0.05,
         };
-        let lane = |shared| LaneMeasured {
-            sweep: vec![
-                Point {
-                    bytes: 4_096,
-                    nanos: 4_200,
-                },
-                Point {
-                    bytes: 1 << 20,
-                    nanos: 23_000,
-                },
-            ],
-            line,
+        let sweep = vec![Point {
+            bytes: 4_096,
+            nanos: 4_200,
+        }];
+        let method = MethodTimes {
+            points: vec![CopyPoint {
+                blocks: 8,
+                nanos: 1_300_000,
+                held_out: true,
+            }],
+            block_ns: 153_000.0,
+            single_ns: 156_000.0,
+        };
+        let lane = LaneTimes {
+            methods: std::array::from_fn(|_| method.clone()),
+            beside: BesideTimes {
+                alone_ns: 153_000.0,
+                other_ns: 170_000.0,
+                decode_ns: 155_000.0,
+                prefill_ns: 154_000.0,
+                ..BesideTimes::default()
+            },
+        };
+        let fit = |shared| LaneFit {
+            chunk_ns: 4_100.0,
+            bytes_per_s: 54.9e9,
             bytes_per_s_shared: shared,
-            piece_ns: [2_700, 450, 150, 40],
-            scattered_bytes_per_s: [
-                25_000_000_000,
-                46_000_000_000,
-                52_000_000_000,
-                54_000_000_000,
-            ],
-            slowdown_ppm: 70_000,
-            head_of_line_ns: 9_900_000,
+            piece_ns: [2_700.0, 450.0, 150.0, 40.0],
+            beside_steps: 0.015,
+            slowdown: 0.07,
         };
         Measured {
+            plan: Plan {
+                model: "llama-2-7b".to_owned(),
+                compute: ComputeKind::Touch,
+                base: "h200".to_owned(),
+            },
+            blocks: BlockShape {
+                bytes: 8 << 20,
+                chunk_blocks: 4,
+                pieces: 64,
+            },
+            lanes: [lane.clone(), lane],
             // A noisy day: H2D came out faster beside the other direction than alone.
-            lanes: [lane(51_000_000_000), lane(55_500_000_000)],
-            touch_ns: [480_000, 485_000, 510_000],
+            fits: [fit(51e9), fit(55.5e9)],
+            steps: vec![StepPoint {
+                totals: StepTotals {
+                    decode_seqs: 1,
+                    ..StepTotals::default()
+                },
+                nanos: 4_000_000,
+                held_out: true,
+            }],
+            cost: StepCost {
+                gemm: GemmTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
+                decode_kv_token_ps: 120_000,
+                prefill_pair_ps: 1_000,
+                ..StepCost::default()
+            },
+            sweeps: [(sweep.clone(), line), (sweep, line)],
+            head_of_line_ns: [9_900_000; 2],
             latency_ns: [[8_000, 12_000], [9_000, 14_000]],
             allocation_ns: vec![(1 << 30, [120_000, 600_000])],
-            host_pool_s_per_gib: 0.045,
+            host_pool_s_per_gib: vec![(4, 0.045)],
         }
     }
 
@@ -265,24 +429,26 @@ mod tests {
         assert_eq!(profile.link.d2h.bytes_per_s_shared.get(), 51_000_000_000);
         // No lane is faster beside the other than alone.
         assert_eq!(profile.link.h2d.bytes_per_s_shared.get(), 54_900_000_000);
-        assert_eq!(profile.link.h2d.piece_ns.batch, 450);
-        assert_eq!(profile.compute, base.compute);
+        assert_eq!(profile.link.h2d.piece_ns.staged, 40);
+        assert_eq!(profile.link.d2h.beside_steps_ppm, 15_000);
+        assert_eq!(profile.compute.formula, base.compute.formula);
+        assert_eq!(profile.compute.measured["llama-2-7b"], measured().cost);
+        let model = devices::model("llama-2-7b").unwrap();
+        assert!(profile.is_measured_for(&model));
     }
 
     #[test]
-    fn a_profile_says_what_was_not_measured() {
+    fn a_profile_says_what_its_steps_computed_and_how_far_off_the_fit_is() {
         let base = devices::hardware("h200").unwrap();
         let text = toml(&origin(), &measured(), &base).unwrap();
-        assert!(
-            text.contains(
-                "# Not measured by this command: taken as it is from the profile `h200`."
-            ),
-            "{text}"
-        );
-        assert!(
-            text.contains("held-out error median 1.00 %, largest 5.00 %"),
-            "{text}"
-        );
+        for part in [
+            "compute nothing (`touch`). Other models keep the roofline of the profile `h200`.",
+            // 3,900 us predicted, 4,000 measured.
+            "# decode steps of llama-2-7b, held out: 2.50 %, 2.50 % (1), bias -2.50 %",
+            "# D2H, held-out copies of all methods: ",
+        ] {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
     }
 
     #[test]
@@ -296,10 +462,19 @@ mod tests {
     }
 
     #[test]
-    fn every_point_of_a_sweep_is_kept_with_its_prediction() {
+    fn every_timed_point_is_kept_with_its_prediction() {
         let text = csv(&measured());
         // 4,100 + 4,096 / 54.9 = 4,174.6 ns.
-        assert!(text.contains("d2h,4096,4200,4175,false\n"), "{text}");
-        assert_eq!(text.lines().count(), 5);
+        assert!(
+            text.contains("d2h,memcpy-beneath,4096,,4200,4175,false\n"),
+            "{text}"
+        );
+        assert!(text.contains("h2d,staged,67108864,8,1300000,"), "{text}");
+        assert_eq!(text.lines().count(), 1 + 2 * (1 + 5));
+        let steps = steps_csv(&measured());
+        assert!(
+            steps.contains("decode,0,0,0,1,0,4000000,3900000,true\n"),
+            "{steps}"
+        );
     }
 }

@@ -297,6 +297,14 @@ impl CudaBackend {
     }
 }
 
+impl Drop for CudaBackend {
+    /// A run that was stopped leaves work behind, whose memory must not go before it.
+    fn drop(&mut self) {
+        // What could be wrong has been reported by the work itself.
+        let _ = self.gpu.synchronize();
+    }
+}
+
 /// A content id as one word.
 fn content_word(content: ContentId) -> u64 {
     u64::from(content.lineage.0) << 32 | u64::from(content.index)

@@ -68,7 +68,8 @@ impl<B: Backend> Device for ReplayDevice<B> {
             let now = self.time_of(Instant::now()).max(self.now);
             let alarm = self.alarm(until);
             let endless = alarm.is_none() && self.steps.runs.is_empty();
-            if woken || done.len() > before || until.is_some_and(|until| until <= now) || endless {
+            let caused = woken || done.len() > before || self.is_stopped();
+            if caused || until.is_some_and(|until| until <= now) || endless {
                 done[before..].sort_unstable_by_key(|completion| (completion.end, completion.op));
                 self.over.clear();
                 self.over.extend(
@@ -123,18 +124,22 @@ impl<B: Backend> ReplayDevice<B> {
     fn idle_until(&mut self, alarm: Time) {
         /// A sleeping thread wakes late by tens of microseconds; the rest is spent awake.
         const AWAKE: Nanos = Nanos(200_000);
+        /// An idle device looks so often whether the run is to stop.
+        const NAP: Duration = Duration::from_millis(50);
         let busy = self.lanes.iter().any(Option::is_some) || !self.steps.runs.is_empty();
         if !busy {
             let left = alarm
                 .since(self.time_of(Instant::now()))
                 .saturating_sub(AWAKE);
-            thread::sleep(Duration::from_nanos(left.0));
+            thread::sleep(Duration::from_nanos(left.0).min(NAP));
         }
         loop {
             if let Ok(report) = self.poller.reports.try_recv() {
                 return self.take_in(report);
             }
-            if self.time_of(Instant::now()) >= alarm {
+            let now = self.time_of(Instant::now());
+            // With nothing in flight and the alarm far away: back to sleep.
+            if now >= alarm || self.is_stopped() || !busy && alarm.since(now) > AWAKE {
                 return;
             }
             thread::yield_now();

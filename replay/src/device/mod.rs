@@ -29,7 +29,7 @@ use lanes::Moving;
 use model::{Direction, Nanos, OpId, Time};
 use poller::{Poller, Report, Watch};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use steps::Steps;
 
@@ -85,6 +85,8 @@ pub struct ReplayDevice<B: Backend> {
     broken: Option<DeviceError>,
     timings: Vec<Timing>,
     gauges: Arc<Gauges>,
+    /// Waits return at once when it is true.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl<B: Backend> ReplayDevice<B> {
@@ -110,6 +112,7 @@ impl<B: Backend> ReplayDevice<B> {
             broken: None,
             timings: Vec::new(),
             gauges: Arc::default(),
+            stop: None,
         })
     }
 
@@ -118,6 +121,16 @@ impl<B: Backend> ReplayDevice<B> {
     pub fn with_faults(mut self, faults: FaultPlan) -> Self {
         self.faults = faults;
         self
+    }
+
+    /// Lets waits return, with or without cause, once `stop` is true.
+    pub fn stop_when(&mut self, stop: &Arc<AtomicBool>) {
+        self.stop = Some(Arc::clone(stop));
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// Lets time begin now. To be called before the first operation.

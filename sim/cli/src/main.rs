@@ -23,12 +23,14 @@ mod explain;
 mod figures;
 mod new;
 mod oracle;
+mod playback;
 mod policies;
 mod reproduce;
 mod run;
 mod show;
 mod sweep;
 mod trace;
+mod validate;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
@@ -63,12 +65,14 @@ enum Verb {
     Show(show::Args),
     Explain(explain::Args),
     Compare(compare::Args),
+    Playback(playback::Args),
     Policies(policies::Args),
     New(new::Args),
     Trace(trace::Args),
     Figures(figures::Args),
     Oracle(Box<oracle::Args>),
     Reproduce(reproduce::Args),
+    Validate(validate::Args),
 }
 
 impl Verb {
@@ -79,12 +83,14 @@ impl Verb {
             Self::Show(args) => show::run(&args),
             Self::Explain(args) => explain::run(&args),
             Self::Compare(args) => compare::run(&args),
+            Self::Playback(args) => playback::run(&args),
             Self::Policies(args) => policies::run(&args),
             Self::New(args) => new::run(&args),
             Self::Trace(args) => trace::run(&args),
             Self::Figures(args) => figures::run(&args),
             Self::Oracle(args) => oracle::run(&args),
             Self::Reproduce(args) => reproduce::run(&args),
+            Self::Validate(args) => validate::run(&args),
         }
     }
 }

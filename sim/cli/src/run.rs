@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::{command, out, progress, summary};
 use lab::run::{Ran, RunOptions, simulate};
 use lab::timeline::{self, TimelineOptions};
-use lab::{Setup, Wants};
+use lab::{Progress, Setup, Wants};
 use model::{Nanos, Time};
 use results::folder::{DECISIONS, OPS, Opened, RunFolder, RunWriter, SAMPLES};
 use results::spec::RunSpec;
@@ -186,10 +186,13 @@ fn simulate_now(
         command: command.to_owned(),
         commit: command::commit(),
         started: command::started(),
+        ..RunOptions::default()
     };
     let bar = progress::bar(setup.counts.turns, "turns");
-    let ran = simulate(&setup, target, &options, |turns| {
-        if turns.is_multiple_of(PROGRESS_EVERY) {
+    let ran = simulate(&setup, target, &options, |progress| {
+        if let Progress::Turns(turns) = progress
+            && turns.is_multiple_of(PROGRESS_EVERY)
+        {
             bar.set_position(turns);
         }
     });

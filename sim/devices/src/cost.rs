@@ -43,6 +43,34 @@ pub struct StepCost {
     pub decode_kv_token_ps: u64,
 }
 
+/// What the cost of a step depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTotals {
+    /// Prompt tokens.
+    pub prefill_tokens: u32,
+    /// Context and tokens of all prompt chunks.
+    pub prefill_kv_tokens: u64,
+    /// Pairs of a prompt token and a token that it attends to.
+    pub prefill_pairs: u64,
+    /// Decoding sequences.
+    pub decode_seqs: u32,
+    /// KV tokens that these read.
+    pub decode_kv_tokens: u64,
+}
+
+impl StepTotals {
+    /// Of a step.
+    pub fn of(shape: &StepShape) -> Self {
+        Self {
+            prefill_tokens: shape.prefill_tokens(),
+            prefill_kv_tokens: shape.kv_tokens() - shape.decode_kv_tokens,
+            prefill_pairs: shape.prefill_pairs(),
+            decode_seqs: shape.decode_seqs,
+            decode_kv_tokens: shape.decode_kv_tokens,
+        }
+    }
+}
+
 impl StepCost {
     /// t = a + b·prefill tokens + c·decoding sequences + d·KV tokens read: the clock of the vLLM scheduler references.
     /// Their defaults are 8 ms, 70 us, 20 us and 0.3 us.
@@ -59,23 +87,19 @@ impl StepCost {
 
     /// Cost of one step \[ps\].
     pub fn step_ps(&self, shape: &StepShape) -> u64 {
-        let prefill: u64 = shape
-            .prefill
-            .iter()
-            .map(|chunk| {
-                let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
-                let pairs = tokens * context + tokens * (tokens + 1) / 2;
-                self.prefill_token_ps * tokens
-                    + self.prefill_kv_token_ps * (context + tokens)
-                    + self.prefill_pair_ps * pairs
-            })
-            .sum();
-        let tokens = shape.prefill_tokens() + shape.decode_seqs;
+        self.totals_ps(&StepTotals::of(shape))
+    }
+
+    /// Cost of one step \[ps\], from what it counts.
+    pub fn totals_ps(&self, totals: &StepTotals) -> u64 {
+        let tokens = totals.prefill_tokens + totals.decode_seqs;
         self.fixed_ps
             + self.gemm.ps(tokens)
-            + prefill
-            + self.decode_seq_ps * u64::from(shape.decode_seqs)
-            + self.decode_kv_token_ps * shape.decode_kv_tokens
+            + self.prefill_token_ps * u64::from(totals.prefill_tokens)
+            + self.prefill_kv_token_ps * totals.prefill_kv_tokens
+            + self.prefill_pair_ps * totals.prefill_pairs
+            + self.decode_seq_ps * u64::from(totals.decode_seqs)
+            + self.decode_kv_token_ps * totals.decode_kv_tokens
     }
 
     /// What each further step of a decode run costs more than the one before \[ps\].
@@ -106,6 +130,11 @@ impl GemmTable {
             }
         }
         Ok(Self(points))
+    }
+
+    /// Its pairs of tokens and picoseconds.
+    pub fn points(&self) -> &[(u32, u64)] {
+        &self.0
     }
 
     /// Time for `tokens` \[ps\]: linear between points, rounded down; before the first point its time; beyond the

@@ -95,6 +95,9 @@ pub struct LaneSection {
     pub piece_ns: PieceCost,
     /// How much longer a step takes while this direction is busy, in parts per million.
     pub slowdown_ppm: u32,
+    /// How much longer bytes take while steps run, in parts per million.
+    #[serde(default)]
+    pub beside_steps_ppm: u32,
 }
 
 /// Cost of a piece \[ns\], per way of copying scattered pieces.
@@ -234,6 +237,7 @@ impl HardwareProfile {
             bytes_per_s: section.bytes_per_s,
             bytes_per_s_shared: section.bytes_per_s_shared,
             slowdown_ppm: section.slowdown_ppm,
+            beside_steps_ppm: section.beside_steps_ppm,
         };
         LinkCost::new(lane(&self.link.d2h), lane(&self.link.h2d))
     }

@@ -14,13 +14,15 @@ mod geometry;
 mod hardware;
 mod host;
 mod link;
+pub mod playback;
+pub mod predict;
 mod ramp;
 mod roofline;
 mod sim;
 
 pub use capacity::{HbmBudget, activation_bytes};
 pub use catalog::{hardware, hardware_names, model, model_names};
-pub use cost::{GemmTable, StepCost};
+pub use cost::{GemmTable, StepCost, StepTotals};
 pub use error::ProfileError;
 pub use geometry::{Experts, ModelGeometry};
 pub use hardware::{
@@ -28,7 +30,7 @@ pub use hardware::{
     MemorySection, PieceCost, Provenance,
 };
 pub use host::{CopyFault, FaultPlan, HostDevice, HostPools};
-pub use link::{LaneCost, LinkCost};
+pub use link::{Beside, LaneCost, LinkCost};
 pub use ramp::{Ramp, SlowDown};
 pub use roofline::Roofline;
 pub use sim::SimDevice;

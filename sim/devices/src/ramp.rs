@@ -5,6 +5,8 @@
 //! Euclid's algorithm (at most some 40), not `n`. How many steps end by some time is found by a guess from the real-valued sum,
 //! corrected with exact sums: the floating-point guess affects speed, never the result.
 
+use model::Nanos;
+
 /// Slow-down of a step by copies, and the change from picoseconds to nanoseconds: a fraction in lowest terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlowDown {
@@ -24,6 +26,11 @@ impl SlowDown {
             num: num / divisor,
             den: den / divisor,
         }
+    }
+
+    /// Time of a step that costs so many picoseconds, rounded down.
+    pub fn nanos(self, ps: u64) -> Nanos {
+        Nanos((u128::from(ps) * u128::from(self.num) / u128::from(self.den)) as u64)
     }
 }
 

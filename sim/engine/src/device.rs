@@ -79,6 +79,15 @@ impl StepShape {
         self.prefill.iter().map(|chunk| chunk.tokens).sum()
     }
 
+    /// Pairs of a prompt token and a token that it attends to, itself included.
+    pub fn prefill_pairs(&self) -> u64 {
+        let pairs = self.prefill.iter().map(|chunk| {
+            let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
+            tokens * context + tokens * (tokens + 1) / 2
+        });
+        pairs.sum()
+    }
+
     /// KV tokens read by all sequences, new ones included.
     pub fn kv_tokens(&self) -> u64 {
         let prefill: u64 = self

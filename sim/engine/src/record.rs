@@ -11,6 +11,8 @@ pub trait Recorder {
     fn turn(&mut self, _: &TurnRecord) {}
     /// A session is over.
     fn session(&mut self, _: &SessionRecord) {}
+    /// The run was stopped before this session was over.
+    fn unfinished(&mut self, _: &SessionRecord) {}
     /// An operation is over.
     fn op(&mut self, _: &OpRecord) {}
     /// A step is over. Only in runs of one step (`stepwise`).
@@ -163,6 +165,10 @@ pub enum OpKind {
         decode_seqs: u32,
         /// KV tokens that the first reads.
         kv_tokens: u64,
+        /// Of these: by prompt tokens.
+        prefill_kv_tokens: u64,
+        /// Pairs of a prompt token of the first and a token that it attends to.
+        prefill_pairs: u64,
     },
     /// KV over the link.
     Copy {

@@ -12,14 +12,17 @@ mod error;
 pub mod faults;
 mod forecast;
 pub mod oracle;
+pub mod playback;
+mod row_thread;
 mod rows;
 pub mod run;
 pub mod seed;
 mod setup;
 pub mod sweep;
 pub mod timeline;
+pub mod validate;
 
 pub use error::LabError;
 pub use forecast::Forecast;
-pub use rows::{FolderSink, RowRecorder, Sink, Wants};
+pub use rows::{FolderSink, Progress, RowRecorder, Sink, Wants};
 pub use setup::{Setup, generator};

@@ -61,6 +61,16 @@ impl FolderSink {
     }
 }
 
+impl FolderSink {
+    /// Adds a file of its own.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), LabError> {
+        Ok(self.writer.file(name, bytes)?)
+    }
+}
+
 impl Sink for FolderSink {
     fn turn(&mut self, row: &TurnRow) -> Result<(), LabError> {
         self.collector.turn(row)?;
@@ -117,6 +127,15 @@ impl Sink for Collector {
     }
 }
 
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// So many turns are over.
+    Turns(u64),
+    /// Pools and link are like this; at the period of the samples.
+    Levels(&'a SampleRow),
+}
+
 /// Turns records into rows. The first row that cannot be written is remembered, and ends the run's result.
 pub struct RowRecorder<'a, S> {
     sink: &'a mut S,
@@ -125,7 +144,7 @@ pub struct RowRecorder<'a, S> {
     pieces_per_block: u32,
     line: Vec<u8>,
     turns: u64,
-    progress: Option<Box<dyn FnMut(u64) + 'a>>,
+    progress: Option<Box<dyn FnMut(Progress<'_>) + 'a>>,
     error: Option<LabError>,
 }
 
@@ -145,9 +164,9 @@ impl<'a, S: Sink> RowRecorder<'a, S> {
         }
     }
 
-    /// Calls `progress` with the number of turns finished, at every turn.
+    /// Calls `progress` at every turn and every sample.
     #[must_use]
-    pub fn with_progress(mut self, progress: impl FnMut(u64) + 'a) -> Self {
+    pub fn with_progress(mut self, progress: impl FnMut(Progress<'_>) + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
@@ -172,12 +191,22 @@ impl<S: Sink> Recorder for RowRecorder<'_, S> {
         self.keep(result);
         self.turns += 1;
         if let Some(progress) = &mut self.progress {
-            progress(self.turns);
+            progress(Progress::Turns(self.turns));
         }
     }
 
     fn session(&mut self, session: &SessionRecord) {
         let row = session_row(session, self.block_bytes);
+        let result = self.sink.session(&row);
+        self.keep(result);
+    }
+
+    fn unfinished(&mut self, session: &SessionRecord) {
+        let row = SessionRow {
+            end_ns: None,
+            outcome: "failed: the run was stopped".to_owned(),
+            ..session_row(session, self.block_bytes)
+        };
         let result = self.sink.session(&row);
         self.keep(result);
     }
@@ -194,6 +223,9 @@ impl<S: Sink> Recorder for RowRecorder<'_, S> {
         let row = sample_row(sample);
         let result = self.sink.sample(&row);
         self.keep(result);
+        if let Some(progress) = &mut self.progress {
+            progress(Progress::Levels(&row));
+        }
     }
 
     fn decision(&mut self, decision: &Decision) {
@@ -277,12 +309,16 @@ fn op_row(op: &OpRecord, block_bytes: u64, pieces_per_block: u32) -> OpRow {
             prefill_tokens,
             decode_seqs,
             kv_tokens,
+            prefill_kv_tokens,
+            prefill_pairs,
         } => OpRow {
             kind: "steps".to_owned(),
             steps,
             prefill_tokens,
             decode_seqs,
             kv_tokens,
+            prefill_kv_tokens,
+            prefill_pairs,
             ..row
         },
         OpKind::Copy {

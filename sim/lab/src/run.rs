@@ -1,16 +1,19 @@
 //! One run, from its setup to its rows.
 
-use crate::rows::{FolderSink, RowRecorder, Sink, Wants};
-use crate::{LabError, Setup};
+use crate::row_thread::write_apart;
+use crate::rows::{FolderSink, Progress, RowRecorder, Sink, Wants};
+use crate::{LabError, Setup, playback};
 use devices::SimDevice;
+use devices::playback::Recording;
 use engine::device::Device;
 use engine::{Driver, RunSummary, Truth};
 use policy::Needs;
-use results::folder::{Opened, RunFolder, RunWriter};
+use results::folder::{Opened, RunFolder, RunWriter, WAKES};
 use results::manifest::{DeviceInfo, Manifest, SCHEMA, Wall};
 use results::metrics::{Collector, Measure, RunMetrics};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What a run writes beside its turns and sessions, and what goes into its manifest.
@@ -24,6 +27,10 @@ pub struct RunOptions {
     pub commit: Option<String>,
     /// When the run was started, for the manifest.
     pub started: String,
+    /// For a run on the wall clock: rows are written by a thread of their own, and what the device says is kept for playback.
+    pub live: bool,
+    /// The run ends early, marked as partial, once this is true.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 /// A finished run.
@@ -46,7 +53,7 @@ pub enum Ran {
     Before(RunFolder),
 }
 
-/// Runs `setup` on `device`; rows go to `sink`. `progress` is told the number of turns finished.
+/// Runs `setup` on `device`; rows go to `sink`.
 ///
 /// # Errors
 /// If the run fails or a row cannot be written.
@@ -54,7 +61,18 @@ pub fn execute<D: Device, S: Sink>(
     setup: &Setup,
     device: &mut D,
     sink: &mut S,
-    progress: impl FnMut(u64),
+    progress: impl FnMut(Progress<'_>),
+) -> Result<RunSummary, LabError> {
+    execute_until(setup, device, sink, progress, None)
+}
+
+/// The same, until `stop` becomes true.
+fn execute_until<D: Device, S: Sink>(
+    setup: &Setup,
+    device: &mut D,
+    sink: &mut S,
+    progress: impl FnMut(Progress<'_>),
+    stop: Option<Arc<AtomicBool>>,
 ) -> Result<RunSummary, LabError> {
     let (entry, _) = policy::find(&setup.spec.policy)?;
     let truth = (entry.needs == Needs::Oracle).then(|| Arc::new(Truth::default()));
@@ -78,7 +96,7 @@ pub fn execute<D: Device, S: Sink>(
         &mut recorder,
         truth,
     );
-    let summary = driver.run()?;
+    let summary = driver.stoppable(stop).run()?;
     recorder.finish()?;
     Ok(summary)
 }
@@ -111,7 +129,7 @@ pub fn simulate(
     setup: &Setup,
     target: &Path,
     options: &RunOptions,
-    progress: impl FnMut(u64),
+    progress: impl FnMut(Progress<'_>),
 ) -> Result<Ran, LabError> {
     let device = DeviceInfo {
         kind: "sim".to_owned(),
@@ -137,7 +155,7 @@ pub fn record<D: Device>(
     info: &DeviceInfo,
     target: &Path,
     options: &RunOptions,
-    progress: impl FnMut(u64),
+    progress: impl FnMut(Progress<'_>),
 ) -> Result<Ran, LabError> {
     let run_id = setup.spec.run_id();
     let writer = match RunWriter::create(target, &run_id)? {
@@ -147,14 +165,34 @@ pub fn record<D: Device>(
     let collector = Collector::new(Measure::of(&setup.spec));
     let mut sink = FolderSink::new(writer, collector, options.wants);
     let clock = Instant::now();
-    let summary = execute(setup, device, &mut sink, progress)?;
+    let stop = options.stop.clone();
+    let (summary, mut sink, wakes) = if options.live {
+        let mut recording = Recording::new(device);
+        let (ran, sink) = write_apart(sink, |rows| {
+            execute_until(setup, &mut recording, rows, progress, stop)
+        });
+        (ran?, sink?, Some(recording.into_log()))
+    } else {
+        let summary = execute_until(setup, device, &mut sink, progress, stop)?;
+        (summary, sink, None)
+    };
     let seconds = clock.elapsed().as_secs_f64();
+    if let Some(log) = wakes {
+        let text = playback::log_text(setup, options.wants.samples, &log);
+        sink.file(WAKES, text.as_bytes())?;
+    }
     let mut warnings = setup.warnings.clone();
     warnings.extend(setup.forecast().warnings());
+    if let Some(at) = summary.stopped {
+        warnings.push(format!(
+            "partial: the run was stopped at {at} s, after {} of {} turns",
+            summary.turns, setup.counts.turns
+        ));
+    }
     let manifest = Manifest {
         schema: SCHEMA,
         run_id,
-        partial: false,
+        partial: summary.stopped.is_some(),
         spec: setup.spec.clone(),
         trace: setup.trace.clone(),
         policy: setup.policy_info()?,

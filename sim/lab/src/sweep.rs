@@ -150,7 +150,7 @@ fn one(point: &SweepPoint, options: &SweepOptions) -> Result<RunRow, LabError> {
         wants,
         command: options.command.clone(),
         commit: options.commit.clone(),
-        started: String::new(),
+        ..RunOptions::default()
     };
     let folder = options.out.join("runs").join(point.spec.run_id());
     let folder = match run::simulate(&setup, &folder, &run_options, |_| ())? {

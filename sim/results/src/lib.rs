@@ -18,5 +18,6 @@ pub mod rows;
 pub mod runs;
 pub mod spec;
 pub mod stats;
+pub mod validation;
 
 pub use canonical::{sha256_hex, sha256_of_file};

@@ -113,6 +113,10 @@ pub struct OpRow {
     pub decode_seqs: u32,
     /// KV tokens read by the first step.
     pub kv_tokens: u64,
+    /// Of these: by prefill tokens.
+    pub prefill_kv_tokens: u64,
+    /// Pairs of a prefill token of the first step and a token that it attends to, itself included.
+    pub prefill_pairs: u64,
     /// Bytes copied (0 for steps).
     pub bytes: u64,
     /// Copy pieces (0 for steps).

@@ -1,21 +1,28 @@
 //! `djinn-replay calibrate`: measures this machine, and writes its hardware profile.
 
-use crate::{Failure, GpuArgs, command};
-use replay::calibrate::{Origin, csv, measure, toml};
+use crate::{Failure, GpuArgs, Kind, command};
+use replay::calibrate::{Origin, Plan, csv, measure, steps_csv, toml};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 /// Measure this machine and write its hardware profile, and the timed copies beside it
 ///
-/// Takes less than two minutes, 4 GiB of HBM and as much host memory. The profile is of the form of configs/hardware/*.toml:
+/// Times copies by every method, alone, both ways at once and beside steps, and steps of one model over a grid of shapes. Takes
+/// some minutes, four fifths of HBM and 5 GiB of host memory. The profile is of the form of configs/hardware/*.toml:
 /// `djinn run --set hardware=FILE` simulates this machine.
 #[derive(clap::Args)]
 pub struct Args {
-    /// File of the profile; the timed copies go to the same name with .csv
+    /// File of the profile; the timed copies go to the same name with .copies.csv, the timed steps with .steps.csv
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Profile whose compute section is kept: step times are not measured
+    /// Model whose steps are timed
+    #[arg(long, value_name = "NAME", default_value = "llama-2-7b")]
+    model: String,
+    /// What its steps do
+    #[arg(long, value_enum, default_value_t)]
+    compute: Kind,
+    /// Profile whose formula stays for other models
     #[arg(long, value_name = "NAME", default_value = "h200")]
     base: String,
     #[command(flatten)]
@@ -48,9 +55,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         .append(true)
         .open(&args.out);
     opened.map_err(|cause| unwritable(&args.out, &cause))?;
+    let plan = Plan {
+        model: args.model.clone(),
+        compute: args.compute.into(),
+        base: args.base.clone(),
+    };
     let begun = Instant::now();
     let measured = args.gpu.open().and_then(|gpu| {
-        let measured = measure(&gpu, &mut |what| {
+        let measured = measure(&gpu, &plan, &mut |what| {
             eprintln!("{:6.1} s  {what}", begun.elapsed().as_secs_f64());
         })?;
         Ok((gpu, measured))
@@ -73,7 +85,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let text = toml(&origin, &measured, &base).map_err(|error| failed(&error))?;
     write(&args.out, &text)?;
-    write(&args.out.with_extension("csv"), &csv(&measured))?;
+    write(&args.out.with_extension("copies.csv"), &csv(&measured))?;
+    write(&args.out.with_extension("steps.csv"), &steps_csv(&measured))?;
     // The reader of profiles has the last word.
     devices::hardware(&args.out.to_string_lossy()).map_err(|error| failed(&error))?;
     print!("{text}");

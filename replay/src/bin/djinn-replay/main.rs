@@ -5,11 +5,12 @@
 
 mod calibrate;
 mod check;
+mod progress;
 mod run;
 
 use clap::{Parser, Subcommand};
 use kernels::gpu::{Error, Gpu, PoolPhase};
-use replay::run::ReplayError;
+use replay::run::{ComputeKind, ReplayError};
 use std::process::ExitCode;
 
 /// Replays agent traces on an NVIDIA GPU, with the policies of the simulator: real copies, wall clock.
@@ -55,6 +56,25 @@ impl From<ReplayError> for Failure {
         match error {
             ReplayError::Gpu(error) => error.into(),
             other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// What steps do on the GPU.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Kind {
+    /// Read weights and KV, and compute nothing
+    #[default]
+    Touch,
+    /// Pass modelled time
+    Spin,
+}
+
+impl From<Kind> for ComputeKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Touch => Self::Touch,
+            Kind::Spin => Self::Spin,
         }
     }
 }

@@ -1,19 +1,22 @@
 //! `djinn-replay run`: one run on a GPU, from its config to its folder.
 
-use crate::{Failure, GpuArgs, command, pool_progress};
+use crate::progress::ProgressLine;
+use crate::{Failure, GpuArgs, Kind, command, pool_progress};
 use lab::run::RunOptions;
 use lab::{Setup, Wants};
-use replay::device::{Gauges, Timing};
+use model::Nanos;
+use replay::device::Timing;
 use replay::run::{Replayed, caution, cuda_device, device_info, record};
 use results::folder::{Opened, RunWriter};
 use results::metrics::RunMetrics;
 use results::spec::{Layers, RunSpec, split_policies};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// Replay one run and write its folder
 #[derive(clap::Args)]
@@ -46,12 +49,6 @@ pub struct Args {
     gpu: GpuArgs,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Kind {
-    Touch,
-    Spin,
-}
-
 impl Args {
     fn spec(&self) -> Result<RunSpec, Failure> {
         let failed = |error: results::spec::SpecError| Failure::Failed(error.to_string());
@@ -66,13 +63,6 @@ impl Args {
         layers
             .set
             .extend(self.host_gib.map(|gib| format!("memory.host_gib={gib:?}")));
-        layers.set.extend(self.compute.map(|kind| {
-            let name = match kind {
-                Kind::Touch => "touch",
-                Kind::Spin => "spin",
-            };
-            format!("replay.compute={name}")
-        }));
         if self.no_integrity {
             layers.set.push("replay.integrity=false".to_owned());
         }
@@ -83,7 +73,10 @@ impl Args {
             .unwrap_or_default();
         let mut spec = RunSpec::load(&layers).map_err(failed)?;
         // Written down, so that the run is named after it.
-        spec.replay.compute.get_or_insert_default();
+        let given = self.compute.map(Kind::into);
+        spec.replay.compute = given
+            .or(spec.replay.compute)
+            .or(Some(Kind::default().into()));
         Ok(spec)
     }
 }
@@ -124,18 +117,20 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let options = RunOptions {
         wants: Wants {
             ops: true,
-            samples: None,
+            samples: Some(SAMPLES),
             decisions: true,
         },
         command: command(),
         commit: option_env!("DJINN_COMMIT").map(str::to_owned),
         started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+        live: true,
+        stop: Some(stop_on_signal().map_err(|error| failed(&error))?),
     };
-    let line = ProgressLine::start(setup.counts.turns, device.gauges());
-    let turns = Arc::clone(&line.turns);
+    let line = ProgressLine::start(&setup, device.gauges());
+    let board = line.board();
     let info = device_info(&gpu, &device);
-    let ran = record(&setup, &mut device, &info, &target, &options, |done| {
-        turns.store(done, Ordering::Relaxed);
+    let ran = record(&setup, &mut device, &info, &target, &options, |progress| {
+        board.note(progress);
     });
     line.stop();
     match ran? {
@@ -144,6 +139,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Replayed::Now(finished, timings) => {
             print!("{}", summary(&spec.policy, &finished.metrics, &timings));
+            if let Some(at) = finished.summary.stopped {
+                eprintln!(
+                    "stopped at {at} s: the results are those up to then, and are marked as partial"
+                );
+            }
             eprintln!("results in {}", target.display());
         }
     }
@@ -210,54 +210,15 @@ fn summary(policy: &str, m: &RunMetrics, timings: &[Timing]) -> String {
     )
 }
 
-/// A line on stderr, drawn by a thread of its own so that the driver does no I/O for it.
-struct ProgressLine {
-    turns: Arc<AtomicU64>,
-    over: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
-}
+/// Period of the levels in samples.csv.
+const SAMPLES: Nanos = Nanos(250_000_000);
 
-impl ProgressLine {
-    fn start(total: u64, gauges: Arc<Gauges>) -> Self {
-        let (turns, over) = (
-            Arc::new(AtomicU64::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (seen, ended) = (Arc::clone(&turns), Arc::clone(&over));
-        let begun = Instant::now();
-        let thread = thread::spawn(move || {
-            loop {
-                let last = ended.load(Ordering::Relaxed);
-                let [out, back] =
-                    [0, 1].map(|side| gauges.moved[side].load(Ordering::Relaxed) as f64 / 1e9);
-                let lanes: u64 = gauges
-                    .in_flight
-                    .iter()
-                    .map(|side| side.load(Ordering::Relaxed))
-                    .sum();
-                eprint!(
-                    "\r{:6.1} s  {}/{total} turns  D2H {out:.1} GB  H2D {back:.1} GB  {lanes} chunks in flight ",
-                    begun.elapsed().as_secs_f64(),
-                    seen.load(Ordering::Relaxed),
-                );
-                if last {
-                    eprintln!();
-                    return;
-                }
-                thread::park_timeout(Duration::from_millis(500));
-            }
-        });
-        Self {
-            turns,
-            over,
-            thread,
-        }
+/// Becomes true at the first SIGINT or SIGTERM; the second one ends the program at once.
+fn stop_on_signal() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        register(signal, Arc::clone(&stop))?;
     }
-
-    fn stop(self) {
-        self.over.store(true, Ordering::Relaxed);
-        self.thread.thread().unpark();
-        // A panic of the thread costs the line and nothing else.
-        let _ = self.thread.join();
-    }
+    Ok(stop)
 }

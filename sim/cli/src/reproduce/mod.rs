@@ -206,6 +206,7 @@ fn timeline(out: &Path) -> Result<(), CliError> {
         command: "djinn reproduce".to_owned(),
         commit: command::commit(),
         started: command::started(),
+        ..RunOptions::default()
     };
     match simulate(&setup, &out.join("timeline"), &options, |_| ())? {
         Ran::Now(_) | Ran::Before(_) => Ok(()),

@@ -12,6 +12,7 @@ fn link() -> LinkCost {
         bytes_per_s: NonZeroU64::new(1_000_000_000).unwrap(),
         bytes_per_s_shared: NonZeroU64::new(1_000_000_000).unwrap(),
         slowdown_ppm: 0,
+        beside_steps_ppm: 0,
     };
     LinkCost::new(lane, lane)
 }

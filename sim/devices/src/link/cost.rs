@@ -16,6 +16,25 @@ pub struct LaneCost {
     pub bytes_per_s_shared: NonZeroU64,
     /// How much longer a step takes while this direction is busy, in parts per million.
     pub slowdown_ppm: u32,
+    /// How much longer bytes of this direction take while steps run, in parts per million: both read or write HBM.
+    pub beside_steps_ppm: u32,
+}
+
+/// What runs beside a copy, and slows it down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// A copy in the other direction.
+    pub other: bool,
+    /// Steps.
+    pub steps: bool,
+}
+
+impl Beside {
+    /// Nothing.
+    pub const NOTHING: Self = Self {
+        other: false,
+        steps: false,
+    };
 }
 
 /// Constants of the link.
@@ -67,7 +86,9 @@ impl LinkCost {
     ) -> CopyEstimate {
         let lane = self.lane(direction);
         let bytes = u64::from(chunk_blocks) * block_bytes.0;
-        let chunk_ns = lane.chunk_time(chunk_blocks, block_bytes, false).0;
+        let chunk_ns = lane
+            .chunk_time(chunk_blocks, block_bytes, Beside::NOTHING)
+            .0;
         let bytes_per_s = (u128::from(bytes) * 1_000_000_000 / u128::from(chunk_ns)) as u64;
         CopyEstimate {
             queued: Bytes::ZERO,
@@ -78,10 +99,10 @@ impl LinkCost {
 }
 
 impl LaneCost {
-    /// Time of a chunk, all of it alone, or all of it beside the other direction. Rounds up: a copy never ends early.
-    pub fn chunk_time(&self, blocks: u32, block_bytes: Bytes, shared: bool) -> Nanos {
+    /// Time of a chunk, all of it beside the same. Rounds up: a copy never ends early.
+    pub fn chunk_time(&self, blocks: u32, block_bytes: Bytes, beside: Beside) -> Nanos {
         let bytes = u64::from(blocks) * block_bytes.0;
-        Nanos(self.overhead_ns(blocks) + transfer_ns(bytes, self.rate(shared)))
+        Nanos(self.overhead_ns(blocks) + transfer_ns(bytes, self.rate(beside)))
     }
 
     /// The part of a chunk's time that does not depend on the rate \[ns\].
@@ -89,12 +110,19 @@ impl LaneCost {
         self.copy_ns + self.block_ns * u64::from(blocks)
     }
 
-    pub(crate) fn rate(&self, shared: bool) -> NonZeroU64 {
-        if shared {
+    /// Rate of the bytes, rounded down.
+    pub(crate) fn rate(&self, beside: Beside) -> NonZeroU64 {
+        let rate = if beside.other {
             self.bytes_per_s_shared
         } else {
             self.bytes_per_s
+        };
+        if !beside.steps || self.beside_steps_ppm == 0 {
+            return rate;
         }
+        let slowed =
+            u128::from(rate.get()) * 1_000_000 / (1_000_000 + u128::from(self.beside_steps_ppm));
+        NonZeroU64::new(slowed as u64).unwrap_or(NonZeroU64::MIN)
     }
 }
 
@@ -139,6 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn steps_slow_a_copy_down_on_top_of_the_other_direction() {
+        let lane = LaneCost {
+            copy_ns: 0,
+            block_ns: 0,
+            bytes_per_s: NonZeroU64::new(1_000_000).unwrap(),
+            bytes_per_s_shared: NonZeroU64::new(500_000).unwrap(),
+            slowdown_ppm: 0,
+            beside_steps_ppm: 250_000,
+        };
+        let rate = |other, steps| lane.rate(Beside { other, steps }).get();
+        // A quarter longer: 1,000,000 / 1.25.
+        assert_eq!(
+            [rate(false, false), rate(true, false)],
+            [1_000_000, 500_000]
+        );
+        assert_eq!([rate(false, true), rate(true, true)], [800_000, 400_000]);
+    }
+
+    #[test]
     fn a_block_of_many_pieces_costs_each_of_them() {
         // Llama-2-7B: 64 pieces of 128 KiB; by batched memcpy H2D 64 x 506 ns beyond 8 MiB / 54.9 B/ns = 152,797.96.
         let cost = catalog::hardware("h200")
@@ -146,7 +193,7 @@ mod tests {
             .link_cost(CopyMethod::Batch, 64);
         let time = cost
             .lane(Direction::H2d)
-            .chunk_time(1, Bytes(8 << 20), false);
+            .chunk_time(1, Bytes(8 << 20), Beside::NOTHING);
         assert_eq!(time, Nanos(4_200 + 64 * 506 + 152_798));
     }
 }

@@ -8,7 +8,7 @@
 //! cost time.
 
 use super::Copied;
-use super::cost::{LaneCost, moved_bytes, transfer_ns};
+use super::cost::{Beside, LaneCost, moved_bytes, transfer_ns};
 use engine::device::CopyRun;
 use model::{Nanos, OpId, Time};
 
@@ -29,8 +29,8 @@ struct Transfer {
     chunks: u32,
     full: Chunk,
     last: Chunk,
-    /// Whether the other lane is busy.
-    shared: bool,
+    /// What slows it down.
+    beside: Beside,
     /// The chunk that was in service when the rate changed.
     head: u32,
     /// When the head's bytes begin to move, or went on at this rate; ahead while its overhead lasts.
@@ -103,7 +103,7 @@ impl Lane {
             chunks,
             full,
             last,
-            shared: false,
+            beside: Beside::NOTHING,
             head: 0,
             head_from: now + Nanos(first.overhead),
             head_left: first.bytes,
@@ -115,11 +115,11 @@ impl Lane {
         self.copy = Some(copy);
     }
 
-    /// From `now` on the other lane is busy, or not.
-    pub fn settle(&mut self, now: Time, shared: bool) {
-        if let Some(copy) = self.copy.as_mut().filter(|copy| copy.shared != shared) {
+    /// From `now` on this is beside it.
+    pub fn settle(&mut self, now: Time, beside: Beside) {
+        if let Some(copy) = self.copy.as_mut().filter(|copy| copy.beside != beside) {
             copy.rebase(now, &self.cost);
-            copy.shared = shared;
+            copy.beside = beside;
             copy.schedule(&self.cost);
         }
     }
@@ -178,7 +178,7 @@ impl Lane {
 impl Transfer {
     /// Recomputes the times that follow from the head, the rate and the number of chunks.
     fn schedule(&mut self, cost: &LaneCost) {
-        let rate = cost.rate(self.shared);
+        let rate = cost.rate(self.beside);
         self.head_end = self.head_from + Nanos(transfer_ns(self.head_left, rate));
         let behind = self.chunks - 1 - self.head;
         if behind == 0 {
@@ -207,7 +207,7 @@ impl Transfer {
             self.head_left = chunk.bytes;
         }
         if now > self.head_from {
-            let moved = moved_bytes(now.0 - self.head_from.0, cost.rate(self.shared));
+            let moved = moved_bytes(now.0 - self.head_from.0, cost.rate(self.beside));
             self.head_left -= moved.min(self.head_left);
             self.head_from = now;
         }

@@ -8,6 +8,8 @@
 //! A copy never overtakes another of its direction, not even from another stream: the copy engine behaves so, and a
 //! demand swap-in therefore waits behind a large swap-out. Callers that care copy in chunks.
 //!
+//! Steps read and write the same HBM, and slow either lane a little.
+//!
 //! The lanes look at each other only when time moves on ([`Link::settle`]): a lane that falls idle and takes its next
 //! copy at the same instant was never idle.
 //!
@@ -19,7 +21,8 @@ mod lane;
 #[cfg(test)]
 mod reference;
 
-pub use cost::{LaneCost, LinkCost};
+pub use cost::{Beside, LaneCost, LinkCost};
+pub(crate) use cost::{moved_bytes, transfer_ns};
 pub(crate) use lane::Lane;
 
 use engine::device::CopyRun;
@@ -58,11 +61,11 @@ impl Link {
         usize::from(self.lanes[0].is_busy()) | usize::from(self.lanes[1].is_busy()) << 1
     }
 
-    /// Lets each lane see whether the other one is busy. To be called before time moves on from `now`.
-    pub fn settle(&mut self, now: Time) {
-        let busy = self.lanes.each_ref().map(Lane::is_busy);
-        self.lanes[0].settle(now, busy[1]);
-        self.lanes[1].settle(now, busy[0]);
+    /// Lets each lane see whether the other one is busy, and whether steps run. To be called before time moves on from `now`.
+    pub fn settle(&mut self, now: Time, steps: bool) {
+        let [d2h, h2d] = self.lanes.each_ref().map(Lane::is_busy);
+        self.lanes[0].settle(now, Beside { other: h2d, steps });
+        self.lanes[1].settle(now, Beside { other: d2h, steps });
     }
 
     /// When the first copy in flight ends, if nothing else happens.
@@ -116,6 +119,7 @@ mod tests {
             bytes_per_s: NonZeroU64::new(alone[index]).unwrap(),
             bytes_per_s_shared: NonZeroU64::new(shared[index]).unwrap(),
             slowdown_ppm: 0,
+            beside_steps_ppm: 0,
         };
         Link::new(&LinkCost::new(lane(0), lane(1)))
     }
@@ -149,7 +153,7 @@ mod tests {
 
     fn end_alone(mut link: Link, run: &CopyRun) -> u64 {
         link.submit(Time::ZERO, run);
-        link.settle(Time::ZERO);
+        link.settle(Time::ZERO, false);
         link.next_end().unwrap().0
     }
 
@@ -183,10 +187,10 @@ mod tests {
         let mut link = h200();
         let now = Time(1_000_000);
         link.submit(Time::ZERO, &copy(0, Direction::H2d, 256, 1, 8 * MIB));
-        link.settle(Time::ZERO);
+        link.settle(Time::ZERO, false);
         assert_eq!(link.lane(Direction::H2d).progress(now), 6);
         assert_eq!(link.lane_mut(Direction::H2d).cut(now), 8);
-        link.settle(now);
+        link.settle(now, false);
         assert_eq!(link.next_end(), Some(Time(8 * (152_798 + 4_200))));
     }
 
@@ -196,7 +200,7 @@ mod tests {
         // As many bytes as each lane moves in 10 ms, beside the other, after its fixed cost.
         link.submit(Time::ZERO, &copy(0, Direction::D2h, 1, 1, 517_000_000));
         link.submit(Time::ZERO, &copy(1, Direction::H2d, 1, 1, 446_000_000));
-        link.settle(Time::ZERO);
+        link.settle(Time::ZERO, false);
         assert_eq!(
             link.lanes.each_ref().map(Lane::end),
             [Some(Time(10_004_200)); 2]
@@ -210,7 +214,7 @@ mod tests {
         let mut link = link([10_000_000_000; 2], [4_000_000_000; 2], 0);
         link.submit(Time::ZERO, &copy(0, Direction::D2h, 1, 1, 400));
         link.submit(Time::ZERO, &copy(1, Direction::H2d, 1, 1, 1_000));
-        link.settle(Time::ZERO);
+        link.settle(Time::ZERO, false);
         assert_eq!(link.next_end(), Some(Time(100)));
         assert_eq!(
             link.complete(Time(100))
@@ -218,7 +222,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [OpId(0)]
         );
-        link.settle(Time(100));
+        link.settle(Time(100), false);
         assert_eq!(link.next_end(), Some(Time(160)));
     }
 
@@ -228,15 +232,15 @@ mod tests {
             let mut link = link([7_000_000_000; 2], [3_000_000_000; 2], 0);
             link.submit(Time::ZERO, &copy(0, Direction::D2h, 1, 1, 100));
             link.submit(Time::ZERO, &copy(1, Direction::H2d, 1, 1, 1_000));
-            link.settle(Time::ZERO);
+            link.settle(Time::ZERO, false);
             // 100 B / 3 B/ns: over at 34.
             assert_eq!(link.complete(Time(34)).count(), 1);
             if gap {
-                link.settle(Time(34));
+                link.settle(Time(34), false);
                 assert_eq!(link.busy(), 0b10);
             }
             link.submit(Time(34), &copy(2, Direction::D2h, 1, 1, 9_000));
-            link.settle(Time(34));
+            link.settle(Time(34), false);
             link.next_end()
         };
         // 1,000 B / 3 B/ns = 333.3. Seen to fall idle and return, the lane rounds once more, but never ends early.

@@ -3,7 +3,7 @@
 //! A chunk first spends its overhead, then moves its bytes. Time moves from event to event (the end of an overhead, of a
 //! chunk's bytes, or the instant asked for); at each instant with something to do, lanes look at each other once.
 
-use super::cost::{LaneCost, LinkCost, moved_bytes, transfer_ns};
+use super::cost::{Beside, LaneCost, LinkCost, moved_bytes, transfer_ns};
 use engine::device::CopyRun;
 use model::{Direction, Nanos, OpId, Time};
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ struct Server {
     chunks: VecDeque<(u64, u64)>,
     /// Since when the chunk in service has had this rate or been in this phase.
     since: u64,
-    shared: bool,
+    beside: Beside,
     /// Ends of the chunks that are over.
     ends: Vec<u64>,
     busy: u64,
@@ -25,6 +25,8 @@ struct Server {
 pub(super) struct Reference {
     cost: LinkCost,
     now: u64,
+    /// Whether steps run.
+    pub steps: bool,
     servers: [Server; 2],
 }
 
@@ -35,23 +37,23 @@ impl Server {
         Some(if overhead > 0 {
             self.since + overhead
         } else {
-            self.since + transfer_ns(bytes, cost.rate(self.shared))
+            self.since + transfer_ns(bytes, cost.rate(self.beside))
         })
     }
 
-    fn change_rate(&mut self, now: u64, cost: &LaneCost, shared: bool) {
-        if self.shared != shared
+    fn change_rate(&mut self, now: u64, cost: &LaneCost, beside: Beside) {
+        if self.beside != beside
             && let Some((overhead, bytes)) = self.chunks.front_mut()
         {
             let past = now - self.since;
             if *overhead > 0 {
                 *overhead -= past;
             } else {
-                *bytes -= moved_bytes(past, cost.rate(self.shared));
+                *bytes -= moved_bytes(past, cost.rate(self.beside));
             }
             self.since = now;
         }
-        self.shared = shared;
+        self.beside = beside;
     }
 
     fn finish_phase(&mut self, now: u64) {
@@ -74,6 +76,7 @@ impl Reference {
         Self {
             cost: cost.clone(),
             now: 0,
+            steps: false,
             servers: [Server::default(), Server::default()],
         }
     }
@@ -84,7 +87,7 @@ impl Reference {
         server.op = Some(run.id);
         server.start = self.now;
         server.since = self.now;
-        server.shared = false;
+        server.beside = Beside::NOTHING;
         server.ends.clear();
         for chunk in 0..run.chunks() {
             let blocks = run.blocks_in(chunk + 1) - run.blocks_in(chunk);
@@ -102,7 +105,10 @@ impl Reference {
             self.servers[direction.index()].change_rate(
                 self.now,
                 &lane,
-                busy[direction.opposite().index()],
+                Beside {
+                    other: busy[direction.opposite().index()],
+                    steps: self.steps,
+                },
             );
         }
     }
@@ -202,6 +208,7 @@ mod tests {
             block_bytes: u64,
         },
         Cut(Direction),
+        Steps(bool),
         Wait(u64),
     }
 
@@ -218,14 +225,20 @@ mod tests {
                 block_bytes: bytes,
             },
         );
-        let one = prop_oneof![4 => submit, 1 => direction().prop_map(Move::Cut), 4 => (0_u64..20_000).prop_map(Move::Wait)];
+        let one = prop_oneof![4 => submit, 1 => direction().prop_map(Move::Cut), 1 => any::<bool>().prop_map(Move::Steps), 4 => (0_u64..20_000).prop_map(Move::Wait)];
         prop::collection::vec(one, 1..60)
     }
 
     fn lane_cost() -> impl Strategy<Value = LaneCost> {
         // 0.1 to 10 B/ns, so that rounding matters.
-        (0_u64..30, 0_u64..5, 1_u64..100, 1_u64..=100).prop_map(
-            |(copy_ns, block_ns, rate, share)| {
+        (
+            0_u64..30,
+            0_u64..5,
+            1_u64..100,
+            1_u64..=100,
+            0_u32..2_000_000,
+        )
+            .prop_map(|(copy_ns, block_ns, rate, share, beside_steps_ppm)| {
                 let alone = rate * 100_000_000 + 7;
                 LaneCost {
                     copy_ns,
@@ -233,9 +246,9 @@ mod tests {
                     bytes_per_s: NonZeroU64::new(alone).unwrap(),
                     bytes_per_s_shared: NonZeroU64::new(alone * share / 100 + 1).unwrap(),
                     slowdown_ppm: 0,
+                    beside_steps_ppm,
                 }
-            },
-        )
+            })
     }
 
     proptest! {
@@ -267,10 +280,11 @@ mod tests {
                         let cut = fast.lane_mut(direction).cut(now);
                         prop_assert_eq!(cut, slow.cut(direction));
                     }
+                    Move::Steps(run) => slow.steps = run,
                     Move::Wait(span) => {
                         let until = now + Nanos(span);
                         loop {
-                            fast.settle(now);
+                            fast.settle(now, slow.steps);
                             now = fast.next_end().map_or(until, |end| end.min(until));
                             let done: Vec<_> =
                                 fast.complete(now).map(|copied| (copied.op, copied.start, copied.end, copied.chunks)).collect();

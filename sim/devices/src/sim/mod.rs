@@ -97,7 +97,7 @@ impl Device for SimDevice {
     fn wait(&mut self, until: Option<Time>, done: &mut Vec<Completion>) -> Time {
         self.steps
             .settle(self.now, self.slow_down[self.link.busy()]);
-        self.link.settle(self.now);
+        self.link.settle(self.now, self.steps.is_busy());
 
         let next = [self.steps.next_wake(), self.link.next_end(), until]
             .into_iter()

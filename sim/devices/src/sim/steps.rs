@@ -107,6 +107,11 @@ impl StepQueue {
         });
     }
 
+    /// Whether a run is in flight.
+    pub fn is_busy(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// Steps that begin at `now` or later take so much longer. To be called before time moves on from `now`.
     pub fn settle(&mut self, now: Time, slow_down: SlowDown) {
         self.slow_down = slow_down;

@@ -19,6 +19,7 @@ fn link() -> LinkCost {
         bytes_per_s: NonZeroU64::new(1_000_000_000).unwrap(),
         bytes_per_s_shared: NonZeroU64::new(500_000_000).unwrap(),
         slowdown_ppm,
+        beside_steps_ppm: 0,
     };
     LinkCost::new(lane(500_000), lane(1_000_000))
 }

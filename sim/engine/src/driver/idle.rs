@@ -326,6 +326,16 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
+    /// The run is stopped: sessions that are not over are reported as they are.
+    pub(super) fn leave_all(&mut self) {
+        for id in 0..self.live.len() {
+            if !self.live[id].closed {
+                self.account_idle(SessionId(id as u32));
+                self.recorder.unfinished(&self.live[id].record);
+            }
+        }
+    }
+
     /// Adds the time since the last change of idle blocks to the session's account.
     fn account_idle(&mut self, session: SessionId) {
         let live = &mut self.live[session.index()];

@@ -42,6 +42,7 @@ use model::{
 use policy::Policy;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use steps::InFlight;
 
 /// What a finished run amounts to.
@@ -77,6 +78,8 @@ pub struct RunSummary {
     pub hbm_held_max: u32,
     /// End of the last turn.
     pub end: Time,
+    /// When the run was stopped from outside, if it was: what came after is missing.
+    pub stopped: Option<Time>,
 }
 
 /// One run: a workload under a policy on a device.
@@ -92,6 +95,7 @@ pub struct Driver<'a, D: Device> {
     recorder: &'a mut dyn Recorder,
     logs: bool,
     truth: Option<Arc<Truth>>,
+    stop: Option<Arc<AtomicBool>>,
 
     now: Time,
     events: EventQueue,
@@ -178,6 +182,7 @@ impl<'a, D: Device> Driver<'a, D> {
             logs: recorder.wants_decisions(),
             recorder,
             truth,
+            stop: None,
             now: Time::ZERO,
             events: EventQueue::default(),
             next_session: None,
@@ -216,6 +221,13 @@ impl<'a, D: Device> Driver<'a, D> {
             summary: RunSummary::default(),
             config,
         }
+    }
+
+    /// The same run, which ends at the next wake after `stop` has become true: sessions that are not over stay unfinished.
+    #[must_use]
+    pub fn stoppable(mut self, stop: Option<Arc<AtomicBool>>) -> Self {
+        self.stop = stop;
+        self
     }
 
     /// Runs to the end of the workload.
@@ -268,10 +280,18 @@ impl<'a, D: Device> Driver<'a, D> {
                 return Err(self.stuck_error());
             }
             self.wait(until, &mut done)?;
-            while self.uninterruptible() && !done.iter().any(|c| self.is_step(c.op)) {
+            while self.uninterruptible()
+                && !self.is_stopped()
+                && !done.iter().any(|c| self.is_step(c.op))
+            {
                 self.wait(None, &mut done)?;
             }
             self.summary.wakes += 1;
+            if self.is_stopped() {
+                self.summary.stopped = Some(self.now);
+                self.leave_all();
+                return Ok(self.summary);
+            }
         }
         self.close_all();
         self.check_end()?;
@@ -293,12 +313,17 @@ impl<'a, D: Device> Driver<'a, D> {
         let reached = until.is_some_and(|until| woke >= until);
         let caused = done.len() > known || reached;
         self.idle_wakes = if caused { 0 } else { self.idle_wakes + 1 };
-        if self.idle_wakes > u32::from(self.config.batching.ahead) {
+        if self.idle_wakes > u32::from(self.config.batching.ahead) && !self.is_stopped() {
             let what = "the device woke without a cause, with operations in flight".to_owned();
             return Err(self.broken("every operation completes", what));
         }
         self.now = woke;
         Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// A serial run is delivered whole: what happens meanwhile waits for its end.

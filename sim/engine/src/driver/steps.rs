@@ -101,6 +101,8 @@ impl<D: Device> Driver<'_, D> {
                     prefill_tokens: 0,
                     decode_seqs: 0,
                     kv_tokens: 0,
+                    prefill_kv_tokens: 0,
+                    prefill_pairs: 0,
                 };
                 self.in_flight.push_back(InFlight {
                     op: None,
@@ -133,6 +135,8 @@ impl<D: Device> Driver<'_, D> {
             prefill_tokens: shape.prefill_tokens(),
             decode_seqs: shape.decode_seqs,
             kv_tokens: shape.kv_tokens(),
+            prefill_kv_tokens: shape.kv_tokens() - shape.decode_kv_tokens,
+            prefill_pairs: shape.prefill_pairs(),
         };
         self.summary.prefill_tokens += u64::from(shape.prefill_tokens());
         self.report.prefill += u64::from(shape.prefill_tokens());
@@ -472,6 +476,8 @@ impl InFlight {
                 prefill_tokens: 0,
                 decode_seqs: 0,
                 kv_tokens: 0,
+                prefill_kv_tokens: 0,
+                prefill_pairs: 0,
             },
             record: None,
         }

@@ -321,6 +321,7 @@ pub fn link() -> LinkCost {
         bytes_per_s: rate,
         bytes_per_s_shared: rate,
         slowdown_ppm: 0,
+        beside_steps_ppm: 0,
     };
     LinkCost::new(lane, lane)
 }

@@ -200,6 +200,7 @@ fn both_ways_at_once_each_takes_as_long_as_the_shared_rate_says() {
         bytes_per_s: rate(1_000_000_000),
         bytes_per_s_shared: rate(500_000_000),
         slowdown_ppm: 0,
+        beside_steps_ppm: 0,
     };
     // a leaves 188..198 and returns at 388; b starts at 200, ends at 388 and leaves.
     let a = session("a", 0, &[(0, 158, 3), (200, 1, 1)]);

@@ -103,6 +103,7 @@ fn slower(rig: &Rig) -> Rig {
         bytes_per_s: rate,
         bytes_per_s_shared: rate,
         slowdown_ppm: 0,
+        beside_steps_ppm: 0,
     };
     let mut slow = rig.clone().with(|c| {
         c.batching.idle_poll = Nanos(2 * MS);

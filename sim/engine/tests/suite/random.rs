@@ -97,6 +97,7 @@ fn machine() -> (StepCost, LinkCost) {
         bytes_per_s: NonZeroU64::new(rate).expect("not zero"),
         bytes_per_s_shared: NonZeroU64::new(shared).expect("not zero"),
         slowdown_ppm: 70_001,
+        beside_steps_ppm: 0,
     };
     let link = LinkCost::new(
         lane(1_000_000_007, 700_000_001),

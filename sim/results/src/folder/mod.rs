@@ -7,7 +7,8 @@
 //!                                                   sessions.csv    a row per session
 //!                                                   ops.csv         a row per step run or copy  (optional)
 //!                                                   samples.csv     levels over time            (optional)
-//!                                                   decisions.log   wakes and actions           (optional)
+//!                                                   decisions.log   events and actions          (optional)
+//!                                                   wakes.log       what the device said        (replay)
 //! ```
 //!
 //! **Invariant:** a folder that has its final name is whole: rows are streamed into a sibling folder,
@@ -40,6 +41,9 @@ pub const OPS: &str = "ops.csv";
 pub const SAMPLES: &str = "samples.csv";
 /// Name of the decision log.
 pub const DECISIONS: &str = "decisions.log";
+
+/// Name of the log of a device's answers, from which a run is played back.
+pub const WAKES: &str = "wakes.log";
 
 /// Every file of a run folder, in the order in which digests read them.
 pub const FILES: [&str; 6] = [MANIFEST, TURNS, SESSIONS, OPS, SAMPLES, DECISIONS];

@@ -1,7 +1,7 @@
 //! Reads a run folder.
 
 use super::table::Rows;
-use super::{DECISIONS, FolderError, MANIFEST, OPS, SAMPLES, SESSIONS, TURNS, UNFINISHED};
+use super::{DECISIONS, FolderError, MANIFEST, OPS, SAMPLES, SESSIONS, TURNS, UNFINISHED, WAKES};
 use crate::manifest::{Manifest, SCHEMA};
 use crate::metrics::{Collector, Measure, RunMetrics};
 use crate::parts;
@@ -101,6 +101,15 @@ impl RunFolder {
         let path = self.optional(DECISIONS, "`--log`")?;
         let file = File::open(&path).map_err(FolderError::io("read", &path))?;
         Ok(BufReader::new(file))
+    }
+
+    /// What the device of the run said, as text.
+    ///
+    /// # Errors
+    /// As [`RunFolder::ops`].
+    pub fn wakes(&self) -> Result<String, FolderError> {
+        let path = self.optional(WAKES, "a run on a GPU")?;
+        fs::read_to_string(&path).map_err(FolderError::io("read", &path))
     }
 
     /// Derives the metrics, as the `[measure]` section of the run's spec says.

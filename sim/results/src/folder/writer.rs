@@ -144,6 +144,16 @@ impl RunWriter {
             .map_err(FolderError::io("write", &path))
     }
 
+    /// Adds a file of its own.
+    ///
+    /// # Errors
+    /// As [`RunWriter::turn`].
+    pub fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        let path = self.unfinished.join(name);
+        fs::write(&path, bytes).map_err(FolderError::io("write", &path))?;
+        sync_path(&path)
+    }
+
     /// Writes the manifest, makes sure that everything is on the disk, and gives the folder its name.
     ///
     /// # Errors

@@ -1,0 +1,321 @@
+//! The link as a run uses it: every copy method, each direction alone, both at once, and beside steps.
+//!
+//! ```text
+//!   T(n blocks) = chunks · c + n · ( pieces · p + bytes / r )        c per chunk, p per piece, r the rate
+//! ```
+//!
+//! With one piece a block (`contiguous`) and with many (`batch`) the same calls move the same bytes: the two slopes give `p` and
+//! `r`, and a copy of a single block gives `c`. Other methods have a `p` of their own.
+//! Copies of every other size are held out, and judge.
+
+use super::fit::median;
+use super::timed::{Timed, TimedCopy, TimedSteps, median_of};
+use crate::backend::Backend;
+use model::Direction;
+
+/// Repeats of each timing.
+const REPEATS: usize = 5;
+/// Sizes that are fitted, in blocks: a single one, and two large ones.
+const FITTED: [u32; 3] = [1, 64, 128];
+/// Sizes that judge the fit.
+const HELD_OUT: [u32; 6] = [2, 3, 8, 16, 48, 100];
+/// Blocks of a copy that outlasts what is timed beside it.
+const LONG: u32 = 512;
+
+/// A timed copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyPoint {
+    /// Its blocks.
+    pub blocks: u32,
+    /// Its time.
+    pub nanos: u64,
+    /// Not fitted.
+    pub held_out: bool,
+}
+
+/// One direction under one method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MethodTimes {
+    /// By size.
+    pub points: Vec<CopyPoint>,
+    /// Of a block of a large copy \[ns\].
+    pub block_ns: f64,
+    /// Of a single block \[ns\].
+    pub single_ns: f64,
+}
+
+/// One direction, beside others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BesideTimes {
+    /// Time of a block of a large copy, alone \[ns\].
+    pub alone_ns: f64,
+    /// Beside the other direction.
+    pub other_ns: f64,
+    /// Beside decode steps.
+    pub decode_ns: f64,
+    /// Beside prefill steps.
+    pub prefill_ns: f64,
+    /// How much longer a decode step is beside it: `beside / alone - 1`.
+    pub decode_slowdown: f64,
+    /// How much longer a prefill step is.
+    pub prefill_slowdown: f64,
+}
+
+/// Times copies of all sizes in one direction.
+///
+/// # Errors
+/// What the device says.
+pub fn sizes<B: Backend>(
+    timed: &mut Timed<'_, B>,
+    direction: Direction,
+) -> Result<MethodTimes, String> {
+    let mut points = Vec::new();
+    for (sizes, held_out) in [(&FITTED[..], false), (&HELD_OUT[..], true)] {
+        let largest = timed.blocks_max();
+        for &blocks in sizes.iter().filter(|&&blocks| blocks <= largest) {
+            let copy = TimedCopy { direction, blocks };
+            let nanos = median_of(REPEATS, || Ok(timed.copy(copy)?.nanos()))?;
+            points.push(CopyPoint {
+                blocks,
+                nanos,
+                held_out,
+            });
+        }
+    }
+    let fitted: Vec<CopyPoint> = points.iter().copied().filter(|p| !p.held_out).collect();
+    let (Some(single), Some(large)) = (fitted.first(), fitted.last()) else {
+        return Err("the pools hold no block".to_owned());
+    };
+    let slopes = fitted[1..]
+        .iter()
+        .map(|point| point.nanos as f64 / f64::from(point.blocks));
+    let block_ns = median(slopes.collect()).unwrap_or(large.nanos as f64);
+    Ok(MethodTimes {
+        block_ns,
+        single_ns: single.nanos as f64,
+        points,
+    })
+}
+
+/// Times a direction beside the other one and beside steps, and steps beside it.
+///
+/// # Errors
+/// What the device says.
+pub fn beside<B: Backend>(
+    timed: &mut Timed<'_, B>,
+    direction: Direction,
+    decode: &TimedSteps,
+    prefill: &TimedSteps,
+) -> Result<BesideTimes, String> {
+    let long = LONG.min(timed.blocks_max());
+    let short = long / 4;
+    let copy = |direction, blocks| TimedCopy { direction, blocks };
+    let per_block = |nanos: u64, blocks: u32| nanos as f64 / f64::from(blocks.max(1));
+    let own = copy(direction, short);
+    let alone = median_of(REPEATS, || Ok(timed.copy(own)?.nanos()))?;
+    let opposite = copy(direction.opposite(), long);
+    let other = median_of(
+        REPEATS,
+        || Ok(timed.all(&[own, opposite], None)?[0].nanos()),
+    )?;
+    let mut times = BesideTimes {
+        alone_ns: per_block(alone, short),
+        other_ns: per_block(other, short),
+        ..BesideTimes::default()
+    };
+    for (steps, copied, slowed) in [
+        (decode, &mut times.decode_ns, &mut times.decode_slowdown),
+        (prefill, &mut times.prefill_ns, &mut times.prefill_slowdown),
+    ] {
+        // The copy within the steps, then the steps within the copy.
+        let step = median_of(REPEATS, || Ok(timed.steps(steps)?.nanos()))?.max(1);
+        let cover = |nanos: u64| {
+            let count = (2 * nanos * u64::from(steps.count)).div_ceil(step);
+            u32::try_from(count).unwrap_or(u32::MAX).clamp(1, 4_096)
+        };
+        let mut inside = own;
+        let mut around = steps.clone();
+        if steps.shape.prefill.is_empty() {
+            around.count = cover(alone);
+        } else {
+            // A prefill is a single step: the copy must be the shorter one.
+            let fit = u64::from(short) * step / (2 * alone.max(1));
+            inside.blocks = u32::try_from(fit).unwrap_or(short).clamp(1, short);
+        }
+        let inner = median_of(REPEATS, || {
+            Ok(timed.all(&[inside], Some(&around))?[0].nanos())
+        })?;
+        let inside_alone = median_of(REPEATS, || Ok(timed.copy(inside)?.nanos()))?.max(1);
+        *copied = times.alone_ns * inner as f64 / inside_alone as f64;
+        let mut short_steps = steps.clone();
+        let covering = copy(direction, long);
+        let span = median_of(1, || Ok(timed.copy(covering)?.nanos()))?;
+        if steps.shape.prefill.is_empty() {
+            let count = span * u64::from(steps.count) / (2 * step);
+            short_steps.count = u32::try_from(count).unwrap_or(steps.count).clamp(1, 64);
+        }
+        let free = median_of(REPEATS, || Ok(timed.steps(&short_steps)?.nanos()))?.max(1);
+        let busy = median_of(REPEATS, || {
+            let spans = timed.all(&[covering], Some(&short_steps))?;
+            Ok(spans[1].nanos())
+        })?;
+        *slowed = (busy as f64 / free as f64 - 1.0).max(0.0);
+    }
+    Ok(times)
+}
+
+/// The constants of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LaneFit {
+    /// Per chunk \[ns\].
+    pub chunk_ns: f64,
+    /// Rate alone.
+    pub bytes_per_s: f64,
+    /// Rate beside the other direction.
+    pub bytes_per_s_shared: f64,
+    /// Per piece, by method: memcpy, batch, gather, staged \[ns\].
+    pub piece_ns: [f64; 4],
+    /// How much longer bytes take beside steps.
+    pub beside_steps: f64,
+    /// How much longer steps take beside it.
+    pub slowdown: f64,
+}
+
+/// What is measured of a direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneTimes {
+    /// `contiguous`, `memcpy`, `batch`, `gather`, `staged`.
+    pub methods: [MethodTimes; 5],
+    /// Under `contiguous`.
+    pub beside: BesideTimes,
+}
+
+/// Solves for the constants: blocks of `block_bytes` in chunks of `chunk_blocks`, `pieces` to a block of a paged pool.
+pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) -> LaneFit {
+    let [contiguous, memcpy, batch, gather, staged] = &times.methods;
+    let (chunk, pieces) = (f64::from(chunk_blocks), f64::from(pieces));
+    // A single block pays for a chunk of its own; in a large copy it pays a share of one.
+    let share = (1.0 - 1.0 / chunk).max(f64::EPSILON);
+    let chunk_ns = if chunk_blocks > 1 {
+        ((contiguous.single_ns - contiguous.block_ns) / share).max(0.0)
+    } else {
+        0.0
+    };
+    let per_block = |method: &MethodTimes| method.block_ns - chunk_ns / chunk;
+    let piece =
+        |method: &MethodTimes, bytes_ns: f64| ((per_block(method) - bytes_ns) / pieces).max(0.0);
+    let batch_piece = if pieces > 1.0 {
+        ((per_block(batch) - per_block(contiguous)) / (pieces - 1.0)).max(0.0)
+    } else {
+        0.0
+    };
+    let bytes_ns = (per_block(contiguous) - batch_piece).max(1.0);
+    let bytes = block_bytes as f64;
+    let extra = |beside_ns: f64| beside_ns - times.beside.alone_ns;
+    let steps = (extra(times.beside.decode_ns) + extra(times.beside.prefill_ns)) / 2.0;
+    LaneFit {
+        chunk_ns,
+        bytes_per_s: bytes * 1e9 / bytes_ns,
+        bytes_per_s_shared: bytes * 1e9 / (bytes_ns + extra(times.beside.other_ns).max(0.0)),
+        piece_ns: [
+            piece(memcpy, bytes_ns),
+            batch_piece,
+            piece(gather, bytes_ns),
+            piece(staged, bytes_ns),
+        ],
+        beside_steps: (steps / bytes_ns).max(0.0),
+        slowdown: f64::midpoint(times.beside.decode_slowdown, times.beside.prefill_slowdown),
+    }
+}
+
+/// What the fit says of a copy under method `method` (as in [`LaneTimes::methods`]) \[ns\].
+pub fn predict(
+    fit: &LaneFit,
+    method: usize,
+    blocks: u32,
+    chunk_blocks: u32,
+    block_bytes: u64,
+    pieces: u32,
+) -> f64 {
+    let piece_ns = match method {
+        0 => fit.piece_ns[1],
+        method => fit.piece_ns[method - 1] * f64::from(pieces),
+    };
+    let block = piece_ns + block_bytes as f64 * 1e9 / fit.bytes_per_s;
+    f64::from(blocks.div_ceil(chunk_blocks)) * fit.chunk_ns + f64::from(blocks) * block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{DeviceOptions, ReplayDevice};
+    use crate::fake::FakeGpu;
+    use engine::device::StepShape;
+    use model::Bytes;
+
+    /// A method whose piece costs `piece_ns`: 8 MiB at 50 B/ns, 3,000 ns a chunk of 4, `pieces` pieces.
+    fn method(pieces: f64, piece_ns: f64) -> MethodTimes {
+        let block = 8_388_608.0 / 50.0 + pieces * piece_ns;
+        MethodTimes {
+            points: Vec::new(),
+            block_ns: block + 3_000.0 / 4.0,
+            single_ns: block + 3_000.0,
+        }
+    }
+
+    #[test]
+    fn the_constants_of_a_link_are_found_again() {
+        let alone_ns = 8_388_608.0 / 50.0;
+        let times = LaneTimes {
+            methods: [
+                method(1.0, 400.0),
+                method(64.0, 2_500.0),
+                method(64.0, 400.0),
+                method(64.0, 130.0),
+                method(64.0, 30.0),
+            ],
+            beside: BesideTimes {
+                alone_ns,
+                other_ns: alone_ns * 1.25,
+                decode_ns: alone_ns * 1.02,
+                prefill_ns: alone_ns * 1.04,
+                decode_slowdown: 0.02,
+                prefill_slowdown: 0.0,
+            },
+        };
+        let fit = fit(&times, 4, 8 << 20, 64);
+        let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{a} is not {b}");
+        close(fit.chunk_ns, 3_000.0);
+        close(fit.bytes_per_s, 50e9);
+        close(fit.bytes_per_s_shared, 40e9);
+        close(fit.piece_ns[0], 2_500.0);
+        close(fit.piece_ns[1], 400.0);
+        close(fit.piece_ns[3], 30.0);
+        close(fit.beside_steps, 0.03);
+        close(fit.slowdown, 0.01);
+        // 10 blocks: 3 chunks, one piece each.
+        let predicted = predict(&fit, 0, 10, 4, 8 << 20, 64);
+        close(predicted, 9_000.0 + 10.0 * (400.0 + alone_ns));
+    }
+
+    #[test]
+    fn sizes_and_neighbours_are_timed_on_any_backend() {
+        // 5 us a block, both directions and steps at once without effect on each other.
+        let mut device =
+            ReplayDevice::new(FakeGpu::new(600, 600), DeviceOptions::default()).unwrap();
+        let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
+        let times = sizes(&mut timed, Direction::D2h).unwrap();
+        assert_eq!(times.points.len(), FITTED.len() + HELD_OUT.len());
+        assert!((4_900.0..9_000.0).contains(&times.block_ns), "{times:?}");
+        let decode = TimedSteps {
+            shape: StepShape {
+                decode_seqs: 1,
+                decode_kv_tokens: 16,
+                ..StepShape::default()
+            },
+            count: 4,
+        };
+        let beside = beside(&mut timed, Direction::H2d, &decode, &decode).unwrap();
+        assert!(beside.alone_ns > 0.0 && beside.other_ns > 0.0 && beside.decode_ns > 0.0);
+    }
+}

@@ -1,0 +1,310 @@
+//! A cost of steps from timed steps, robustly.
+//!
+//! ```text
+//!   t = gemm(tokens) + prefill_kv·(context + tokens) + pair·(query-key pairs) + seq·sequences + decode_kv·KV tokens read
+//! ```
+//!
+//! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs,
+//! decode and prefill steps of equally many tokens give what a sequence costs, and what is left of every step is the table
+//! over its tokens. All are medians of slopes (Theil and Sen), so that a disturbed step moves none of them.
+//! Points held out are not looked at; they judge.
+
+use super::fit::median;
+use devices::{GemmTable, StepCost, StepTotals};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A timed step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepPoint {
+    /// What it computed.
+    pub totals: StepTotals,
+    /// Its time; of the mean step of a run.
+    pub nanos: u64,
+    /// Not fitted.
+    pub held_out: bool,
+}
+
+impl StepPoint {
+    fn tokens(&self) -> u32 {
+        self.totals.prefill_tokens + self.totals.decode_seqs
+    }
+
+    /// `prefill`, `decode` or `mixed`.
+    pub fn kind(&self) -> &'static str {
+        match (self.totals.prefill_tokens, self.totals.decode_seqs) {
+            (0, _) => "decode",
+            (_, 0) => "prefill",
+            _ => "mixed",
+        }
+    }
+
+    /// `predicted / measured - 1`.
+    pub fn error(&self, cost: &StepCost) -> f64 {
+        let predicted = cost.totals_ps(&self.totals) as f64 / 1e3;
+        predicted / self.nanos.max(1) as f64 - 1.0
+    }
+}
+
+/// Fits a cost to the points that are not held out.
+///
+/// # Errors
+/// If there are too few of a kind to tell the constants apart.
+pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
+    let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
+    let decode: Vec<&StepPoint> = of(&fitted, "decode");
+    let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
+    let decode_kv = median(context_slopes(&decode, |point| {
+        point.totals.decode_kv_tokens as f64
+    }))
+    .ok_or("no two decode steps differ in their KV alone")?
+    .max(0.0);
+    // Per token of context: `prefill_kv + pair · tokens`, a line over the tokens.
+    let by_context = context_line(&prefill);
+    let (pair, prefill_kv) =
+        line(&by_context).ok_or("no two prefill steps differ in their context alone")?;
+    let (pair, prefill_kv) = match (pair >= 0.0, prefill_kv >= 0.0) {
+        (true, true) => (pair, prefill_kv),
+        (false, _) => (
+            0.0,
+            positive_median(by_context.iter().map(|&(_, slope)| slope)),
+        ),
+        (_, false) => (
+            positive_median(by_context.iter().map(|&(tokens, slope)| slope / tokens)),
+            0.0,
+        ),
+    };
+    let left_of_prefill = |point: &StepPoint| {
+        point.nanos as f64
+            - pair * point.totals.prefill_pairs as f64
+            - prefill_kv * point.totals.prefill_kv_tokens as f64
+    };
+    let left_of_decode =
+        |point: &StepPoint| point.nanos as f64 - decode_kv * point.totals.decode_kv_tokens as f64;
+    let prefill_table = table(&prefill, left_of_prefill);
+    let decode_table = table(&decode, left_of_decode);
+    let per_seq = decode_table.iter().filter_map(|(tokens, decode)| {
+        let prefill = prefill_table.get(tokens)?;
+        Some((decode - prefill) / f64::from(*tokens))
+    });
+    let seq = positive_median(per_seq);
+    let mut gemm: Vec<(u32, u64)> = Vec::new();
+    let tokens: BTreeSet<u32> = prefill_table
+        .keys()
+        .chain(decode_table.keys())
+        .copied()
+        .collect();
+    for tokens in tokens {
+        let decode = decode_table
+            .get(&tokens)
+            .map(|left| left - seq * f64::from(tokens));
+        let values: Vec<f64> = prefill_table
+            .get(&tokens)
+            .copied()
+            .into_iter()
+            .chain(decode)
+            .collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let last = gemm.last().map_or(0, |&(_, ps)| ps);
+        gemm.push((tokens, picoseconds(mean).max(last)));
+    }
+    Ok(StepCost {
+        gemm: GemmTable::new(gemm)?,
+        prefill_kv_token_ps: picoseconds(prefill_kv),
+        prefill_pair_ps: picoseconds(pair),
+        decode_seq_ps: picoseconds(seq),
+        decode_kv_token_ps: picoseconds(decode_kv),
+        ..StepCost::default()
+    })
+}
+
+fn of<'a>(points: &[&'a StepPoint], kind: &str) -> Vec<&'a StepPoint> {
+    points
+        .iter()
+        .copied()
+        .filter(|point| point.kind() == kind)
+        .collect()
+}
+
+/// Slopes of the time over `of`, between points of equally many tokens.
+fn context_slopes(points: &[&StepPoint], of: impl Fn(&StepPoint) -> f64) -> Vec<f64> {
+    let mut slopes = Vec::new();
+    for (place, a) in points.iter().enumerate() {
+        for b in &points[place + 1..] {
+            let run = of(b) - of(a);
+            if a.tokens() == b.tokens() && run != 0.0 {
+                slopes.push((b.nanos as f64 - a.nanos as f64) / run);
+            }
+        }
+    }
+    slopes
+}
+
+/// Tokens of a prefill, and the median slope of its time over its context \[ns a token\].
+fn context_line(prefill: &[&StepPoint]) -> Vec<(f64, f64)> {
+    let tokens: BTreeSet<u32> = prefill.iter().map(|point| point.tokens()).collect();
+    tokens
+        .into_iter()
+        .filter_map(|tokens| {
+            let own: Vec<&StepPoint> = prefill
+                .iter()
+                .copied()
+                .filter(|point| point.tokens() == tokens)
+                .collect();
+            let slopes = context_slopes(&own, |point| point.totals.prefill_kv_tokens as f64);
+            Some((f64::from(tokens), median(slopes)?))
+        })
+        .collect()
+}
+
+/// Slope and intercept of a line through points: the medians of pairwise slopes, and of what they leave.
+fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let mut slopes = Vec::new();
+    for (place, a) in points.iter().enumerate() {
+        for b in &points[place + 1..] {
+            slopes.push((b.1 - a.1) / (b.0 - a.0));
+        }
+    }
+    let slope = median(slopes)?;
+    let intercept = median(points.iter().map(|(x, y)| y - slope * x).collect())?;
+    Some((slope, intercept))
+}
+
+/// The median of what is left of each number of tokens.
+fn table(points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> BTreeMap<u32, f64> {
+    let mut by_tokens: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for point in points {
+        by_tokens
+            .entry(point.tokens())
+            .or_default()
+            .push(left(point));
+    }
+    by_tokens
+        .into_iter()
+        .filter_map(|(tokens, values)| Some((tokens, median(values)?)))
+        .collect()
+}
+
+fn positive_median(values: impl Iterator<Item = f64>) -> f64 {
+    median(values.collect()).unwrap_or(0.0).max(0.0)
+}
+
+fn picoseconds(nanos: f64) -> u64 {
+    (nanos.max(0.0) * 1e3).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truth() -> StepCost {
+        StepCost {
+            gemm: GemmTable::new(vec![
+                (1, 3_000_000_000),
+                (64, 3_100_000_000),
+                (256, 6_000_000_000),
+                (1_024, 22_000_000_000),
+            ])
+            .unwrap(),
+            prefill_kv_token_ps: 20_000,
+            prefill_pair_ps: 1_100,
+            decode_seq_ps: 4_000_000,
+            decode_kv_token_ps: 120_000,
+            ..StepCost::default()
+        }
+    }
+
+    fn points() -> Vec<StepPoint> {
+        let mut all = Vec::new();
+        let mut push = |totals: StepTotals| {
+            all.push(StepPoint {
+                totals,
+                nanos: truth().totals_ps(&totals) / 1_000,
+                held_out: false,
+            });
+        };
+        for tokens in [64_u32, 256, 1_024] {
+            for context in [0_u64, 2_048, 8_192] {
+                let n = u64::from(tokens);
+                push(StepTotals {
+                    prefill_tokens: tokens,
+                    prefill_kv_tokens: context + n,
+                    prefill_pairs: n * context + n * (n + 1) / 2,
+                    ..StepTotals::default()
+                });
+            }
+        }
+        for batch in [1_u32, 64] {
+            for context in [256_u64, 1_024, 4_096] {
+                push(StepTotals {
+                    decode_seqs: batch,
+                    decode_kv_tokens: u64::from(batch) * context,
+                    ..StepTotals::default()
+                });
+            }
+        }
+        all
+    }
+
+    fn off(a: u64, b: u64) -> f64 {
+        (a as f64 / b as f64 - 1.0).abs()
+    }
+
+    #[test]
+    fn a_cost_is_found_again_from_its_own_steps() {
+        let cost = fit(&points()).unwrap();
+        let truth = truth();
+        assert!(off(cost.decode_kv_token_ps, truth.decode_kv_token_ps) < 1e-3);
+        assert!(
+            off(cost.prefill_pair_ps, truth.prefill_pair_ps) < 0.01,
+            "{cost:?}"
+        );
+        assert!(
+            off(cost.prefill_kv_token_ps, truth.prefill_kv_token_ps) < 0.05,
+            "{cost:?}"
+        );
+        assert!(
+            off(cost.decode_seq_ps, truth.decode_seq_ps) < 0.05,
+            "{cost:?}"
+        );
+        for point in points() {
+            assert!(point.error(&cost).abs() < 0.005, "{point:?}");
+        }
+    }
+
+    #[test]
+    fn one_disturbed_step_moves_no_other() {
+        let mut disturbed = points();
+        // 256 prompt tokens behind 2,048 took three times as long.
+        disturbed[4].nanos *= 3;
+        let cost = fit(&disturbed).unwrap();
+        for (place, point) in points().into_iter().enumerate() {
+            let allowed = if (3..6).contains(&place) { 0.2 } else { 0.02 };
+            assert!(
+                point.error(&cost).abs() < allowed,
+                "{place}: {}",
+                point.error(&cost)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_held_out_is_not_looked_at() {
+        let mut held = points();
+        held.push(StepPoint {
+            nanos: 1,
+            held_out: true,
+            ..held[0]
+        });
+        assert_eq!(fit(&held), fit(&points()));
+    }
+
+    #[test]
+    fn too_few_steps_are_an_error_that_says_which() {
+        let only = |kind: &str| {
+            let own: Vec<StepPoint> = points().into_iter().filter(|p| p.kind() == kind).collect();
+            fit(&own).unwrap_err()
+        };
+        assert!(only("prefill").contains("no two decode steps"));
+        assert!(only("decode").contains("no two prefill steps"));
+    }
+}

@@ -1,0 +1,335 @@
+//! `djinn validate`: how wrong is the simulator, against runs of a real GPU?
+
+use crate::error::CliError;
+use crate::format::{count, signed_span};
+use crate::out;
+use crate::table::Table;
+use figures::validation;
+use lab::validate::{key, open_loop};
+use results::compare::Bootstrap;
+use results::folder::{MANIFEST, RunFolder, write_table};
+use results::validation::{
+    CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OpenLoopRow, Pair, RANKING, RankRow, Side,
+    WAKEUPS, closed_loop, rankings, wakeups,
+};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Compare simulated runs with runs of a GPU: the error of the cost model, and that of whole runs
+///
+/// Open loop: the cost model predicts each operation that the GPU run recorded. Closed loop: two independent runs of one
+/// workload, by wake-up, session and total. Runs are paired by their spec; several GPU runs of one spec show the GPU's own
+/// repeatability, and an error below their spread passes. With two policies or more, the ranking is compared.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Folder of a simulated run, or of several
+    #[arg(value_name = "SIM")]
+    simulated: PathBuf,
+    /// Folder of a GPU run, or of several
+    #[arg(value_name = "GPU")]
+    measured: PathBuf,
+    /// Where the tables and the figure go
+    #[arg(long, value_name = "DIR", default_value = "results/validation")]
+    out: PathBuf,
+    /// Profile whose costs predict single operations [default: that of the simulated run]
+    #[arg(long, value_name = "NAME")]
+    hardware: Option<String>,
+    /// Resamples for each interval
+    #[arg(long, value_name = "N", default_value_t = Bootstrap::default().resamples)]
+    resamples: usize,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  djinn validate results/djinn results/djinn-gpu
+  djinn validate results/sim results/gpu --out results/validation      all pairs that both folders hold
+An error is simulated / measured - 1. The tables are CSV files in DIR, and the figure is validation.{svg,pdf,png}.";
+
+/// Runs of one spec.
+struct Matched {
+    simulated: RunFolder,
+    measured: Vec<RunFolder>,
+}
+
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let matched = match_runs(runs_at(&args.simulated)?, runs_at(&args.measured)?)?;
+    let bootstrap = Bootstrap {
+        resamples: args.resamples.max(100),
+        ..Bootstrap::default()
+    };
+    let mut open = Vec::new();
+    let mut pairs = Vec::new();
+    for Matched {
+        simulated,
+        measured,
+    } in &matched
+    {
+        let spec = &simulated.manifest().spec;
+        let hardware = args.hardware.as_ref().unwrap_or(&spec.hardware);
+        let mut sides = Vec::new();
+        for (repeat, run) in (0..).zip(measured) {
+            open.extend(open_loop(run, hardware, repeat)?);
+            sides.push(Side::of_folder(run)?);
+        }
+        pairs.push(Pair {
+            policy: spec.policy.clone(),
+            simulated: Side::of_folder(simulated)?,
+            measured: sides,
+        });
+    }
+    let mut closed = Vec::new();
+    for pair in &pairs {
+        closed.extend(closed_loop(pair, bootstrap)?);
+    }
+    let woken: Vec<_> = pairs.iter().flat_map(wakeups).collect();
+    let ranked = if pairs.len() > 1 {
+        rankings(&pairs, bootstrap)?
+    } else {
+        Vec::new()
+    };
+    fs::create_dir_all(&args.out).map_err(|cause| CliError::file("create", &args.out, &cause))?;
+    write_table(&args.out.join(OPEN_LOOP), open.iter().cloned())?;
+    write_table(&args.out.join(CLOSED_LOOP), closed.iter().cloned())?;
+    write_table(&args.out.join(WAKEUPS), woken.iter().cloned())?;
+    write_table(&args.out.join(RANKING), ranked.iter().cloned())?;
+    let figure = validation::make(&args.out, &args.out)?;
+    let mut text = open_report(&open);
+    for pair in &pairs {
+        text += &closed_report(pair, &closed);
+    }
+    text += &turns_report(&woken);
+    text += &rank_report(&ranked);
+    out::stdout(&text)?;
+    out::note(&format!(
+        "wrote {} and {} files of the figure",
+        [OPEN_LOOP, CLOSED_LOOP, WAKEUPS, RANKING]
+            .map(|name| args.out.join(name).display().to_string())
+            .join(", "),
+        figure.len()
+    ));
+    Ok(())
+}
+
+/// The run at a path, or those directly in it, by name.
+fn runs_at(path: &Path) -> Result<Vec<RunFolder>, CliError> {
+    if path.join(MANIFEST).is_file() || !path.is_dir() {
+        return Ok(vec![RunFolder::open(path)?]);
+    }
+    let failed = |cause: std::io::Error| CliError::file("read", path, &cause);
+    let mut below = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.join(MANIFEST).is_file() && !path.to_string_lossy().contains(".tmp-") {
+            below.push(path);
+        }
+    }
+    below.sort();
+    if below.is_empty() {
+        return Err(CliError::failed(format!(
+            "{} is no run and holds none",
+            path.display()
+        )));
+    }
+    below
+        .iter()
+        .map(|path| RunFolder::open(path).map_err(CliError::from))
+        .collect()
+}
+
+/// Each simulated run with the measured runs of its spec; those without a partner are named.
+fn match_runs(
+    simulated: Vec<RunFolder>,
+    measured: Vec<RunFolder>,
+) -> Result<Vec<Matched>, CliError> {
+    for run in &measured {
+        if run.manifest().partial {
+            out::note(&format!(
+                "warning: {} was stopped early and is left out",
+                run.path().display()
+            ));
+        }
+    }
+    let mut left: Vec<RunFolder> = measured
+        .into_iter()
+        .filter(|run| !run.manifest().partial)
+        .collect();
+    let mut matched = Vec::new();
+    for run in simulated {
+        let own = key(&run.manifest().spec);
+        let (with, without): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|other| key(&other.manifest().spec) == own);
+        left = without;
+        if with.is_empty() {
+            out::note(&format!(
+                "warning: {} has no measured partner",
+                run.path().display()
+            ));
+            continue;
+        }
+        matched.push(Matched {
+            simulated: run,
+            measured: with,
+        });
+    }
+    for run in &left {
+        out::note(&format!(
+            "warning: {} has no simulated partner",
+            run.path().display()
+        ));
+    }
+    if matched.is_empty() {
+        return Err(CliError::hinted(
+            "no simulated and measured runs have the same spec".to_owned(),
+            "simulate the very config of the GPU run: all keys but `hardware` and `replay` must agree",
+        ));
+    }
+    Ok(matched)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:+.2} %", share * 100.0)
+}
+
+fn open_report(rows: &[OpenLoopRow]) -> String {
+    let mut text = "open loop: predicted against measured time of each operation\n".to_owned();
+    let mut table = Table::new(&["", "operations", "bias", "median error", "P99 error"]);
+    for kind in ["prefill", "decode", "mixed", "d2h", "h2d"] {
+        let errors = rows.iter().filter(|row| row.kind == kind);
+        let Some(summary) = ErrorSummary::of(errors.map(OpenLoopRow::error)) else {
+            continue;
+        };
+        table.row([
+            kind.to_owned(),
+            count(summary.count),
+            percent(summary.bias),
+            format!("{:.2} %", summary.p50 * 100.0),
+            format!("{:.2} %", summary.p99 * 100.0),
+        ]);
+    }
+    text += &table.render();
+    text.push('\n');
+    text
+}
+
+fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
+    let repeats = pair.measured.len();
+    let mut text = format!("closed loop: {}, {repeats} measured\n", pair.policy);
+    let heading = [
+        "",
+        "samples",
+        "simulated",
+        "measured",
+        "spread of repeats",
+        "error",
+        "95 % interval of the difference",
+        "",
+    ];
+    let mut table = Table::new(&heading).words_last();
+    for row in rows.iter().filter(|row| row.policy == pair.policy) {
+        let time = row.quantity.contains("_ns");
+        let value = |value: f64| {
+            if time {
+                signed_span(value)
+            } else if row.quantity == "wakeup_cdf_distance" {
+                format!("{value:.3}")
+            } else {
+                count(value.round() as u64)
+            }
+        };
+        let spread = if row.repeats > 1 {
+            format!("{} to {}", value(row.measured_min), value(row.measured_max))
+        } else {
+            String::new()
+        };
+        let interval = match (row.difference_low, row.difference_high) {
+            (Some(low), Some(high)) => format!("{} to {}", signed_span(low), signed_span(high)),
+            _ => String::new(),
+        };
+        let verdict = match (row.verdict.as_str(), row.target) {
+            ("", _) | (_, None) => String::new(),
+            (verdict, Some(target)) => format!("{verdict} (aim {:.0} %)", target * 100.0),
+        };
+        table.row([
+            row.quantity.clone(),
+            count(row.samples),
+            value(row.simulated),
+            value(row.measured),
+            spread,
+            row.error.map(percent).unwrap_or_default(),
+            interval,
+            verdict,
+        ]);
+    }
+    text += &table.render();
+    text.push('\n');
+    text
+}
+
+/// Errors of single wake-ups, and of their parts relative to the whole wake-up.
+fn turns_report(rows: &[results::validation::WakeupPairRow]) -> String {
+    let errors = |of: &dyn Fn(&results::validation::WakeupPairRow) -> (u64, u64)| {
+        let relative = rows.iter().filter(|row| row.measured_ns > 0).map(|row| {
+            let (simulated, measured) = of(row);
+            (simulated as f64 - measured as f64) / row.measured_ns as f64
+        });
+        ErrorSummary::of(relative)
+    };
+    let mut table = Table::new(&["", "wake-ups", "bias", "median error", "P99 error"]);
+    let mut line = |name: &str, summary: Option<ErrorSummary>| {
+        if let Some(summary) = summary {
+            table.row([
+                name.to_owned(),
+                count(summary.count),
+                percent(summary.bias),
+                format!("{:.2} %", summary.p50 * 100.0),
+                format!("{:.2} %", summary.p99 * 100.0),
+            ]);
+        }
+    };
+    line("whole", errors(&|row| (row.simulated_ns, row.measured_ns)));
+    line(
+        "signal, hold",
+        errors(&|row| (row.simulated_signal_hold_ns, row.measured_signal_hold_ns)),
+    );
+    line(
+        "own copy",
+        errors(&|row| (row.simulated_copy_ns, row.measured_copy_ns)),
+    );
+    line(
+        "queue, stall",
+        errors(&|row| (row.simulated_queue_ns, row.measured_queue_ns)),
+    );
+    line(
+        "steps",
+        errors(&|row| (row.simulated_step_ns, row.measured_step_ns)),
+    );
+    format!(
+        "wake-up by wake-up, relative to the measured wake-up\n{}\n",
+        table.render()
+    )
+}
+
+fn rank_report(rows: &[RankRow]) -> String {
+    let Some(first) = rows.first() else {
+        return String::new();
+    };
+    let mut text = format!("ranking of {} policies\n", first.policies);
+    let mut table = Table::new(&["by", "Kendall's tau", "separated pairs", "swapped"]).words_last();
+    for row in rows {
+        table.row([
+            row.quantity.clone(),
+            row.tau.map_or("-".to_owned(), |tau| format!("{tau:.3}")),
+            count(row.separated),
+            if row.swapped.is_empty() {
+                "none".to_owned()
+            } else {
+                row.swapped.clone()
+            },
+        ]);
+    }
+    let _ = writeln!(text, "{}", table.render());
+    text
+}

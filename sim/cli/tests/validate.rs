@@ -1,0 +1,156 @@
+//! `djinn validate` on runs whose difference is known: a simulation stands in for the GPU.
+
+mod common;
+
+use common::{Place, has};
+use results::folder::{RunFolder, read_table};
+use results::validation::{CLOSED_LOOP, ClosedLoopRow, OPEN_LOOP, OpenLoopRow, RANKING, RankRow};
+use std::fs;
+
+const AGENTS: &[&str] = &[
+    "--set",
+    "model=llama-2-7b",
+    "--set",
+    "workload.gen=closed-loop-agents",
+    "--set",
+    "workload.sessions=8",
+    "--set",
+    "workload.params={ ramp_s = 0.2, turns = 4, first_prompt = 512, append = 64, output = 16, gap_s = 0.4 }",
+    "--set",
+    "memory.hbm_blocks=200",
+    "--set",
+    "memory.host_blocks=600",
+    "--ops",
+];
+
+fn simulate(place: &Place, policy: &str, out: &str, more: &[&str]) {
+    let out = place.path(out);
+    let to = [
+        "run",
+        "--policy",
+        policy,
+        "--out",
+        out.to_str().expect("UTF-8"),
+    ];
+    place.ok(&[&to[..], AGENTS, more].concat());
+}
+
+fn closed(place: &Place, quantity: &str) -> ClosedLoopRow {
+    let rows: Vec<ClosedLoopRow> = read_table(&place.path("v").join(CLOSED_LOOP)).expect("rows");
+    let found = rows.into_iter().find(|row| row.quantity == quantity);
+    found.unwrap_or_else(|| panic!("no {quantity}"))
+}
+
+#[test]
+fn a_run_against_itself_has_no_error_anywhere() {
+    let place = Place::new();
+    simulate(&place, "swap-on-demand", "sim", &[]);
+    simulate(&place, "swap-on-demand", "gpu", &[]);
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(
+        &done.out,
+        &[
+            "open loop",
+            "closed loop: swap-on-demand",
+            "wake-up by wake-up",
+            "0.00 %",
+            "ok (aim 3 %)",
+        ],
+    );
+    let open: Vec<OpenLoopRow> = read_table(&place.path("v").join(OPEN_LOOP)).expect("rows");
+    assert!(open.len() > 20);
+    // Beyond the rounding of a nanosecond at each change of what runs beside it.
+    assert!(
+        open.iter()
+            .all(|row| row.predicted_ns.abs_diff(row.measured_ns) <= 2)
+    );
+    let p50 = closed(&place, "wakeup_ns_p50");
+    assert_eq!((p50.error, p50.verdict.as_str()), (Some(0.0), "ok"));
+    assert_eq!(closed(&place, "wakeup_cdf_distance").simulated, 0.0);
+    for file in [
+        "validation.svg",
+        "validation.pdf",
+        "validation.png",
+        "wakeups.csv",
+    ] {
+        assert!(place.path("v").join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn copies_that_took_longer_show_in_the_open_loop_with_their_sign() {
+    let place = Place::new();
+    simulate(&place, "swap-on-demand", "sim", &[]);
+    simulate(&place, "swap-on-demand", "gpu", &[]);
+    // Every restore of the stand-in took a quarter longer.
+    let path = place.path("gpu").join("ops.csv");
+    let text = fs::read_to_string(&path).expect("ops");
+    let header: Vec<&str> = text.lines().next().expect("a header").split(',').collect();
+    let column = |name: &str| header.iter().position(|h| *h == name).expect("a column");
+    let (kind, start, end) = (column("kind"), column("start_ns"), column("end_ns"));
+    let slower = |line: &str| {
+        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if cells[kind] == "h2d" {
+            let [from, to]: [u64; 2] = [start, end].map(|at| cells[at].parse().expect("a time"));
+            cells[end] = (from + (to - from) * 5 / 4).to_string();
+        }
+        cells.join(",") + "\n"
+    };
+    fs::write(&path, text.lines().map(slower).collect::<String>()).expect("ops");
+    place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    let open: Vec<OpenLoopRow> = read_table(&place.path("v").join(OPEN_LOOP)).expect("rows");
+    let of = |kind: &str| {
+        let mut errors: Vec<f64> = open
+            .iter()
+            .filter(|row| row.kind == kind)
+            .map(OpenLoopRow::error)
+            .collect();
+        errors.sort_by(f64::total_cmp);
+        errors[errors.len() / 2]
+    };
+    // 1 / 1.25 - 1; a longer restore is beside more steps, which the prediction takes into account.
+    assert!((of("h2d") + 0.2).abs() < 0.01, "{}", of("h2d"));
+    assert!(of("decode").abs() < 0.01 && of("prefill").abs() < 0.01);
+}
+
+#[test]
+fn another_machine_is_found_out_by_the_closed_loop_and_policies_are_ranked() {
+    let place = Place::new();
+    for policy in ["swap-on-demand", "vllm-recompute"] {
+        simulate(&place, policy, &format!("sim/{policy}"), &[]);
+        let slow = ["--set", "hardware=a100-80g-pcie4"];
+        simulate(&place, policy, &format!("gpu/{policy}"), &slow);
+    }
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(&done.out, &["ranking of 2 policies", "missed (aim 3 %)"]);
+    // An H200 is faster than an A100: the simulation is below the "measurement".
+    assert!(closed(&place, "wakeup_ns_p50").error.expect("measured") < -0.1);
+    let ranks: Vec<RankRow> = read_table(&place.path("v").join(RANKING)).expect("rows");
+    assert_eq!((ranks.len(), ranks[0].policies), (4, 2));
+}
+
+#[test]
+fn runs_of_different_workloads_are_not_compared() {
+    let place = Place::new();
+    simulate(&place, "swap-on-demand", "sim", &[]);
+    simulate(&place, "swap-on-demand", "gpu", &["--set", "seed=2"]);
+    let error = place.refuses(1, &["validate", "sim", "gpu", "--out", "v"]);
+    has(
+        &error,
+        &["no simulated and measured runs have the same spec"],
+    );
+    assert!(!place.path("v").exists());
+    let folder = RunFolder::open(&place.path("sim")).expect("a run");
+    assert!(folder.ops().is_ok());
+}
+
+#[test]
+fn a_run_without_operations_and_one_without_a_recording_say_what_is_missing() {
+    let place = Place::new();
+    simulate(&place, "swap-on-demand", "sim", &[]);
+    fs::remove_file(place.path("sim").join("ops.csv")).expect("it is there");
+    let error = place.refuses(1, &["validate", "sim", "sim", "--out", "v"]);
+    has(&error, &["no ops.csv; repeat the run with `--ops`"]);
+    let error = place.refuses(1, &["playback", "sim"]);
+    has(&error, &["no wakes.log"]);
+}

@@ -1,0 +1,79 @@
+//! Do simulation and measurement order the policies alike?
+
+use super::closed::{Pair, Quantity};
+use crate::compare::{Bootstrap, CompareError, Metric, Statistic, compare, kendall_tau};
+use serde::{Deserialize, Serialize};
+
+/// The order of policies by one quantity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankRow {
+    /// By what, smallest first.
+    pub quantity: String,
+    /// How many policies.
+    pub policies: u64,
+    /// Kendall's tau-b of the two orders; empty where it is not defined.
+    pub tau: Option<f64>,
+    /// Pairs of policies whose measured difference excludes 0 (95 %, over sessions).
+    pub separated: u64,
+    /// Of these: pairs that the simulation orders the other way, `a/b` separated by `;`.
+    pub swapped: String,
+}
+
+/// The orders by mean and median wake-up, by its P99 and by mean completion time; of policies on one workload.
+///
+/// # Errors
+/// If two measured runs have no turn in common.
+pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, CompareError> {
+    let by = [
+        (Quantity::WakeupP50, Metric::Wakeup, Statistic::P50),
+        (Quantity::WakeupMean, Metric::Wakeup, Statistic::Mean),
+        (Quantity::WakeupP99, Metric::Wakeup, Statistic::P99),
+        (Quantity::JctMean, Metric::Jct, Statistic::Mean),
+    ];
+    let mut rows = by.map(|(quantity, ..)| RankRow {
+        quantity: quantity.name().to_owned(),
+        policies: pairs.len() as u64,
+        ..RankRow::default()
+    });
+    for (row, (quantity, ..)) in rows.iter_mut().zip(&by) {
+        let score = |side: &super::Side| quantity.of(&side.metrics);
+        let simulated: Option<Vec<f64>> = pairs.iter().map(|p| score(&p.simulated)).collect();
+        let measured: Option<Vec<f64>> = pairs
+            .iter()
+            .map(|p| p.measured.first().and_then(score))
+            .collect();
+        row.tau = simulated
+            .zip(measured)
+            .and_then(|(simulated, measured)| kendall_tau(&simulated, &measured));
+    }
+    for (place, a) in pairs.iter().enumerate() {
+        for b in &pairs[place + 1..] {
+            let (Some(in_a), Some(in_b)) = (a.measured.first(), b.measured.first()) else {
+                continue;
+            };
+            let [in_a, in_b] = [&in_a.sample, &in_b.sample].map(std::slice::from_ref);
+            let measured = compare(in_a, in_b, bootstrap)?;
+            for (row, (quantity, metric, statistic)) in rows.iter_mut().zip(&by) {
+                let difference = measured
+                    .differences
+                    .iter()
+                    .find(|one| one.metric == *metric && one.statistic == *statistic);
+                let Some(difference) = difference.filter(|one| one.shown()) else {
+                    continue;
+                };
+                row.separated += 1;
+                let simulated = quantity
+                    .of(&b.simulated.metrics)
+                    .zip(quantity.of(&a.simulated.metrics))
+                    .map(|(b, a)| b - a);
+                if simulated.is_none_or(|simulated| simulated * difference.difference <= 0.0) {
+                    if !row.swapped.is_empty() {
+                        row.swapped.push(';');
+                    }
+                    row.swapped += &format!("{}/{}", a.policy, b.policy);
+                }
+            }
+        }
+    }
+    Ok(rows.into())
+}
