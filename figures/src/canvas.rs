@@ -166,6 +166,11 @@ impl Canvas<'_> {
         self.line(&closed, Stroke::solid(color, 0.7));
     }
 
+    /// A white dot on a marker: what it stands for rests on few samples.
+    pub(crate) fn dot(&mut self, at: Point) {
+        self.marker(at, Marker::Circle, 1.4, Rgb::WHITE, false);
+    }
+
     /// One line of text in `size` points, its capitals centred on `at` vertically.
     pub(crate) fn text(&mut self, text: &str, at: Point, align: Align, size: f64, color: Rgb) {
         let baseline = at.1 + size * (font::CAP_HEIGHT / 2.0 + BOTTOM_EM);

@@ -20,6 +20,8 @@ pub(crate) enum Key {
     Area(Rgb, bool),
     /// A marker alone; open ones are filled white.
     Point(Marker, Rgb, bool),
+    /// A marker with a white dot.
+    Dotted(Marker, Rgb),
 }
 
 /// Entries with their places.
@@ -167,6 +169,10 @@ fn draw_key(canvas: &mut Canvas<'_>, key: Key, (x, y): Point) {
             swatch(canvas, &rect, color, hatched);
         }
         Key::Point(marker, color, open) => canvas.marker(middle, marker, MARKER + 1.0, color, open),
+        Key::Dotted(marker, color) => {
+            canvas.marker(middle, marker, MARKER + 1.0, color, false);
+            canvas.dot(middle);
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct RunPoint {
     pub p50_ns: Option<u64>,
     /// 99 % quantile \[ns\].
     pub p99_ns: Option<u64>,
+    /// It rests on fewer than 1,000 wake-ups.
+    pub p99_marked: bool,
     /// The backlog grew until the end.
     pub saturated: bool,
 }
@@ -89,6 +91,7 @@ pub(crate) fn read(
             seed: run.id.seed,
             p50_ns: run.metrics.wakeup_ns_p50,
             p99_ns: run.metrics.wakeup_ns_p99,
+            p99_marked: run.metrics.wakeup_p99_marked,
             saturated: run.metrics.stable == Some(false),
         };
         points.push((setting, point));

@@ -5,7 +5,7 @@
 //! Shows:  P50 and P99 of each run; the line is the median over the seeds' stable runs, the band reaches
 //!         from their smallest to their largest. Each saturated run is an open marker of its own: the
 //!         latency of a queue that never settles is a matter of when one stopped looking, so it enters
-//!         no median.
+//!         no median. A P99 that rests on fewer than 1,000 wake-ups in any of its runs has a white dot.
 
 use crate::FigureError;
 use crate::axis::Axis;
@@ -63,6 +63,8 @@ pub struct LoadRow {
     pub saturated_runs: u64,
     /// Their values, upwards, separated by `;` \[ns\].
     pub saturated_ns: String,
+    /// Stable runs whose value rests on fewer than 1,000 wake-ups; of P99 only.
+    pub marked_runs: u64,
 }
 
 /// The table behind the figure: by quantile, policy and load.
@@ -119,6 +121,10 @@ fn row(policy: &str, load: f64, quantile: &'static str, runs: &[&RunPoint]) -> L
             .map(u64::to_string)
             .collect::<Vec<_>>()
             .join(";"),
+        marked_runs: runs
+            .iter()
+            .filter(|p| quantile == "p99" && p.p99_marked && !p.saturated)
+            .count() as u64,
     }
 }
 
@@ -155,6 +161,12 @@ pub fn svg(rows: &[LoadRow], load_title: &str) -> String {
         entries.push((
             Key::Point(Marker::Circle, INK, true),
             "open: saturated run".to_owned(),
+        ));
+    }
+    if rows.iter().any(|r| r.marked_runs > 0) {
+        entries.push((
+            Key::Dotted(Marker::Circle, INK),
+            "dot: of fewer than 1,000 wake-ups".to_owned(),
         ));
     }
     let legend = Legend::new(entries, PAGE - 8.0);
@@ -294,6 +306,8 @@ fn draw_edges(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[&LoadRow], color: 
 fn draw_line(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[&LoadRow], style: Style) {
     let median = |r: &&LoadRow| Some((r.load, seconds(r.wakeup_ns_median)?));
     let points: Vec<(f64, f64)> = rows.iter().filter_map(median).collect();
+    let marked = rows.iter().filter(|r| r.marked_runs > 0);
+    let dots: Vec<(f64, f64)> = marked.filter_map(median).collect();
     let stroke = Stroke {
         color: style.color,
         width: LINE,
@@ -308,6 +322,9 @@ fn draw_line(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[&LoadRow], style: S
             style.color,
             false,
         );
+    }
+    for (load, value) in dots {
+        canvas.dot(panel.at(load, value));
     }
 }
 
@@ -343,6 +360,7 @@ mod tests {
             seed,
             p50_ns,
             p99_ns: Some(p99_ns),
+            p99_marked: false,
             saturated,
         }
     }
@@ -374,6 +392,19 @@ mod tests {
         );
         assert_eq!((p99[1].wakeup_ns_median, p99[1].stable_runs), (None, 0));
         assert!(svg(&rows, "agents").contains("saturated run"));
+    }
+
+    #[test]
+    fn a_p99_of_few_samples_is_marked_in_table_and_drawing() {
+        let few = RunPoint {
+            p99_marked: true,
+            ..point("djinn", 20.0, 1, 100, false)
+        };
+        let rows = table(&[few, point("djinn", 40.0, 1, 100, false)]);
+        let marked: Vec<_> = rows.iter().map(|r| (r.quantile, r.marked_runs)).collect();
+        assert_eq!(marked, [("p50", 0), ("p50", 0), ("p99", 1), ("p99", 0)]);
+        assert!(svg(&rows, "agents").contains("fewer than 1,000 wake-ups"));
+        assert!(!svg(&rows[..2], "agents").contains("fewer than 1,000 wake-ups"));
     }
 
     #[test]
