@@ -26,17 +26,23 @@ pub(crate) enum Due {
     Sample,
 }
 
+impl Due {
+    fn is_from_client(self) -> bool {
+        matches!(self, Self::IoWait | Self::EndTimeout | Self::Arrive)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventQueue {
     heap: BinaryHeap<Reverse<(Time, Due, SessionId, u32)>>,
-    /// Those that are no samples.
-    events: u32,
+    /// Those that come from clients.
+    from_clients: u32,
 }
 
 impl EventQueue {
     pub(crate) fn push(&mut self, at: Time, due: Due, session: SessionId, epoch: u32) {
         if at != Time::NEVER {
-            self.events += u32::from(due != Due::Sample);
+            self.from_clients += u32::from(due.is_from_client());
             self.heap.push(Reverse((at, due, session, epoch)));
         }
     }
@@ -51,13 +57,13 @@ impl EventQueue {
             return None;
         }
         let Reverse(event) = self.heap.pop()?;
-        self.events -= u32::from(event.1 != Due::Sample);
+        self.from_clients -= u32::from(event.1.is_from_client());
         Some(event)
     }
 
-    /// Whether nothing is due ever, but samples.
+    /// Whether nothing comes from any client any more. Timers do not count: a policy can set them without end.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.events == 0
+        self.from_clients == 0
     }
 }
 
@@ -94,11 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_of_samples_is_quiet() {
+    fn a_queue_of_samples_and_timers_is_quiet() {
         let mut queue = EventQueue::default();
         queue.push(Time(1), Due::Sample, SessionId(0), 0);
+        queue.push(Time(1), Due::PinEnds, SessionId(0), 0);
         assert!(queue.is_quiet());
-        queue.push(Time(2), Due::PinEnds, SessionId(0), 0);
+        queue.push(Time(2), Due::Arrive, SessionId(0), 0);
         assert!(!queue.is_quiet());
         while queue.pop_due(Time(2)).is_some() {}
         assert!(queue.is_quiet());

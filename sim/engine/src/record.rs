@@ -121,10 +121,6 @@ pub struct SessionRecord {
     pub end: Time,
     /// Turns finished.
     pub turns: u32,
-    /// Turns withheld by the policy.
-    pub holds: u32,
-    /// Time in which they were.
-    pub held: Nanos,
     /// Swap-outs begun: of at least one block, clean ones included.
     pub swaps: u32,
     /// Swap-ins completed.

@@ -289,8 +289,6 @@ fn session_row(session: &SessionRecord, block_bytes: u64) -> SessionRow {
         prefetches: session.prefetches,
         d2h_bytes: session.moved[Direction::D2h.index()].0,
         h2d_bytes: session.moved[Direction::H2d.index()].0,
-        holds: session.holds,
-        held_ns: session.held.0,
         idle_byte_ms: u64::try_from(held).unwrap_or(u64::MAX),
     }
 }

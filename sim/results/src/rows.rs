@@ -84,10 +84,6 @@ pub struct SessionRow {
     pub d2h_bytes: u64,
     /// Bytes brought back.
     pub h2d_bytes: u64,
-    /// Turns withheld by the policy.
-    pub holds: u32,
-    /// Time in which they were.
-    pub held_ns: u64,
     /// HBM held while idle: bytes times seconds, in byte-milliseconds.
     pub idle_byte_ms: u64,
 }

@@ -37,7 +37,6 @@ impl<D: Device> Driver<'_, D> {
     fn hold(&mut self, session: SessionId) {
         let live = &mut self.live[session.index()];
         live.request.wake.turn_to(Part::Hold, self.now);
-        live.record.holds += 1;
         if live.prefetch == Prefetch::Planned {
             live.prefetch = Prefetch::None;
         }
@@ -76,7 +75,6 @@ impl<D: Device> Driver<'_, D> {
     fn release_held(&mut self, session: SessionId, action: Action) {
         let live = &mut self.live[session.index()];
         let since = live.held_up_since;
-        live.record.held += self.now.since(since);
         live.request.wake.turn_to(Part::Queue, self.now);
         self.held.remove(&(since, session));
         self.asking.remove(&(since, session));

@@ -35,7 +35,14 @@ impl<D: Device> Driver<'_, D> {
         self.refresh(session);
     }
 
-    /// The timer of a prefetch.
+    /// The timer of a prefetch, unless a plan has been faster.
+    pub(super) fn planned_prefetch(&mut self, session: SessionId) {
+        if self.live[session.index()].prefetch == Prefetch::Planned {
+            self.prefetch(session);
+        }
+    }
+
+    /// KV of a session between turns is to come back.
     pub(super) fn prefetch(&mut self, session: SessionId) {
         if !matches!(self.views[session.index()].phase, Phase::Idle | Phase::Held) {
             return;

@@ -173,6 +173,8 @@ impl<D: Device> Driver<'_, D> {
             self.preempt(victim, keep);
             plan.preempted += 1;
             if victim == session {
+                // Alone, it would come back to find no more than now: pins are in its way.
+                self.short |= self.batch.running.is_empty();
                 return Growth::Preempted;
             }
         }

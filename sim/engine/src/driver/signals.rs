@@ -78,7 +78,7 @@ impl<D: Device> Driver<'_, D> {
             match due {
                 Due::IoWait => self.io_wait(session),
                 Due::PinEnds => self.pin_ends(session),
-                Due::Prefetch => self.prefetch(session),
+                Due::Prefetch => self.planned_prefetch(session),
                 Due::EndTimeout => self.end_session(session),
                 Due::Begin => self.begin(session, at),
                 Due::Arrive => self.arrive(session, at),

@@ -2,6 +2,7 @@
 //!
 //! | module | what must hold |
 //! |---|---|
+//! | `admission` | hand-summed timelines of turns that are withheld, ordered, limited and preempted by the policy |
 //! | `closed_forms` | hand-summed timelines |
 //! | `copies` | hand-summed timelines of swap-outs, restores and prefetches |
 //! | `golden` | decision logs of ten events, one per policy |
@@ -14,6 +15,7 @@
 //! | `canary` | broken devices and illegal answers are caught |
 
 mod accounts;
+mod admission;
 mod canary;
 mod closed_forms;
 mod common;

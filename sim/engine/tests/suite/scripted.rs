@@ -1,9 +1,11 @@
 //! Policies that are not in the registry: one that does as it is told, and one that answers anything.
 
 use model::{
-    Blocks, Need, Queueing, Release, Restore, Retention, SessionId, SwapOut, Then, Time, View,
+    Admission, Blocks, Cadence, Nanos, Need, OrderKey, Plan, Queueing, Release, Restore, Retention,
+    SessionId, StepBudget, SwapOut, Then, Time, Tokens, View,
 };
 use policy::Policy;
+use std::num::NonZeroU32;
 
 /// Answers from a script: what is not said is vLLM's answer, but KV is kept and ended sessions discarded.
 #[derive(Clone, Copy)]
@@ -12,6 +14,14 @@ pub struct Scripted {
     pub victims: fn(&View<'_>, Blocks, Need) -> Vec<Release>,
     pub prefetch_at: fn(&View<'_>, SessionId) -> Option<Time>,
     pub restore: Restore,
+    pub cadence: Cadence,
+    pub admit: fn(&View<'_>, SessionId) -> Admission,
+    pub order: fn(&View<'_>, SessionId) -> OrderKey,
+    pub plan: fn(&View<'_>) -> Plan,
+    pub budget: StepBudget,
+    pub chunk: fn(&View<'_>, SessionId) -> Tokens,
+    pub preempt: Option<SessionId>,
+    pub break_pin: Option<SessionId>,
 }
 
 impl Default for Scripted {
@@ -21,6 +31,14 @@ impl Default for Scripted {
             victims: |_, _, _| Vec::new(),
             prefetch_at: |_, _| None,
             restore: Restore::Load,
+            cadence: Cadence::OnChange,
+            admit: |_, _| Admission::Enter,
+            order: |_, _| OrderKey::FCFS,
+            plan: |_| Plan::default(),
+            budget: StepBudget::UNLIMITED,
+            chunk: |_, _| Tokens(u32::MAX),
+            preempt: None,
+            break_pin: None,
         }
     }
 }
@@ -41,10 +59,34 @@ impl Policy for Scripted {
     fn restore(&self, _: &View<'_>, _: SessionId) -> Restore {
         self.restore
     }
+    fn cadence(&self) -> Cadence {
+        self.cadence
+    }
+    fn admit(&self, view: &View<'_>, session: SessionId) -> Admission {
+        (self.admit)(view, session)
+    }
+    fn order(&self, view: &View<'_>, session: SessionId) -> OrderKey {
+        (self.order)(view, session)
+    }
+    fn plan(&self, view: &View<'_>) -> Plan {
+        (self.plan)(view)
+    }
+    fn step_budget(&self, _: &View<'_>) -> StepBudget {
+        self.budget
+    }
+    fn chunk(&self, view: &View<'_>, session: SessionId) -> Tokens {
+        (self.chunk)(view, session)
+    }
+    fn preempt(&self, _: &View<'_>, _: SessionId) -> Option<SessionId> {
+        self.preempt
+    }
+    fn break_pin(&self, _: &View<'_>) -> Option<SessionId> {
+        self.break_pin
+    }
 }
 
 /// Answers every question by a hash of the question and the seed: clipped swap-outs, pins of any length, prefetches at any time,
-/// victims that run, have left or never existed.
+/// victims that run, have left or never existed, turns withheld and let in, any order, pauses of anybody.
 #[derive(Clone, Copy)]
 pub struct Whim(pub u64);
 
@@ -124,6 +166,81 @@ impl Policy for Whim {
             0 => Restore::Recompute,
             _ => Restore::Load,
         }
+    }
+
+    fn cadence(&self) -> Cadence {
+        let count = NonZeroU32::new(1 + (self.0 >> 8) as u32 % 9).expect("at least 1");
+        match self.0 % 3 {
+            0 => Cadence::OnChange,
+            1 => Cadence::Steps(count),
+            _ => Cadence::Every(Nanos(10_000_019 * u64::from(count.get()))),
+        }
+    }
+
+    fn admit(&self, view: &View<'_>, session: SessionId) -> Admission {
+        // Another answer when others are in the batch.
+        let busy = u64::from(view.running > 1);
+        match self.draw(12 + busy, session, view) % 4 {
+            0 => Admission::Hold,
+            _ => Admission::Enter,
+        }
+    }
+
+    fn order(&self, view: &View<'_>, session: SessionId) -> OrderKey {
+        let preempted = i64::from(!view.session(session).preempted);
+        OrderKey::then(preempted, (self.draw(14, session, view) % 3) as i64)
+    }
+
+    fn plan(&self, view: &View<'_>) -> Plan {
+        let anybody = (0..view.sessions.len() as u32 + 2).map(SessionId);
+        let mut plan = Plan::default();
+        for session in anybody {
+            let held = view.held.len() as u64;
+            match self.draw(16, session, view).wrapping_add(held) % 12 {
+                0 => plan.pause.push(session),
+                1 | 2 => plan.resume.push(session),
+                3 => plan
+                    .retain
+                    .push((session, self.retention(17, session, view))),
+                4 => plan.prefetch.push(session),
+                _ => {}
+            }
+        }
+        plan
+    }
+
+    fn step_budget(&self, view: &View<'_>) -> StepBudget {
+        match (self.0 >> 16) % 3 {
+            0 => StepBudget {
+                tokens: Tokens(40 - view.running.min(8)),
+                chunk: Tokens(7 * view.queued),
+            },
+            _ => StepBudget::UNLIMITED,
+        }
+    }
+
+    fn chunk(&self, view: &View<'_>, session: SessionId) -> Tokens {
+        match self.draw(18, session, view) % 3 {
+            0 => Tokens(11),
+            _ => Tokens(u32::MAX),
+        }
+    }
+
+    fn preempt(&self, view: &View<'_>, session: SessionId) -> Option<SessionId> {
+        let draw = self.draw(19, session, view) as usize;
+        match draw % 3 {
+            0 => view
+                .batch
+                .get((draw >> 8) % (view.batch.len() + 1))
+                .copied(),
+            1 => Some(SessionId((draw >> 8) as u32 % 9)),
+            _ => None,
+        }
+    }
+
+    fn break_pin(&self, view: &View<'_>) -> Option<SessionId> {
+        let soonest = view.idle_by_pin_end.first()?.1;
+        (self.draw(20, soonest, view) % 2 == 0).then_some(soonest)
     }
 
     fn queueing(&self, view: &View<'_>, session: SessionId) -> Queueing {

@@ -4,6 +4,7 @@ use crate::metrics::{Backlog, Measure, RunMetrics};
 use crate::parts::{self, RowFault};
 use crate::rows::{SessionRow, TurnRow};
 use crate::stats::{Quantile, Summary, mean, mean_of_total, seed_p50, seed_p99};
+use std::collections::BTreeSet;
 
 /// Derives [`RunMetrics`] from rows as they come, in any order.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Collector {
     parts_total: [u128; 7],
     hidden_copy_total: u128,
     hit_tokens: u64,
+    /// Sessions of which a turn was withheld.
+    held: BTreeSet<u32>,
     /// Arrival of every session.
     arrivals: Vec<u64>,
     /// `(ready, end)` of every turn, warm-up included.
@@ -46,6 +49,7 @@ impl Collector {
             parts_total: [0; 7],
             hidden_copy_total: 0,
             hit_tokens: 0,
+            held: BTreeSet::new(),
             arrivals: Vec::new(),
             spans: Vec::new(),
             missed_slo: Vec::new(),
@@ -89,6 +93,13 @@ impl Collector {
         m.recomputed_tokens += u64::from(row.recomputed_tokens);
         m.preemptions += u64::from(row.preemptions);
         self.hit_tokens += u64::from(row.hit_tokens);
+
+        if row.wake_hold_ns > 0 {
+            m.held_turns += 1;
+            m.held_ns += row.wake_hold_ns;
+            m.held_ns_max = m.held_ns_max.max(row.wake_hold_ns);
+            self.held.insert(row.session);
+        }
 
         let first_token = row.first_token_ns - row.ready_ns;
         let turn = row.end_ns - row.ready_ns;
@@ -178,6 +189,7 @@ impl Collector {
         m.wake_queue_ns_mean = part[4];
         m.wake_recompute_ns_mean = part[5];
         m.wake_prefill_ns_mean = part[6];
+        m.held_sessions = self.held.len() as u64;
         m.hidden_copy_ns_mean = mean_of_total(self.hidden_copy_total, wakeup.count);
 
         let ttft = Summary::of(std::mem::take(&mut self.ttft_ns));

@@ -196,6 +196,14 @@ pub struct RunMetrics {
     pub recomputed_tokens: u64,
     /// Times a turn that counts was sent back to the queue.
     pub preemptions: u64,
+    /// Turns that the policy withheld, after a wait or not.
+    pub held_turns: u64,
+    /// Sessions with at least one such turn.
+    pub held_sessions: u64,
+    /// Time in which turns were withheld, summed over them.
+    pub held_ns: u64,
+    /// Longest time in which one was.
+    pub held_ns_max: u64,
     /// Prefetches that were complete when the turn was ready.
     pub prefetch_in_time: u64,
     /// Prefetches that were not.

@@ -183,3 +183,23 @@ fn the_order_of_rows_does_not_matter() {
     turns.reverse();
     assert_eq!(forward, metrics(MEASURE, &turns, &sessions));
 }
+
+#[test]
+fn held_turns_are_counted_with_their_sessions_and_times() {
+    let held = |row: TurnRow, ns| TurnRow {
+        wake_hold_ns: ns,
+        wake_prefill_ns: row.wake_prefill_ns - ns,
+        ..row
+    };
+    let turns = [
+        held(turn(0, None, 0, 10, 20), 3),
+        held(turn(0, Some(5), 25, 40, 50), 9),
+        held(turn(1, None, 0, 10, 20), 4),
+        turn(2, None, 0, 10, 20),
+    ];
+    let sessions = [0, 1, 2].map(|s| session(s, 0, Some(50)));
+    let m = metrics(MEASURE, &turns, &sessions);
+    // 3 + 9 + 4 ns in three turns of two sessions.
+    assert_eq!((m.held_turns, m.held_sessions), (3, 2));
+    assert_eq!((m.held_ns, m.held_ns_max), (16, 9));
+}
