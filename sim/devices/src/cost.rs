@@ -14,6 +14,7 @@
 //! **Absent on purpose:** noise. Spread belongs to the workload, or to a replay.
 
 use engine::device::StepShape;
+use model::PrefillEstimate;
 use serde::Deserialize;
 
 /// Cost of steps.
@@ -100,6 +101,18 @@ impl StepCost {
             + self.prefill_pair_ps * totals.prefill_pairs
             + self.decode_seq_ps * u64::from(totals.decode_seqs)
             + self.decode_kv_token_ps * totals.decode_kv_tokens
+    }
+
+    /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair.
+    ///
+    /// # Panics
+    /// If `step_tokens` is 0.
+    pub fn prefill_estimate(&self, step_tokens: u32) -> PrefillEstimate {
+        let gemm = self.gemm.ps(step_tokens) / u64::from(step_tokens);
+        PrefillEstimate {
+            token_ps: gemm + self.prefill_token_ps + self.prefill_kv_token_ps,
+            pair_ps: self.prefill_pair_ps,
+        }
     }
 
     /// What each further step of a decode run costs more than the one before \[ps\].
@@ -200,6 +213,23 @@ mod tests {
             cost.step_ps(&chunk(6, 0)) + cost.step_ps(&chunk(2, 6)),
             cost.step_ps(&chunk(8, 0))
         );
+    }
+
+    #[test]
+    fn a_server_assumes_full_steps() {
+        let cost = StepCost {
+            gemm: GemmTable::new(vec![(100, 1_000), (200, 1_600)]).unwrap(),
+            prefill_token_ps: 3,
+            prefill_kv_token_ps: 2,
+            prefill_pair_ps: 1,
+            ..StepCost::default()
+        };
+        // 1,600 ps over 200 tokens are 8 a token; with 3 and 2 more, 13.
+        let expected = PrefillEstimate {
+            token_ps: 13,
+            pair_ps: 1,
+        };
+        assert_eq!(cost.prefill_estimate(200), expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::faults::Faults;
 use crate::hints::HintConfig;
 use crate::memory::LedgerConfig;
-use model::{Bytes, CopyEstimate, Nanos};
+use model::{Bytes, CopyEstimate, Nanos, PrefillEstimate};
 
 /// All of an engine's settings. What is not said here is the workload's, the policy's or the device's.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct EngineConfig {
     pub chunk_blocks: u32,
     /// The link as a server knows it, per direction.
     pub link: [CopyEstimate; 2],
+    /// The computation of prompts as a server knows it.
+    pub prefill: PrefillEstimate,
     /// What policies are told about waits.
     pub hints: HintConfig,
     /// How the end of a session becomes known.

@@ -345,6 +345,9 @@ fn engine_config(
             bytes_per_s: hardware.lane(direction).bytes_per_s.get(),
             fixed: Nanos(hardware.link.copy_ns),
         }),
+        prefill: hardware
+            .step_cost(model)
+            .prefill_estimate(spec.engine.max_batched_tokens.clamp(1, 8192)),
         hints: hints(spec),
         end: match spec.hints.end {
             spec::EndSignal::Told => EndSignal::Told,

@@ -24,7 +24,9 @@ pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass,
 pub use oracle::Oracle;
 pub use schedule::{Admission, Cadence, OrderKey, Place, Plan, Queueing, StepBudget};
 pub use units::{Blocks, Bytes, Nanos, Time, Tokens};
-pub use view::{CopyEstimate, Hint, HintSource, Phase, PoolLevel, Residence, SessionView, View};
+pub use view::{
+    CopyEstimate, Hint, HintSource, Phase, PoolLevel, PrefillEstimate, Residence, SessionView, View,
+};
 pub use workload::{
     ContentRun, GapKind, Session, SharedPrefix, Spawn, Turn, VecWorkload, Workload, WorkloadError,
 };

@@ -19,6 +19,8 @@ pub struct View<'a> {
     pub block_tokens: u32,
     /// What a copy would take, per direction (indexed by [`Direction::index`]).
     pub link: [CopyEstimate; 2],
+    /// What computing a prompt would take.
+    pub prefill: PrefillEstimate,
     /// Turns that are ready and not yet running.
     pub queued: u32,
     /// Turns in the running batch.
@@ -60,6 +62,14 @@ impl View<'_> {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(lane.bytes_per_s.max(1));
         Nanos(u64::try_from(nanos).unwrap_or(u64::MAX)) + lane.fixed
     }
+
+    /// Time to compute `tokens` of a prompt behind `context` tokens that have KV, with the GPU to itself.
+    pub fn prefill_time(&self, tokens: Tokens, context: Tokens) -> Nanos {
+        let (new, old) = (u128::from(tokens.0), u128::from(context.0));
+        let pairs = new * old + new * (new + 1) / 2;
+        let ps = u128::from(self.prefill.token_ps) * new + u128::from(self.prefill.pair_ps) * pairs;
+        Nanos(u64::try_from(ps / 1_000).unwrap_or(u64::MAX))
+    }
 }
 
 /// How full a pool is.
@@ -82,6 +92,15 @@ pub struct CopyEstimate {
     pub bytes_per_s: u64,
     /// Fixed cost of a copy.
     pub fixed: Nanos,
+}
+
+/// What computing a prompt costs, as far as a server knows: a profile of its machine, waiting and decoding left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrefillEstimate {
+    /// Per prompt token \[ps\].
+    pub token_ps: u64,
+    /// Per pair of a prompt token and a token that it attends to \[ps\].
+    pub pair_ps: u64,
 }
 
 /// Where a session is in its life.

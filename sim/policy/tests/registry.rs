@@ -2,7 +2,7 @@
 
 use model::{
     Blocks, Bytes, CopyEstimate, Hint, HintSource, Nanos, Need, Oracle, OrderKey, Phase, Place,
-    PoolLevel, Residence, SessionId, SessionView, Time, Tokens, TurnIndex, View,
+    PoolLevel, PrefillEstimate, Residence, SessionId, SessionView, Time, Tokens, TurnIndex, View,
 };
 use policy::{Policy, REGISTRY, build, describe, find};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +107,10 @@ impl World {
                 bytes_per_s: 1_000_000_000,
                 fixed: Nanos(10_000),
             }; 2],
+            prefill: PrefillEstimate {
+                token_ps: 100_000_000,
+                pair_ps: 0,
+            },
             queued: 1,
             running: 1,
             running_max: 4,

@@ -410,6 +410,7 @@ impl<'a, D: Device> Driver<'a, D> {
             block_bytes: self.config.block_bytes,
             block_tokens: self.config.memory.block_tokens,
             link,
+            prefill: self.config.prefill,
             queued: self.batch.queued(),
             running: self.batch.running.len() as u32,
             running_max: self.config.batching.max_seqs,

@@ -11,7 +11,8 @@ use engine::{
     LedgerConfig, RunError, RunSummary, Truth,
 };
 use model::{
-    Bytes, Direction, GapKind, Nanos, Oracle, Session, Time, Tokens, ToolClass, Turn, VecWorkload,
+    Bytes, Direction, GapKind, Nanos, Oracle, PrefillEstimate, Session, Time, Tokens, ToolClass,
+    Turn, VecWorkload,
 };
 use policy::Policy;
 use std::fmt::{self, Write};
@@ -200,6 +201,10 @@ impl Rig {
             block_bytes: Bytes(MS),
             chunk_blocks: 1,
             link: Direction::ALL.map(lane),
+            prefill: PrefillEstimate {
+                token_ps: 1_000_000_000,
+                pair_ps: 0,
+            },
             hints: HintConfig {
                 kind: HintKind::Oracle,
                 noise: HintNoise::default(),

@@ -18,7 +18,7 @@ use engine::{
     Batching, Driver, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise,
     LedgerConfig, RunError, RunSummary,
 };
-use model::{Bytes, CopyEstimate, Nanos};
+use model::{Bytes, CopyEstimate, Nanos, PrefillEstimate};
 use std::path::PathBuf;
 
 /// Why there is no output.
@@ -146,6 +146,7 @@ fn config(args: &OracleArgs, stepwise: bool) -> Result<EngineConfig, OracleError
         block_bytes: Bytes(args.block_bytes()),
         chunk_blocks: 1,
         link: [estimate; 2],
+        prefill: PrefillEstimate::default(),
         hints: HintConfig {
             kind: HintKind::None,
             noise: HintNoise::default(),
