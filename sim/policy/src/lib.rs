@@ -6,18 +6,28 @@
 //! ```text
 //!   baseline/   engines without agents, the extremes, the truth
 //!   own/        this project's scheduler
+//!   retention/  how long to hold, and what then
+//!   program/    who may run, and in which order
+//!   workflow/   what the graph of calls says
+//!   hierarchy/  what moves between the tiers, and what goes first
 //!   parts/      what several are made of: estimators, victims, costs
 //! ```
 //!
 //! To add one: write its file (and name it in its folder), and its line in `registry.rs`.
 
+mod page;
 mod params;
 mod registry;
 
 mod baseline;
+mod hierarchy;
 mod own;
 mod parts;
+mod program;
+mod retention;
+mod workflow;
 
+pub use page::page;
 pub use params::{Param, ParamError, Params};
 pub use registry::{
     Build, Entry, Family, Needs, PolicyError, Provenance, REGISTRY, build, describe, find,

@@ -20,6 +20,29 @@ pub struct Param {
     pub help: &'static str,
 }
 
+impl Param {
+    /// A key carries its unit last; `-` without one: a ratio, a count, or what the help says.
+    pub fn unit(&self) -> &'static str {
+        const UNITS: [(&str, &str); 9] = [
+            ("_ms", "ms"),
+            ("_us", "us"),
+            ("_s", "s"),
+            ("_gib", "GiB"),
+            ("_gb_per_s", "GB/s"),
+            ("_blocks", "blocks"),
+            ("_tokens", "tokens"),
+            ("_steps", "steps"),
+            ("_turns", "turns"),
+        ];
+        // The longest suffix wins: `_gb_per_s` is no number of seconds.
+        let suffixes = UNITS
+            .iter()
+            .filter(|(suffix, _)| self.key.ends_with(suffix));
+        let longest = suffixes.max_by_key(|(suffix, _)| suffix.len());
+        longest.map_or("-", |(_, unit)| unit)
+    }
+}
+
 /// Parameters with all defaults filled in, in the order of their declaration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Params(Vec<(&'static str, f64)>);
@@ -157,5 +180,28 @@ impl fmt::Display for Params {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         write!(f, "[{}]", items.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_ends_with_its_unit() {
+        let unit = |key| {
+            let param = Param {
+                key,
+                default: 0.0,
+                min: 0.0,
+                max: 1.0,
+                help: "",
+            };
+            param.unit()
+        };
+        assert_eq!(
+            ["margin_ms", "link_gb_per_s", "slack"].map(unit),
+            ["ms", "GB/s", "-"]
+        );
     }
 }

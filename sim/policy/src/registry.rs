@@ -1,6 +1,8 @@
 //! All policies. A new one is its file and its line here; tests that loop over the registry then cover it.
 
-use crate::{Param, ParamError, Params, Policy, baseline, own};
+use crate::{
+    Param, ParamError, Params, Policy, baseline, hierarchy, own, program, retention, workflow,
+};
 use model::Oracle;
 use std::sync::Arc;
 
@@ -13,6 +15,31 @@ pub const REGISTRY: &[Entry] = &[
     baseline::clairvoyant::ENTRY,
     own::djinn::ENTRY,
     own::djinn_as_run::ENTRY,
+    retention::infercept_release::ENTRY,
+    retention::infercept_paper::ELAPSED,
+    retention::infercept_paper::ORACLE,
+    retention::infercept_pin::ENTRY,
+    retention::continuum_release::ENTRY,
+    retention::continuum_paper::ENTRY,
+    retention::continuum_dynamic::ENTRY,
+    retention::ski::ENTRY,
+    retention::ski_predicted::ENTRY,
+    retention::hazard_ttl::ENTRY,
+    retention::gate::ENTRY,
+    retention::saga::ENTRY,
+    program::plas::ENTRY,
+    program::thunderagent::RELEASE,
+    program::thunderagent::DECAY,
+    program::concur::ENTRY,
+    program::mori::ENTRY,
+    workflow::tokencake::PORT,
+    workflow::tokencake::PAPER,
+    hierarchy::cached_attention::ENTRY,
+    hierarchy::hicache::WRITE_THROUGH,
+    hierarchy::hicache::SELECTIVE,
+    hierarchy::hicache::WRITE_BACK,
+    hierarchy::wild::ENTRY,
+    hierarchy::uni_agent::ENTRY,
 ];
 
 /// Makes a policy of its parameters; the oracle is there exactly if the entry needs one.

@@ -1,6 +1,5 @@
 //! One policy, for a terminal: rule, formula, source, caveats, parameters.
 
-use super::unit;
 use crate::table::Table;
 use policy::{Entry, Needs};
 use std::fmt::Write as _;
@@ -42,7 +41,7 @@ pub fn describe(entry: &Entry, full: &str) -> String {
         table.row([
             param.key.to_owned(),
             param.default.to_string(),
-            unit(param.key).to_owned(),
+            param.unit().to_owned(),
             range,
         ]);
     }

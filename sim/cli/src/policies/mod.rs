@@ -1,7 +1,6 @@
 //! `djinn policies`: what there is to choose from, for a terminal and for `docs/policies.md`.
 
 mod describe;
-mod markdown;
 
 use crate::error::CliError;
 use crate::out;
@@ -32,7 +31,7 @@ Examples:
 
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.name {
-        None if args.markdown => out::stdout(&markdown::all()),
+        None if args.markdown => out::stdout(&policy::page()),
         None => out::stdout(&list()),
         Some(name) => {
             let (entry, _) = policy::find(name)?;
@@ -61,26 +60,6 @@ fn list() -> String {
     text
 }
 
-/// A key carries its unit last; without one it is a ratio or a count.
-fn unit(key: &str) -> &'static str {
-    const UNITS: [(&str, &str); 9] = [
-        ("_ms", "ms"),
-        ("_us", "us"),
-        ("_s", "s"),
-        ("_gib", "GiB"),
-        ("_gb_per_s", "GB/s"),
-        ("_blocks", "blocks"),
-        ("_tokens", "tokens"),
-        ("_steps", "steps"),
-        ("_turns", "turns"),
-    ];
-    // The longest suffix wins: `_gb_per_s` is not a number of seconds.
-    let suffixes = UNITS.iter().filter(|(suffix, _)| key.ends_with(suffix));
-    suffixes
-        .max_by_key(|(suffix, _)| suffix.len())
-        .map_or("-", |(_, unit)| unit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,12 +70,5 @@ mod tests {
             let rows = format!("  {} ", entry.name);
             assert_eq!(list().matches(&rows).count(), 1, "{}", entry.name);
         }
-    }
-
-    #[test]
-    fn a_key_ends_with_its_unit() {
-        assert_eq!(unit("margin_ms"), "ms");
-        assert_eq!(unit("link_gb_per_s"), "GB/s");
-        assert_eq!(unit("slack"), "-");
     }
 }

@@ -1,19 +1,90 @@
 //! The decision log of a run that a reader can follow, one per policy. `INSTA_UPDATE=always` blesses a change.
-//!
-//! Three sessions, 7 blocks of HBM, 8 of host memory. a and b hold 2 blocks each when c, which needs 5, arrives at 200 ms.
 
 use crate::common::{Rig, session};
 use policy::REGISTRY;
 
-#[test]
-fn decision_logs_are_as_blessed() {
+/// Three sessions, 7 blocks of HBM, 8 of host memory. a and b hold 2 blocks each when c, which needs 5, arrives at 200 ms.
+fn short_of_memory() -> Rig {
     let a = session("a", 0, &[(0, 30, 3), (300, 10, 2)]);
     let b = session("b", 70, &[(0, 30, 3), (400, 10, 2)]);
     let c = session("c", 200, &[(0, 70, 3)]);
-    let rig = Rig::new(7, 8, vec![a, b, c]);
+    Rig::new(7, 8, vec![a, b, c])
+}
+
+/// 5 blocks of HBM. a holds 2 and b runs with 2 when c, which needs 3, is queued at 100 ms.
+fn crowded() -> Rig {
+    let a = session("a", 0, &[(0, 30, 3), (300, 10, 2)]);
+    let b = session("b", 70, &[(0, 30, 3), (400, 10, 2)]);
+    let c = session("c", 100, &[(0, 40, 3)]);
+    Rig::new(5, 8, vec![a, b, c])
+}
+
+/// One turn at a time: a's second turn and c, which is new, wait for the end of b's.
+fn one_slot() -> Rig {
+    let a = session("a", 0, &[(0, 30, 3), (20, 10, 2)]);
+    let b = session("b", 65, &[(0, 30, 3)]);
+    let c = session("c", 100, &[(0, 10, 2)]);
+    Rig::new(12, 8, vec![a, b, c]).with(|c| c.batching.max_seqs = 1)
+}
+
+/// 3 blocks of host memory that keep their copies: the second context to be stored displaces the first.
+fn small_host() -> Rig {
+    let mut rig = short_of_memory().with(|c| c.memory.inclusive = true);
+    rig.config.memory.host_blocks = 3;
+    rig
+}
+
+/// One session of four turns, on a host that keeps its copies.
+fn many_turns() -> Rig {
+    let turns = [(0, 30, 3), (50, 10, 2), (50, 10, 2), (50, 10, 2)];
+    Rig::new(7, 8, vec![session("a", 0, &turns)]).with(|c| c.memory.inclusive = true)
+}
+
+/// Policies whose defaults are too slow, too cold or too wide for half a second: the parameters and the run that show their rule.
+const SHOWN: &[(&str, &str, fn() -> Rig)] = &[
+    ("cached-attention", "", small_host),
+    (
+        "concur",
+        "period_s=0.1,window=1,increase=0.5",
+        short_of_memory,
+    ),
+    ("continuum-paper", "samples_min=0", short_of_memory),
+    ("hicache-wt", "", small_host),
+    ("hicache-wts", "", many_turns),
+    ("mori", "tick_s=0.1", short_of_memory),
+    ("plas", "level_1_tokens=16", one_slot),
+    (
+        "thunderagent-release",
+        "tick_s=0.05,overhead_tokens=1",
+        short_of_memory,
+    ),
+    (
+        "thunderagent-decay",
+        "tick_s=0.05,overhead_tokens=1,half_life_s=0.05",
+        short_of_memory,
+    ),
+    ("tokencake-paper", "lead_ms=10,back_off_steps=1", crowded),
+    ("tokencake-port", "back_off_steps=1", crowded),
+    ("uni-agent", "", small_host),
+];
+
+#[test]
+fn decision_logs_are_as_blessed() {
     for entry in REGISTRY {
-        let log = rig.run(entry.name);
+        let shown = SHOWN.iter().find(|(name, ..)| *name == entry.name);
+        let (policy, rig) = shown.map_or_else(
+            || (entry.name.to_owned(), short_of_memory()),
+            |(name, params, rig)| (format!("{name}[{params}]"), rig()),
+        );
+        let log = rig.run(&policy);
         assert!(log.text.lines().count() < 60, "{}", entry.name);
-        insta::assert_snapshot!(entry.name, log.text);
+        insta::assert_snapshot!(entry.name, log.text, &policy);
+    }
+}
+
+#[test]
+fn every_run_that_shows_a_policy_is_of_one_that_exists() {
+    for (name, ..) in SHOWN {
+        assert!(REGISTRY.iter().any(|entry| entry.name == *name), "{name}");
     }
 }

@@ -1,5 +1,27 @@
 //! Pieces that several policies are made of.
 
+mod benefit;
+mod ewma;
+mod means;
+mod order;
+mod pins;
+mod sample;
+mod stored;
+mod ttl;
 mod victims;
+mod waiting;
+mod waits;
+mod waste;
 
+pub(crate) use benefit::Benefit;
+pub(crate) use ewma::Ewma;
+pub(crate) use means::Means;
+pub(crate) use order::{by_class_then_arrival, held_swapped_new};
+pub(crate) use pins::{cheaper_exit, hold_for, utilisation};
+pub(crate) use sample::Sample;
+pub(crate) use stored::{Stored, store};
+pub(crate) use ttl::{break_even, eq2, expected_cost};
 pub(crate) use victims::{host_or_cache, take_until};
+pub(crate) use waiting::Waiting;
+pub(crate) use waits::Waits;
+pub(crate) use waste::{Profile, chunked_discard};

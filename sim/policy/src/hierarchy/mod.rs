@@ -1,0 +1,6 @@
+//! What moves between HBM and the host, and which cached content goes first when there is no room.
+
+pub(crate) mod cached_attention;
+pub(crate) mod hicache;
+pub(crate) mod uni_agent;
+pub(crate) mod wild;

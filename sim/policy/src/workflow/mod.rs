@@ -1,0 +1,3 @@
+//! What a workflow says about who runs next.
+
+pub(crate) mod tokencake;
