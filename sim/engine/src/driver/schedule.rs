@@ -46,7 +46,9 @@ impl<D: Device> Driver<'_, D> {
         };
         let chunk_max = chunk_max.min(limits.chunk.0.max(1));
         let stalled = self.schedule_running(&mut plan, &mut budget, chunk_max);
-        let steady = plan.items.iter().all(|item| item.decode && !item.resumed)
+        // A preempted turn that computes its last token again, alone for want of budget, yields nothing yet.
+        let decodes = |item: &Item| item.decode && item.emits && !item.resumed;
+        let steady = plan.items.iter().all(decodes)
             && !stalled
             && plan.preempted == 0;
         let before = plan.items.len();
