@@ -1,7 +1,8 @@
 //! What a policy may see: what a server could know at `now`, and nothing else.
 
 use crate::{
-    Blocks, Bytes, Direction, Nanos, Place, SessionId, Time, Tokens, ToolClass, TurnIndex,
+    Blocks, Bytes, Direction, Nanos, Place, SessionId, SharedPrefix, Time, Tokens, ToolClass,
+    TurnIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -182,6 +183,8 @@ pub struct SessionView {
     pub tool: ToolClass,
     /// When it is expected back, if anything is known.
     pub hint: Option<Hint>,
+    /// The beginning of its prompts, where the workload shares it with other sessions.
+    pub shared_prefix: Option<SharedPrefix>,
 }
 
 impl Default for SessionView {
@@ -210,6 +213,7 @@ impl Default for SessionView {
             signalled: false,
             tool: ToolClass(0),
             hint: None,
+            shared_prefix: None,
         }
     }
 }

@@ -46,6 +46,7 @@ impl<D: Device> Driver<'_, D> {
         }
         self.views.push(SessionView {
             arrived: Time::NEVER,
+            shared_prefix: script.shared_prefix,
             ..SessionView::default()
         });
         self.alive += 1;

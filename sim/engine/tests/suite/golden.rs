@@ -34,6 +34,19 @@ fn small_host() -> Rig {
     rig
 }
 
+/// 5 blocks of HBM; a and b begin with the same 20 tokens, and c needs all. Both are on the host when a returns, and b does a millisecond later.
+fn shared_prefix() -> Rig {
+    let prefix = model::SharedPrefix {
+        id: 1,
+        tokens: model::Tokens(20),
+    };
+    let mut a = session("a", 0, &[(0, 30, 3), (300, 10, 2)]);
+    let mut b = session("b", 70, &[(0, 30, 3), (247, 10, 2)]);
+    a.shared_prefix = Some(prefix);
+    b.shared_prefix = Some(prefix);
+    Rig::new(5, 8, vec![a, b, session("c", 200, &[(0, 70, 3)])])
+}
+
 /// One session of four turns, on a host that keeps its copies.
 fn many_turns() -> Rig {
     let turns = [(0, 30, 3), (50, 10, 2), (50, 10, 2), (50, 10, 2)];
@@ -53,6 +66,7 @@ const SHOWN: &[(&str, &str, fn() -> Rig)] = &[
     ("hicache-wts", "", many_turns),
     ("mori", "tick_s=0.1", short_of_memory),
     ("plas", "level_1_tokens=16", one_slot),
+    ("strata-defer", "", shared_prefix),
     (
         "thunderagent-release",
         "tick_s=0.05,overhead_tokens=1",

@@ -2,5 +2,6 @@
 
 pub(crate) mod cached_attention;
 pub(crate) mod hicache;
+pub(crate) mod strata_defer;
 pub(crate) mod uni_agent;
 pub(crate) mod wild;
