@@ -17,12 +17,14 @@
 
 mod copies;
 mod lists;
+pub mod model;
 mod mover;
 mod queues;
 
 pub use mover::{Method, order};
 
 use crate::backend::Work;
+use ::model::{ContentId, Direction};
 use devices::StepCost;
 use engine::device::StepShape;
 use kernels::gpu::{DeviceBuffer, Error, Event, Gpu, HostPool, PoolPhase, Stream, View};
@@ -30,7 +32,6 @@ use kernels::kv::{KvLayout, KvPool};
 use kernels::occupy::Occupy;
 use kernels::stamp::{BlockContents, Stamp};
 use lists::{ENTRIES, Entry, List, Lists};
-use model::{ContentId, Direction};
 use mover::Mover;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -313,7 +314,7 @@ fn content_word(content: ContentId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::LineageId;
+    use ::model::LineageId;
 
     #[test]
     fn contents_of_two_lineages_are_never_one_word() {

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn known(name: &str) -> ModelGeometry {
-        devices::catalog::model(name).expect("a shipped geometry")
+        devices::model(name).expect("a shipped geometry")
     }
 
     #[test]
@@ -143,7 +143,10 @@ mod tests {
         }
         let error = Geometry::of(&known("qwen3-30b-a3b")).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("model `qwen3-30b-a3b`: it has 128 experts"), "{text}");
+        assert!(
+            text.starts_with("model `qwen3-30b-a3b`: it has 128 experts"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -161,6 +164,9 @@ mod tests {
         let mut model = known("llama-2-7b");
         model.head_dim = std::num::NonZeroU32::new(96).unwrap();
         let text = Geometry::of(&model).unwrap_err().to_string();
-        assert!(text.contains("96 wide") && text.contains("64 and 128"), "{text}");
+        assert!(
+            text.contains("96 wide") && text.contains("64 and 128"),
+            "{text}"
+        );
     }
 }

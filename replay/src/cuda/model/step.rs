@@ -320,18 +320,29 @@ mod tests {
             context: 17,
             ..good
         };
-        assert!(refused(short, &[]).unwrap_err().contains("17 tokens of KV and blocks for 16"));
+        assert!(
+            refused(short, &[])
+                .unwrap_err()
+                .contains("17 tokens of KV and blocks for 16")
+        );
         let outside = Decode {
             blocks: &[10],
             ..good
         };
-        assert!(refused(outside, &[]).unwrap_err().contains("block 10 of a pool of 10"));
+        assert!(
+            refused(outside, &[])
+                .unwrap_err()
+                .contains("block 10 of a pool of 10")
+        );
         let empty = Prefill {
             blocks: &[1],
             past: 3,
             tokens: &[],
         };
         let error = refused(good, &[empty]).unwrap_err();
-        assert!(error.starts_with("sequence 1 of a pass has nothing"), "{error}");
+        assert!(
+            error.starts_with("sequence 1 of a pass has nothing"),
+            "{error}"
+        );
     }
 }

@@ -125,7 +125,9 @@ impl Weights {
         for (seed, tensor) in list.iter().enumerate() {
             let view = memory.view().slice(at, tensor.bytes())?;
             // Whole vectors of 16 bytes: what is filled beyond the tensor is padding.
-            let filled = memory.view().slice(at, tensor.bytes().next_multiple_of(16))?;
+            let filled = memory
+                .view()
+                .slice(at, tensor.bytes().next_multiple_of(16))?;
             random.fill(stream, filled, seed as u64, tensor.bound)?;
             views.push(view);
             at += tensor.bytes().next_multiple_of(ALIGNMENT);
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     fn geometry(name: &str) -> (Geometry, devices::ModelGeometry) {
-        let model = devices::catalog::model(name).expect("a shipped geometry");
+        let model = devices::model(name).expect("a shipped geometry");
         (Geometry::of(&model).expect("dense"), model)
     }
 
@@ -175,7 +177,10 @@ mod tests {
         // With a bias, with head norms, and with neither; parameters by the formulas of the simulator.
         for name in ["llama-2-7b", "qwen2.5-7b", "qwen3-32b", "llama-3.1-8b"] {
             let (geometry, model) = geometry(name);
-            let elements: u64 = tensors(&geometry).iter().map(|tensor| tensor.bytes() / 2).sum();
+            let elements: u64 = tensors(&geometry)
+                .iter()
+                .map(|tensor| tensor.bytes() / 2)
+                .sum();
             assert_eq!(elements, model.parameters(), "{name}");
         }
     }
@@ -194,7 +199,10 @@ mod tests {
         // Uniform in [-b, b) has variance b^2 / 3; times 4,096 inputs: 1.
         let (geometry, _) = geometry("llama-2-7b");
         let list = tensors(&geometry);
-        let qkv = list.iter().find(|tensor| tensor.name == "layers.0.qkv").expect("there is one");
+        let qkv = list
+            .iter()
+            .find(|tensor| tensor.name == "layers.0.qkv")
+            .expect("there is one");
         let variance = f64::from(qkv.bound).powi(2) / 3.0 * f64::from(qkv.columns);
         assert!((variance - 1.0).abs() < 1e-6, "{variance}");
     }
