@@ -86,6 +86,12 @@ pub enum TraceError {
         /// Comma-separated names.
         known: String,
     },
+    /// An import that found nothing.
+    #[error("{file}: no session with an LLM call in the file")]
+    Empty {
+        /// The file.
+        file: String,
+    },
     /// No importer recognises the file.
     #[error("`{file}` looks like none of the known trace formats ({known}); name the format")]
     Unrecognised {
@@ -95,9 +101,7 @@ pub enum TraceError {
         known: String,
     },
     /// No workload of that name.
-    #[error(
-        "no generator is called `{name}`; known: {known}; or give a file that ends in .toml"
-    )]
+    #[error("no generator is called `{name}`; known: {known}; or give a file that ends in .toml")]
     UnknownWorkload {
         /// The name asked for.
         name: String,
@@ -105,9 +109,7 @@ pub enum TraceError {
         known: String,
     },
     /// A sub-agent comes before its parent, so a tool that goes through the file once cannot tell what becomes of it.
-    #[error(
-        "`{file}`: sub-agent `{sid}` comes before its parent `{parent}`; put parents first"
-    )]
+    #[error("`{file}`: sub-agent `{sid}` comes before its parent `{parent}`; put parents first")]
     SubagentFirst {
         /// The file.
         file: String,
@@ -143,6 +145,24 @@ pub enum TraceError {
         /// The limit.
         limit: u32,
     },
+}
+
+impl TraceError {
+    /// A failure of a source, told by its cause: cut off, damaged, or the file system's.
+    pub(crate) fn of_source(at: Place, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::UnexpectedEof {
+            Self::Truncated { at }
+        } else if source.raw_os_error().is_some() {
+            Self::File {
+                action: "read",
+                file: at.file,
+                source,
+            }
+        } else {
+            // Not from the system, so from the decoder.
+            Self::Damaged { at, source }
+        }
+    }
 }
 
 impl From<TraceError> for model::WorkloadError {

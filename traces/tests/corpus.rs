@@ -33,9 +33,10 @@ fn weka_has_the_quantiles_that_the_survey_of_traces_published() {
     let wanted = representatives(&index);
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("weka.jsonl.zst");
-    let format = import::sniff(&source).unwrap();
+    let format = import::detect(&source).unwrap().format;
     assert_eq!(format.name, "weka");
-    let report = import::import_file(format, &source, &target, &ImportOptions::default()).unwrap();
+    let report =
+        import::import_files(&[(format, source)], &target, &ImportOptions::default()).unwrap();
     for warning in &report.warnings {
         println!("{warning}");
     }
@@ -99,7 +100,7 @@ fn weka_imports_and_runs() {
     let target = folder.path().join("weka.jsonl.zst");
     let begin = std::time::Instant::now();
     let format = import::find("weka").unwrap();
-    import::import_file(format, &source, &target, &ImportOptions::default()).unwrap();
+    import::import_files(&[(format, source)], &target, &ImportOptions::default()).unwrap();
     println!(
         "import {:?}, {} bytes",
         begin.elapsed(),
@@ -129,7 +130,7 @@ fn a_quarter_of_the_mooncake_conversations_extend_an_earlier_one() {
     let Some(source) = shared("mooncake-fast25/conversation_trace.first_half.jsonl.zst") else {
         return;
     };
-    let format = import::sniff(&source).unwrap();
+    let format = import::detect(&source).unwrap().format;
     assert_eq!(format.name, "mooncake");
     let mut plain = import::Collected::default();
     let report = import::import(format, &source, &ImportOptions::default(), &mut plain).unwrap();

@@ -22,7 +22,11 @@ fn find(name: &str, text: &str) -> Result<Generator, TraceError> {
 
 fn sessions(name: &str, text: &str, seed: u64) -> Vec<Session> {
     let generator = find(name, text).unwrap();
-    generator.sessions(seed).unwrap().map(Result::unwrap).collect()
+    generator
+        .sessions(seed)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 /// A fleet of the fewest keys, with others.
@@ -74,7 +78,10 @@ fn every_file_of_the_folder_is_shipped_and_its_sessions_are_a_valid_trace() {
         // The writer applies every check of the format.
         trace_with(&place.path().join(name), &meta, &sessions);
         assert_eq!(sessions.len(), 30, "{name}");
-        assert!(sessions.iter().any(|session| session.calls.len() > 1), "{name}");
+        assert!(
+            sessions.iter().any(|session| session.calls.len() > 1),
+            "{name}"
+        );
     }
 }
 
@@ -95,12 +102,19 @@ fn archetypes_name_their_evidence_and_what_is_assumed() {
 fn more_agents_another_rate_and_other_arrivals_move_nothing_that_an_agent_does() {
     let few = sessions("interactive-coding", "agents = 20", 3);
     let more = sessions("interactive-coding", "agents = 40\nrate = 5.0", 3);
-    let closed = sessions("interactive-coding", "agents = 20\narrivals = { closed = { ramp_s = 9 } }", 3);
+    let closed = sessions(
+        "interactive-coding",
+        "agents = 20\narrivals = { closed = { ramp_s = 9 } }",
+        3,
+    );
     let capped = sessions("interactive-coding", "agents = 20\ngap_cap_s = 60", 3);
     for (i, session) in few.iter().enumerate() {
         assert_eq!(session.calls, more[i].calls);
         assert_eq!(session.calls, closed[i].calls);
-        assert_eq!((&session.config, &session.shared_prefix), (&more[i].config, &more[i].shared_prefix));
+        assert_eq!(
+            (&session.config, &session.shared_prefix),
+            (&more[i].config, &more[i].shared_prefix)
+        );
         // A cap shortens waits and moves no other draw.
         for (open, capped) in session.calls.iter().zip(&capped[i].calls) {
             let cap = Millis::from_millis(60_000).nanos();
@@ -123,7 +137,10 @@ fn gaps_are_the_longest_of_parallel_tools_after_an_approval() {
         match pair[1].gap_kind {
             GapKind::Human => assert!(tools.is_empty()),
             GapKind::Tool | GapKind::Mixed => {
-                let start = tools[0].start_ms.as_ref().map_or(0.0, |s| s.as_f64().unwrap());
+                let start = tools[0]
+                    .start_ms
+                    .as_ref()
+                    .map_or(0.0, |s| s.as_f64().unwrap());
                 let longest = tools.iter().map(|tool| tool.dur_ms.nanos()).max().unwrap();
                 let end_s = start / 1e3 + longest.as_secs_f64();
                 assert!((pair[1].gap_ms.nanos().as_secs_f64() - end_s).abs() < 1e-6);
@@ -137,7 +154,11 @@ fn gaps_are_the_longest_of_parallel_tools_after_an_approval() {
     // 14 % of the calls issue several tools, a fifth waits for an approval: of thousands of waits, within a tenth.
     assert!(tools_waits > 1_500, "{tools_waits}");
     let share = |part: usize| part as f64 / f64::from(tools_waits);
-    assert!((share(parallel) / 0.14 - 1.0).abs() < 0.25, "{}", share(parallel));
+    assert!(
+        (share(parallel) / 0.14 - 1.0).abs() < 0.25,
+        "{}",
+        share(parallel)
+    );
     assert!((share(mixed) / 0.2 - 1.0).abs() < 0.25, "{}", share(mixed));
 }
 
@@ -146,7 +167,12 @@ fn a_lost_prefix_leaves_the_shared_parts_and_a_compaction_a_part_of_the_length()
     let all = sessions("interactive-coding", "agents = 100", 2);
     let (mut lost, mut compacted) = (0, 0);
     for session in &all {
-        let shared: u32 = session.shared_prefix.iter().flatten().map(|part| part.tokens).sum();
+        let shared: u32 = session
+            .shared_prefix
+            .iter()
+            .flatten()
+            .map(|part| part.tokens)
+            .sum();
         let longest = if session.config.as_deref() == Some("resumed-long") {
             700_000
         } else {
@@ -163,13 +189,18 @@ fn a_lost_prefix_leaves_the_shared_parts_and_a_compaction_a_part_of_the_length()
             }
         }
     }
-    assert!(lost > 100 && compacted > 20 && compacted < lost, "{lost} {compacted}");
+    assert!(
+        lost > 100 && compacted > 20 && compacted < lost,
+        "{lost} {compacted}"
+    );
 }
 
 #[test]
 fn versions_of_a_shared_prefix_are_few_and_each_has_one_length() {
     let all = sessions("interactive-coding", "agents = 200", 1);
-    let parts = all.iter().flat_map(|session| session.shared_prefix.iter().flatten());
+    let parts = all
+        .iter()
+        .flat_map(|session| session.shared_prefix.iter().flatten());
     let kinds: BTreeSet<(String, u32)> = parts.map(|part| (part.id.clone(), part.tokens)).collect();
     // Four versions of each of two parts.
     assert_eq!(kinds.len(), 8, "{kinds:?}");
@@ -180,11 +211,19 @@ fn variants_differ_in_what_they_say_and_a_change_from_outside_wins() {
     let domains = |text: &str| -> BTreeSet<(String, u32)> {
         let all = sessions("function-calling", text, 1);
         all.iter()
-            .map(|s| (s.config.clone().unwrap(), s.shared_prefix.as_ref().unwrap()[0].tokens))
+            .map(|s| {
+                (
+                    s.config.clone().unwrap(),
+                    s.shared_prefix.as_ref().unwrap()[0].tokens,
+                )
+            })
             .collect()
     };
     let own = [("airline", 3_300), ("retail", 3_530), ("telecom", 6_300)];
-    assert_eq!(domains("agents = 60"), own.map(|(name, tokens)| (name.to_owned(), tokens)).into());
+    assert_eq!(
+        domains("agents = 60"),
+        own.map(|(name, tokens)| (name.to_owned(), tokens)).into()
+    );
     let same = domains("agents = 60\nshared_prefix = [{ id = \"x\", tokens = 9 }]");
     assert!(same.iter().all(|(_, tokens)| *tokens == 9) && same.len() == 3);
 }
@@ -209,20 +248,33 @@ fn open_loop_arrivals_have_the_rate_and_the_burstiness_asked_for() {
     for (arrivals, cv, slack) in cases {
         let row = of(arrivals);
         // 20,000 arrivals: the rate varies by cv / 141.
-        assert!((row.rate_per_s - 1.0).abs() < 5.0 * cv / 141.0, "{arrivals}: {row:?}");
+        assert!(
+            (row.rate_per_s - 1.0).abs() < 5.0 * cv / 141.0,
+            "{arrivals}: {row:?}"
+        );
         assert!((row.cv - cv).abs() < slack, "{arrivals}: {row:?}");
     }
     // A superposition of bursty clients, and a day whose busiest hours carry nine times the load of its quietest, are
     // burstier than Poisson.
     let clients = of("{ clients = { count = 10, weight_sigma = 1.5, cv = 4 } }");
-    assert!((clients.rate_per_s - 1.0).abs() < 0.35 && clients.cv > 1.3, "{clients:?}");
+    assert!(
+        (clients.rate_per_s - 1.0).abs() < 0.35 && clients.cv > 1.3,
+        "{clients:?}"
+    );
     let day = of("{ diurnal = { levels = [1, 5, 9], period_s = 3600 } }");
-    assert!((day.rate_per_s - 1.0).abs() < 0.1 && day.cv > 1.2, "{day:?}");
+    assert!(
+        (day.rate_per_s - 1.0).abs() < 0.1 && day.cv > 1.2,
+        "{day:?}"
+    );
 }
 
 #[test]
 fn a_closed_loop_has_all_its_agents_from_the_start() {
-    let generator = find("batch-coding", "agents = 40\narrivals = { closed = { ramp_s = 20 } }").unwrap();
+    let generator = find(
+        "batch-coding",
+        "agents = 40\narrivals = { closed = { ramp_s = 20 } }",
+    )
+    .unwrap();
     let starts = starts(&generator, 1);
     assert_eq!(starts.len(), 40);
     for (agent, start) in starts.iter().enumerate() {
@@ -258,11 +310,23 @@ fn resampled_arrivals_are_stretches_of_the_trace_at_the_rate_asked_for() {
     // Scaled from 0.2 to 2 per second, intervals are 0.1 s or 0.9 s.
     for pair in at_rate.windows(2) {
         let interval = pair[1] - pair[0];
-        assert!((interval - 0.1).abs() < 1e-6 || (interval - 0.9).abs() < 1e-6, "{interval}");
+        assert!(
+            (interval - 0.1).abs() < 1e-6 || (interval - 0.9).abs() < 1e-6,
+            "{interval}"
+        );
     }
-    assert!((at_rate[399] / 200.0 - 1.0).abs() < 0.05, "{}", at_rate[399]);
+    assert!(
+        (at_rate[399] / 200.0 - 1.0).abs() < 0.05,
+        "{}",
+        at_rate[399]
+    );
     let missing = "arrivals = { trace = { file = \"none.jsonl\" } }";
-    let error = find("batch-coding", missing).unwrap().sessions(1).err().unwrap().to_string();
+    let error = find("batch-coding", missing)
+        .unwrap()
+        .sessions(1)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("cannot open `none.jsonl`"), "{error}");
 }
 
@@ -283,7 +347,9 @@ fn a_run_cuts_generated_sessions_as_it_cuts_recorded_ones() {
             .to_string()
     };
     assert!(error.contains("max_context is 100000"), "{error}");
-    let mut workload = generator.workload(1, options(TooLong::TruncateSession)).unwrap();
+    let mut workload = generator
+        .workload(1, options(TooLong::TruncateSession))
+        .unwrap();
     let mut turns = 0;
     while let Some(session) = workload.next_session().unwrap() {
         for turn in &session.turns {
@@ -305,23 +371,56 @@ fn a_workload_that_makes_no_sense_is_refused_with_its_key() {
     assert!(small("").is_ok());
     let cases = [
         ("agentz = 3\n", "unknown field `agentz`"),
-        ("arrivals = \"weekly\"\n", "`arrivals`: unknown variant `weekly`"),
-        ("arrivals = { gamma = { cv = 0 } }\n", "cv = 0; a coefficient of variation"),
-        ("arrivals = { clients = { count = 0, weight_sigma = 1, cv = 1 } }\n", "count = 0"),
-        ("arrivals = { diurnal = { levels = [0, 0] } }\n", "not all 0"),
-        ("arrivals = { diurnal = { levels = [1], start_s = 90000 } }\n", "start_s = 90000"),
-        ("arrivals = { trace = { file = \"x\", block = 0 } }\n", "block = 0"),
-        ("arrivals = { closed = { ramp_s = 1 } }\n", "`rate` does not apply to closed-loop arrivals"),
+        (
+            "arrivals = \"weekly\"\n",
+            "`arrivals`: unknown variant `weekly`",
+        ),
+        (
+            "arrivals = { gamma = { cv = 0 } }\n",
+            "cv = 0; a coefficient of variation",
+        ),
+        (
+            "arrivals = { clients = { count = 0, weight_sigma = 1, cv = 1 } }\n",
+            "count = 0",
+        ),
+        (
+            "arrivals = { diurnal = { levels = [0, 0] } }\n",
+            "not all 0",
+        ),
+        (
+            "arrivals = { diurnal = { levels = [1], start_s = 90000 } }\n",
+            "start_s = 90000",
+        ),
+        (
+            "arrivals = { trace = { file = \"x\", block = 0 } }\n",
+            "block = 0",
+        ),
+        (
+            "arrivals = { closed = { ramp_s = 1 } }\n",
+            "`rate` does not apply to closed-loop arrivals",
+        ),
         ("rate = 0\n", "above 0; it is 0"),
         ("gap_cap_s = -1\n", "`gap_cap_s` = -1"),
         ("parallel = [0, 0]\n", "`parallel`"),
-        ("approval = { share = 2, wait_s = 1 }\n", "`approval.share` = 2"),
+        (
+            "approval = { share = 2, wait_s = 1 }\n",
+            "`approval.share` = 2",
+        ),
         ("context_max = 1000\n", "`context_max` needs `loss`"),
-        ("human = { after_human = 0.5, after_tool = 7, wait_s = 1, append = 1 }\n", "`human.after_tool` = 7"),
-        ("shared_prefix = [{ id = \"x\", tokens = 1, versions = 0 }]\n", "versions = 0"),
+        (
+            "human = { after_human = 0.5, after_tool = 7, wait_s = 1, append = 1 }\n",
+            "`human.after_tool` = 7",
+        ),
+        (
+            "shared_prefix = [{ id = \"x\", tokens = 1, versions = 0 }]\n",
+            "versions = 0",
+        ),
         ("[[variants]]\nweight = -1\n", "`variants`: weights"),
         ("[[variants]]\nturn = 3\n", "unknown field `turn`"),
-        ("[variants]\nweight = 1\n", "`variants` must be an array of tables"),
+        (
+            "[variants]\nweight = 1\n",
+            "`variants` must be an array of tables",
+        ),
     ];
     for (more, expected) in cases {
         let error = error(more);
@@ -329,12 +428,16 @@ fn a_workload_that_makes_no_sense_is_refused_with_its_key() {
     }
     let none = find("batch-coding", "tools = []").unwrap_err().to_string();
     assert!(none.contains("`tools` is empty"), "{none}");
-    let two = find("web-research", "append_tool = 3").unwrap_err().to_string();
+    let two = find("web-research", "append_tool = 3")
+        .unwrap_err()
+        .to_string();
     assert!(two.contains("results of tools need one source"), "{two}");
     let broken = error("turns = =\n");
     assert!(broken.contains("line "), "{broken}");
     let unknown = find("coding", "").unwrap_err().to_string();
-    assert!(unknown.contains("no generator is called `coding`") && unknown.contains("batch-coding"));
+    assert!(
+        unknown.contains("no generator is called `coding`") && unknown.contains("batch-coding")
+    );
     let absent = find("absent.toml", "").unwrap_err().to_string();
     assert!(absent.contains("cannot read `absent.toml`"), "{absent}");
 }

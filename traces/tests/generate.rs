@@ -39,7 +39,11 @@ fn spec() -> PlainAgents {
 #[test]
 fn workloads_d_and_e_are_a_thousand_agents_of_ten_turns() {
     for (name, gap_s, rate) in [("d-5s-gaps.toml", 5, 0.2), ("e-60s-gaps.toml", 60, 0.3)] {
-        let sessions = sessions(preset(name).workload(1, WorkloadOptions::default()).unwrap());
+        let sessions = sessions(
+            preset(name)
+                .workload(1, WorkloadOptions::default())
+                .unwrap(),
+        );
         assert_eq!(sessions.len(), 1_000);
         assert!(sessions.is_sorted_by_key(|session| session.start));
         for session in &sessions {
@@ -72,7 +76,11 @@ fn workloads_d_and_e_are_a_thousand_agents_of_ten_turns() {
 
 #[test]
 fn the_seed_script_appends_nothing_and_keeps_1074_tokens() {
-    let sessions = sessions(preset("seed.toml").workload(1, WorkloadOptions::default()).unwrap());
+    let sessions = sessions(
+        preset("seed.toml")
+            .workload(1, WorkloadOptions::default())
+            .unwrap(),
+    );
     assert_eq!(sessions.len(), 80);
     for session in &sessions {
         let [reason, reflect] = &session.turns[..] else {
@@ -97,7 +105,11 @@ fn the_seed_script_appends_nothing_and_keeps_1074_tokens() {
 fn the_first_agents_of_the_seed_script_are_frozen() {
     // By an independent implementation: waits of -ln(u) / 0.2 = 9.454667074, 0.734978519 and 3.663219371 s, each rounded
     // and then added up; gaps of 10 + 10 u.
-    let sessions = sessions(preset("seed.toml").workload(1, WorkloadOptions::default()).unwrap());
+    let sessions = sessions(
+        preset("seed.toml")
+            .workload(1, WorkloadOptions::default())
+            .unwrap(),
+    );
     let starts: Vec<u64> = sessions.iter().take(3).map(|s| s.start.0).collect();
     let gaps: Vec<u64> = sessions.iter().take(3).map(|s| s.turns[1].gap.0).collect();
     assert_eq!(starts, [9_454_667_074, 10_189_645_593, 13_852_864_964]);
@@ -131,7 +143,10 @@ fn more_agents_or_another_parameter_move_no_other_draw() {
         };
         assert_eq!(tokens(a), tokens(b));
     }
-    assert_ne!(few, sessions(spec().workload(4, WorkloadOptions::default()).unwrap()));
+    assert_ne!(
+        few,
+        sessions(spec().workload(4, WorkloadOptions::default()).unwrap())
+    );
 }
 
 #[test]
@@ -243,11 +258,7 @@ fn a_specification_is_strict_and_is_written_as_it_is_read() {
     let spec: PlainAgents = toml::from_str(text).unwrap();
     let again: PlainAgents = toml::from_str(&toml::to_string(&spec).unwrap()).unwrap();
     assert_eq!(spec, again);
-    let error = |text: &str| {
-        toml::from_str::<PlainAgents>(text)
-            .unwrap_err()
-            .to_string()
-    };
+    let error = |text: &str| toml::from_str::<PlainAgents>(text).unwrap_err().to_string();
     assert!(error(&format!("{text}agentz = 3")).contains("unknown field `agentz`"));
     assert!(error(&text.replace("max", "most")).contains("unknown field `most`"));
     assert!(error(&text.replace("lognormal", "pareto")).contains("unknown variant `pareto`"));

@@ -1,13 +1,13 @@
-//! The Mooncake importer, and the table of formats.
+//! The Mooncake importer and its dialect of increments.
 #![allow(clippy::float_cmp)] // The numbers are small binary fractions: exact.
 
 mod common;
 
-use common::import::{RAW, import_path, import_text};
-use common::{shared, text_of};
+use common::import::{RAW, import_text};
+use common::text_of;
 use serde_json::{Value, json};
 use trace::format::{GapSemantics, Nullable};
-use trace::import::{self, FORMATS, ImportOptions, MooncakeRows, Warning};
+use trace::import::{ImportOptions, MooncakeRows, Warning};
 
 #[test]
 fn plain_mooncake_rows_become_sessions_of_one_call() {
@@ -80,19 +80,6 @@ fn mooncake_rows_with_session_ids_are_grouped_under_all_names() {
     )
     .unwrap();
     assert_eq!(collected.meta.gap_semantics, GapSemantics::StartToStart);
-}
-
-#[test]
-fn the_mooncake_fixtures_are_recognised_and_read() {
-    for (name, sessions) in [("mooncake.jsonl", 3), ("mooncake_sessions.jsonl", 3)] {
-        let Some(path) = shared(&format!("format-fixtures/{name}")) else {
-            return;
-        };
-        let format = import::sniff(&path).unwrap();
-        assert_eq!(format.name, "mooncake");
-        let (collected, _) = import_path(format.name, &path, &RAW).unwrap();
-        assert_eq!(collected.sessions.len(), sessions, "{name}");
-    }
 }
 
 #[test]
@@ -182,45 +169,40 @@ fn a_mooncake_row_without_its_numbers_is_named_by_line() {
     timeless.as_object_mut().unwrap().remove("timestamp");
     let text = error(&[first, timeless.clone()]);
     assert!(text.contains("source:2: neither `delay`"), "{text}");
-    assert!(error(&[timeless]).contains("first row of session a has no `timestamp`"));
+    let rowless = json!({"input_length": 10, "output_length": 1, "hash_ids": []});
+    assert!(error(&[rowless]).contains("source:1: row-0 has no `timestamp`"));
+    assert!(error(&[]).contains("no session with an LLM call"));
+    // A session may begin without one: it has no place on a common clock then.
+    let (collected, report) = import_text("mooncake", &timeless.to_string(), &RAW).unwrap();
+    assert!(!collected.meta.has_common_clock());
+    assert!(report.warnings.contains(&Warning::NoCommonClock));
+}
+
+#[test]
+fn increments_are_added_to_the_row_before_and_its_answer() {
+    let rows = [
+        json!({"session_id": "s", "timestamp": 0.0, "group_id": 4, "input_length": 1536, "output_length": 320, "hash_ids": [0, 1, 2]}),
+        json!({"session_id": "s", "delay": 2450.3, "input_length": 768, "output_length": 180, "hash_ids": [1000, 1001, 1002, 1003]}),
+    ];
+    let (collected, report) = import_text("mooncake-delta", &text_of(&rows), &RAW).unwrap();
+    let second = serde_json::to_value(&collected.sessions[0].calls[1]).unwrap();
+    // 1,536 + 320 + 768 = 2,624 tokens have 6 blocks at most: 3 kept and 3 of the 4 new ones.
+    let expected = json!({"id": 1, "gap_ms": 2450.3, "gap_kind": "unknown", "in": 2624, "out": 180,
+        "blocks": {"keep": 3, "add": [[1000, 3]]}});
+    assert_eq!(second, expected);
     assert!(
-        import_text("mooncake", "", &RAW)
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("no request")
+        report
+            .warnings
+            .contains(&Warning::BlocksTrimmed { calls: 1 })
     );
-}
-
-#[test]
-fn every_fixture_of_another_format_is_left_to_its_own_importer() {
-    for name in [
-        "bailian.jsonl",
-        "agentic_mooncake.jsonl",
-        "trie.jsonl",
-        "tracelab_round.jsonl",
-        "azure.csv",
-    ] {
-        let Some(path) = shared(&format!("format-fixtures/{name}")) else {
-            return;
-        };
-        let error = import::sniff(&path).err().map(|error| error.to_string());
-        assert!(
-            error.is_some_and(|text| text.contains("known trace formats (weka, mooncake)")),
-            "{name}"
-        );
-    }
-}
-
-#[test]
-fn formats_have_names_and_summaries_and_unknown_ones_are_answered_with_the_list() {
-    for format in FORMATS {
-        assert!(!format.summary.is_empty());
-        assert_eq!(import::find(format.name).unwrap().name, format.name);
-    }
-    let error = import::find("wekka").err().unwrap().to_string();
-    assert_eq!(
-        error,
-        "no trace format is called `wekka`; known: weka, mooncake"
+    let first = collected.sessions[0].calls[0].x.as_ref().unwrap();
+    assert_eq!(first["group_id"], 4);
+    let nameless = json!({"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [1]});
+    let error = import_text("mooncake-delta", &nameless.to_string(), &RAW)
+        .err()
+        .unwrap();
+    assert!(
+        error.to_string().contains("source:1: no `session_id`"),
+        "{error}"
     );
 }

@@ -227,7 +227,7 @@ fn a_weka_session_that_cannot_be_is_named_by_file_and_line() {
         "{text}"
     );
     let empty = import_text("weka", "\n\n", &RAW).err().unwrap().to_string();
-    assert!(empty.contains("no session in the file"), "{empty}");
+    assert!(empty.contains("no session with an LLM call"), "{empty}");
 }
 
 #[test]
@@ -240,12 +240,13 @@ fn an_import_that_fails_leaves_no_file() {
     let good = weka_session(&json!([weka_call(0.0, "n", 0.0, 1.0)]));
     std::fs::write(&source, text_of(&[good.clone(), good.clone()])).unwrap();
     let format = import::find("weka").unwrap();
-    let error = import::import_file(format, &source, &target, &RAW)
+    let sources = [(format, source.clone())];
+    let error = import::import_files(&sources, &target, &RAW)
         .unwrap_err()
         .to_string();
     assert!(error.contains("session id `w` was used before"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     std::fs::write(&source, text_of(&[good])).unwrap();
-    import::import_file(format, &source, &target, &RAW).unwrap();
+    import::import_files(&sources, &target, &RAW).unwrap();
     assert_eq!(Reader::open(&target).unwrap().count(), 1);
 }

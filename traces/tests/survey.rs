@@ -4,9 +4,9 @@
 //! do nothing. To check the tables:
 //! `cargo test -p trace --release --test survey -- --ignored --nocapture`; with `DJINN_BLESS=1` in the environment, to write them.
 
-mod common;
 #[path = "survey/archetypes.rs"]
 mod archetypes;
+mod common;
 #[path = "survey/document.rs"]
 mod document;
 #[path = "survey/published.rs"]
@@ -31,16 +31,29 @@ fn public_traces_have_the_statistics_of_the_survey() {
         count.0 += u32::from(row.is_equal());
         count.1 += 1;
         if !row.is_equal() && row.why.is_empty() {
-            unexplained.push(format!("{} {}: {} here {}", row.trace, row.quantity, row.published, row.measured));
+            unexplained.push(format!(
+                "{} {}: {} here {}",
+                row.trace, row.quantity, row.published, row.measured
+            ));
         }
-        let cells = [row.trace, &row.quantity, row.published, &row.shown(), &verdict];
+        let cells = [
+            row.trace,
+            &row.quantity,
+            row.published,
+            &row.shown(),
+            &verdict,
+        ];
         table += &format!("| {} |\n", cells.join(" | "));
     }
     for (trace, (equal, all)) in counts {
         println!("{trace}: {equal} of {all} equal within rounding");
     }
     println!("{table}");
-    assert!(unexplained.is_empty(), "not equal, and no reason given:\n{}", unexplained.join("\n"));
+    assert!(
+        unexplained.is_empty(),
+        "not equal, and no reason given:\n{}",
+        unexplained.join("\n")
+    );
     document::check("survey", &table);
 }
 

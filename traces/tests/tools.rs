@@ -44,7 +44,7 @@ impl Place {
         let path = self.path("out.jsonl");
         let mut sink = FileSink::new(&path);
         fill(&mut sink)?;
-        sink.finish()?;
+        sink.finish(&[])?;
         Reader::open(&path)?.collect()
     }
 }
@@ -91,7 +91,10 @@ fn three_families(place: &Place) -> PathBuf {
 }
 
 fn sids(sessions: &[Session]) -> Vec<&str> {
-    sessions.iter().map(|session| session.sid.as_str()).collect()
+    sessions
+        .iter()
+        .map(|session| session.sid.as_str())
+        .collect()
 }
 
 fn start_s(session: &Session) -> f64 {
@@ -151,7 +154,10 @@ fn a_sub_agent_before_its_parent_is_refused_with_the_remedy() {
         .through(|sink| feed(&path, &mut Head::new(1, "in.jsonl", sink)).map(drop))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("`in.jsonl`: sub-agent `a/child` comes before its parent `a`"), "{error}");
+    assert!(
+        error.contains("`in.jsonl`: sub-agent `a/child` comes before its parent `a`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -206,7 +212,10 @@ fn varied(count: u32) -> Vec<Session> {
 }
 
 fn picked(place: &Place, path: &Path, pick: Pick, seed: u64) -> Result<Vec<Session>, TraceError> {
-    place.through(|sink| pick.run(path, &ImportOptions::default(), seed, sink).map(drop))
+    place.through(|sink| {
+        pick.run(path, &ImportOptions::default(), seed, sink)
+            .map(drop)
+    })
 }
 
 #[test]
@@ -215,7 +224,10 @@ fn a_smaller_sample_is_part_of_a_larger_one_and_a_seed_decides_which() {
     let path = place.trace("in.jsonl", &varied(200));
     let of = |count, seed| {
         let sessions = picked(&place, &path, Pick::Count(count), seed).unwrap();
-        sids(&sessions).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        sids(&sessions)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let (few, more, other) = (of(10, 1), of(20, 1), of(10, 2));
     assert_eq!((few.len(), more.len()), (10, 20));
@@ -235,8 +247,13 @@ fn a_share_takes_about_as_many_and_the_same_ones_from_a_longer_file() {
     assert!(more.len().abs_diff(500) < 97, "{}", more.len());
     assert_eq!(more[..some.len()], some);
     assert_eq!(picked(&place, &short, Pick::Share(0.0), 3).unwrap(), []);
-    assert_eq!(picked(&place, &short, Pick::Share(1.0), 3).unwrap().len(), 200);
-    let error = picked(&place, &short, Pick::Share(1.5), 3).unwrap_err().to_string();
+    assert_eq!(
+        picked(&place, &short, Pick::Share(1.0), 3).unwrap().len(),
+        200
+    );
+    let error = picked(&place, &short, Pick::Share(1.5), 3)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("a share of 1.5"), "{error}");
 }
 
@@ -248,10 +265,19 @@ fn copies_and_branches_are_one_cluster_and_its_longest_session_represents_it() {
     // too few to be more than chance.
     let renumber = |calls: &[Call]| -> Vec<Call> {
         let pairs = calls.iter().zip(0..);
-        pairs.map(|(c, id)| Call { ..call(id, c.input, c.output) }).collect()
+        pairs
+            .map(|(c, id)| Call {
+                ..call(id, c.input, c.output)
+            })
+            .collect()
     };
     sessions.push(session("copy", sessions[1].calls.clone()));
-    let branch = [&sessions[2].calls[3..8], &varied(20)[17].calls, &varied(20)[18].calls].concat();
+    let branch = [
+        &sessions[2].calls[3..8],
+        &varied(20)[17].calls,
+        &varied(20)[18].calls,
+    ]
+    .concat();
     sessions.push(session("branch", renumber(&branch)));
     let short = [&sessions[3].calls[..4], &varied(20)[19].calls[4..]].concat();
     sessions.push(session("other", renumber(&short)));
@@ -263,7 +289,10 @@ fn copies_and_branches_are_one_cluster_and_its_longest_session_represents_it() {
     feed(&path, &mut clusters).unwrap();
     assert_eq!(clusters.count(), 7);
     let left = picked(&place, &path, Pick::OnePerCluster, 1).unwrap();
-    assert_eq!(sids(&left), ["s0", "s1", "s3", "branch", "other", "same", "alike"]);
+    assert_eq!(
+        sids(&left),
+        ["s0", "s1", "s3", "branch", "other", "same", "alike"]
+    );
 }
 
 #[test]
@@ -309,14 +338,22 @@ fn time_stretches_everything_the_client_does_and_nothing_the_server_did() {
     assert_eq!(first.observed, sessions[0].calls[0].observed);
     let tool = &first.tools.as_ref().unwrap()[0];
     assert_eq!(tool.dur_ms.nanos(), Nanos::from_millis(500));
-    assert_eq!(tool.start_ms.as_ref().and_then(serde_json::Number::as_f64), Some(-10.0));
+    assert_eq!(
+        tool.start_ms.as_ref().and_then(serde_json::Number::as_f64),
+        Some(-10.0)
+    );
     let Some(ParentLink::Call(parent)) = &after[1].parent else {
         panic!("a sub-agent")
     };
     assert_eq!(parent.offset_ms.nanos(), Nanos::from_millis(1_500));
     assert_eq!(scale(1.0, 1.0).unwrap(), sessions);
     for (time, load) in [(0.0, 1.0), (1.0, -2.0), (f64::NAN, 1.0)] {
-        assert!(scale(time, load).unwrap_err().to_string().contains("must be above 0"));
+        assert!(
+            scale(time, load)
+                .unwrap_err()
+                .to_string()
+                .contains("must be above 0")
+        );
     }
 }
 
@@ -370,7 +407,9 @@ fn equal_block_ids_of_different_files_stay_apart_unless_content_is_shared() {
     }
     let first = |content| -> Vec<u64> {
         let sessions = merged(&place, &[&paths[0], &paths[1]], content).unwrap();
-        let add = sessions.iter().map(|s| s.calls[0].blocks.as_ref().unwrap().add[0].0);
+        let add = sessions
+            .iter()
+            .map(|s| s.calls[0].blocks.as_ref().unwrap().add[0].0);
         add.collect()
     };
     // The first file uses 7 to 10, so the second begins 11 later.
@@ -384,8 +423,13 @@ fn traces_that_measure_differently_are_not_merged() {
     let (a, b) = (place.path("a.jsonl"), three_families(&place));
     let (meta, session) = global(0);
     trace_with(&a, &meta, &[session]);
-    let error = merged(&place, &[&a, &b], Content::Apart).unwrap_err().to_string();
-    assert!(error.contains("differ in size or scope of their prefix blocks"), "{error}");
+    let error = merged(&place, &[&a, &b], Content::Apart)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("differ in size or scope of their prefix blocks"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -395,7 +439,7 @@ fn a_trace_differs_from_itself_by_nothing_and_from_a_scaled_one_in_its_waits_alo
     let slow = place.path("slow.jsonl");
     let mut sink = FileSink::new(&slow);
     feed(&path, &mut Scale::new(3.0, 1.0, "in", &mut sink).unwrap()).unwrap();
-    sink.finish().unwrap();
+    sink.finish(&[]).unwrap();
     let diff = |a: &Path, b: &Path, floor_s| {
         let collect = |path: &Path| {
             let mut diff = Diff::default();
@@ -409,13 +453,23 @@ fn a_trace_differs_from_itself_by_nothing_and_from_a_scaled_one_in_its_waits_alo
     }
     for row in diff(&path, &slow, 0.0) {
         // Every wait is 1 s in one and 3 s in the other.
-        let expected = if row.quantity.starts_with("gap_") { 1.0 } else { 0.0 };
+        let expected = if row.quantity.starts_with("gap_") {
+            1.0
+        } else {
+            0.0
+        };
         assert_eq!(row.ks, Some(expected), "{row:?}");
     }
     // Seen from 5 s upwards, both are short.
     let rows = diff(&path, &slow, 5.0);
-    let gap = rows.iter().find(|row| row.quantity == "gap_tool_s").unwrap();
-    assert_eq!((gap.ks, gap.p50_a, gap.p50_b), (Some(0.0), Some(1.0), Some(3.0)));
+    let gap = rows
+        .iter()
+        .find(|row| row.quantity == "gap_tool_s")
+        .unwrap();
+    assert_eq!(
+        (gap.ks, gap.p50_a, gap.p50_b),
+        (Some(0.0), Some(1.0), Some(3.0))
+    );
     // 350 waits on each side: 1.358 sqrt(700 / 350²) = 0.1027.
     assert!((gap.ks_5_percent.unwrap() - 0.1027).abs() < 1e-4);
 }
@@ -439,7 +493,10 @@ fn the_band_of_a_trace_is_what_chance_explains_and_wider_where_calls_of_a_sessio
     // Kolmogorov's 95 % point is 1.358 / sqrt(n): of 100 sessions 0.136, of 2,000 independent calls 0.030.
     let of = |quantity| distances[&quantity];
     assert!((0.11..0.15).contains(&of(Quantity::Input)), "{distances:?}");
-    assert!((0.02..0.04).contains(&of(Quantity::Output)), "{distances:?}");
+    assert!(
+        (0.02..0.04).contains(&of(Quantity::Output)),
+        "{distances:?}"
+    );
     // Every wait is 1 s.
     assert!(of(Quantity::Gap(GapClass::Tool)).abs() < 1e-12);
 }

@@ -234,7 +234,11 @@ fn a_generated_trace_runs_as_its_generator_does() {
             .out,
         &["sessions              3", "calls                 30"],
     );
-    assert!(place.read("t.csv").starts_with("source,quantity,count,mean,p5,"));
+    assert!(
+        place
+            .read("t.csv")
+            .starts_with("source,quantity,count,mean,p5,")
+    );
     place.tiny(&["--out", "gen"]);
     place.ok(&[
         "run",
@@ -276,8 +280,8 @@ fn a_foreign_trace_is_recognised_imported_and_described() {
     has(
         &done.err,
         &[
-            "m.jsonl: read as mooncake",
-            "warning: m.jsonl: no session ids",
+            "m.jsonl: looks like mooncake: its first object has `input_length`",
+            "warning: no session ids",
             "2 sessions, 2 calls",
         ],
     );
@@ -294,6 +298,23 @@ fn a_foreign_trace_is_recognised_imported_and_described() {
             &["trace", "import", "m.jsonl", "--out", "m.trace.jsonl.gz"],
         ),
         &["exists"],
+    );
+    // By name, several files at once.
+    let both = ["m.jsonl", "m.jsonl", "--out", "both.jsonl"];
+    let done = place.ok(&[&["trace", "import", "mooncake"], &both[..]].concat());
+    has(
+        &done.err,
+        &["4 sessions, 4 calls", "2 sessions have the name"],
+    );
+    has(
+        &place.refuses(1, &[&["trace", "import", "mooncak"], &both[..]].concat()),
+        &["no trace format is called `mooncak`; known: weka"],
+    );
+    let run = ["run", "--set", "workload.trace=both.jsonl", "--out", "r"];
+    place.ok(&run);
+    has(
+        &place.read("r/manifest.json"),
+        &["no session ids: every row is a session"],
     );
 }
 

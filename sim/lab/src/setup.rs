@@ -183,6 +183,7 @@ impl Setup {
             source: path.to_owned(),
             sha256,
         };
+        self.warnings.extend(source.meta().warnings());
         let report = source.report().clone();
         self.note(&report);
         self.collect(&mut source)

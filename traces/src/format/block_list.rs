@@ -176,6 +176,7 @@ impl<'de> Deserialize<'de> for BlockList {
                 let Some(first) = ids.next_element::<u64>()? else {
                     return Ok(list);
                 };
+                check_id(first)?;
                 // The run that grows is kept in registers; most ids do nothing but lengthen it.
                 let mut run = Run { first, len: 1 };
                 while let Some(id) = ids.next_element::<u64>()? {
@@ -231,6 +232,7 @@ mod tests {
         assert!(serde_json::from_str::<BlockList>("[1,2.5]").is_err());
         assert!(serde_json::from_str::<BlockList>("7").is_err());
         assert!(serde_json::from_str::<BlockList>("[1,18446744073709551615]").is_err());
+        assert!(serde_json::from_str::<BlockList>("[18446744073709551615]").is_err());
     }
 
     proptest! {

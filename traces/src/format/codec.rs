@@ -61,13 +61,14 @@ impl Encoder {
         })
     }
 
-    /// Ends the compressed stream and hands all bytes to the system.
-    pub fn finish(self) -> io::Result<()> {
-        match self {
-            Self::Plain(mut file) => file.flush(),
-            Self::Zstd(encoder) => encoder.finish()?.flush(),
-            Self::Gzip(encoder) => encoder.finish()?.flush(),
-        }
+    /// Ends the compressed stream and hands all bytes to the system. The file stands at its end.
+    pub fn finish(self) -> io::Result<File> {
+        let file = match self {
+            Self::Plain(file) => file,
+            Self::Zstd(encoder) => encoder.finish()?,
+            Self::Gzip(encoder) => encoder.finish()?,
+        };
+        file.into_inner().map_err(io::IntoInnerError::into_error)
     }
 }
 

@@ -97,6 +97,26 @@ impl Lines {
         serde_json::from_slice(self.buffer.trim_ascii_end()).map_err(|e| self.malformed(&e))
     }
 
+    /// The value on the current line or, where one is spread over the lines of a file, that.
+    ///
+    /// # Errors
+    /// [`TraceError::Malformed`] with line and column.
+    pub fn value<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, TraceError> {
+        match serde_json::from_slice(self.buffer.trim_ascii_end()) {
+            Ok(value) => Ok(value),
+            Err(error) if error.is_eof() => {
+                self.rest()?;
+                self.parse()
+            }
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    /// All that follows, for a source that is no JSON lines. [`Lines::place`] stays where it is.
+    pub fn reader(&mut self) -> &mut (dyn BufRead + Send) {
+        &mut *self.source
+    }
+
     /// The current line.
     pub fn current(&self) -> &[u8] {
         &self.buffer
@@ -116,6 +136,22 @@ impl Lines {
         &self.file
     }
 
+    /// Name in messages without folders and endings: what a source calls itself.
+    pub fn stem(&self) -> &str {
+        let name = self.file.rsplit(['/', '\\']).next().unwrap_or(&self.file);
+        name.split('.')
+            .find(|part| !part.is_empty())
+            .unwrap_or("trace")
+    }
+
+    /// Something wrong on the current line, in the words of who found it.
+    pub fn wrong(&self, what: impl Into<String>) -> TraceError {
+        TraceError::Malformed {
+            at: self.place(),
+            what: what.into(),
+        }
+    }
+
     /// A parse error of the current line (or of what began on it) in this crate's words.
     pub fn malformed(&self, error: &serde_json::Error) -> TraceError {
         let text = error.to_string();
@@ -131,20 +167,6 @@ impl Lines {
     }
 
     fn failed(&self, source: io::Error) -> TraceError {
-        if source.kind() == io::ErrorKind::UnexpectedEof {
-            TraceError::Truncated { at: self.place() }
-        } else if source.raw_os_error().is_some() {
-            TraceError::File {
-                action: "read",
-                file: self.file.clone(),
-                source,
-            }
-        } else {
-            // Not from the system, so from the decoder.
-            TraceError::Damaged {
-                at: self.place(),
-                source,
-            }
-        }
+        TraceError::of_source(self.place(), source)
     }
 }

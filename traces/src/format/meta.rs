@@ -34,7 +34,20 @@ impl Meta {
         let noted = self.x.as_ref().and_then(|x| x.get(COMMON_CLOCK));
         noted.and_then(serde_json::Value::as_bool).unwrap_or(true)
     }
+
+    /// What the importer had to say about the source, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let noted = self.x.as_ref().and_then(|x| x.get(WARNINGS));
+        let sentences = noted.and_then(serde_json::Value::as_array);
+        let sentences = sentences.into_iter().flatten();
+        sentences
+            .filter_map(|sentence| sentence.as_str().map(str::to_owned))
+            .collect()
+    }
 }
+
+/// Key in `x` under which an importer keeps its warnings.
+pub(crate) const WARNINGS: &str = "warnings";
 
 /// Key in `x` with which an importer says that start times of different sessions cannot be compared.
 pub(crate) const COMMON_CLOCK: &str = "common_clock";

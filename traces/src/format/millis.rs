@@ -44,6 +44,11 @@ impl Millis {
         }
     }
 
+    /// The same for a span that a foreign trace gives; `None` above [`Millis::MAX`].
+    pub fn checked(span: Nanos) -> Option<Self> {
+        (span.0 / 1_000_000 < Self::MAX).then(|| Self::from_nanos(span))
+    }
+
     /// Seconds as a foreign trace gives them, rounded to the nearest nanosecond; `None` if negative,
     /// not finite, or too large.
     pub fn from_secs(seconds: f64) -> Option<Self> {

@@ -73,7 +73,10 @@ fn one() -> u32 {
     1
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_one(versions: &u32) -> bool {
     *versions == 1
 }
@@ -159,7 +162,10 @@ impl Behaviour {
         for part in &self.shared_prefix {
             part.tokens.validate("shared_prefix.tokens")?;
             if part.versions == 0 {
-                return wrong(format!("`shared_prefix` `{}`: versions = 0; at least 1", part.id));
+                return wrong(format!(
+                    "`shared_prefix` `{}`: versions = 0; at least 1",
+                    part.id
+                ));
             }
         }
         self.validate_tools()?;
@@ -180,7 +186,9 @@ impl Behaviour {
             loss.rewrite_ratio.validate("loss.rewrite_ratio")?;
         }
         if self.context_max.is_some() && self.loss.is_none() {
-            return wrong("`context_max` needs `loss`, which says how a history is compacted".to_owned());
+            return wrong(
+                "`context_max` needs `loss`, which says how a history is compacted".to_owned(),
+            );
         }
         Ok(())
     }
@@ -195,13 +203,18 @@ impl Behaviour {
             return if only_people {
                 Ok(())
             } else {
-                wrong("`tools` is empty, but turns wait for tools; add one, or set human.after_human = 1")
+                wrong(
+                    "`tools` is empty, but turns wait for tools; add one, or set human.after_human = 1",
+                )
             };
         }
         if !are_weights(self.tools.iter().map(|tool| tool.weight)) {
             return wrong("`tools`: weights must be finite, at least 0, and not all 0");
         }
-        let with_result = self.tools.iter().filter(|tool| tool.result_tokens.is_some());
+        let with_result = self
+            .tools
+            .iter()
+            .filter(|tool| tool.result_tokens.is_some());
         match (with_result.count(), &self.append_tool) {
             (0, Some(_)) => {}
             (n, None) if n == self.tools.len() => {}

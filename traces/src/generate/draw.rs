@@ -103,7 +103,10 @@ impl Draws {
 
     /// The draw at an address that has several: `index` tells them apart.
     pub fn nth(&self, agent: u32, turn: u32, purpose: Purpose, index: u32) -> Draw {
-        Draw(philox4x32_10([agent, turn, purpose as u32, index], self.key))
+        Draw(philox4x32_10(
+            [agent, turn, purpose as u32, index],
+            self.key,
+        ))
     }
 }
 
@@ -213,7 +216,9 @@ mod tests {
         let weights = [0.0, 3.0, 1.0, 0.0];
         let mut counts = [0_u32; 4];
         for i in 0..10_000 {
-            counts[draws.at(i, 0, Purpose::ToolClass).choose(weights.iter().copied())] += 1;
+            counts[draws
+                .at(i, 0, Purpose::ToolClass)
+                .choose(weights.iter().copied())] += 1;
         }
         assert_eq!((counts[0], counts[3]), (0, 0));
         // 7,500 expected, standard deviation sqrt(10,000 * 0.75 * 0.25) = 43; five are allowed.
@@ -231,7 +236,10 @@ mod tests {
             second += centred * (draws.nth(i, 0, Purpose::Gap, 1).uniform() - 0.5);
         }
         // Of independent values, a product has standard deviation 1/12, so the sum 100/12 = 8.3; five are allowed.
-        assert!(derived.abs() < 42.0 && second.abs() < 42.0, "{derived} {second}");
+        assert!(
+            derived.abs() < 42.0 && second.abs() < 42.0,
+            "{derived} {second}"
+        );
     }
 
     #[test]

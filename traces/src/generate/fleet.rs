@@ -71,7 +71,14 @@ struct Head {
     gap_cap_s: Option<f64>,
 }
 
-const HEAD_KEYS: [&str; 6] = ["evidence", "assumed", "agents", "rate", "arrivals", "gap_cap_s"];
+const HEAD_KEYS: [&str; 6] = [
+    "evidence",
+    "assumed",
+    "agents",
+    "rate",
+    "arrivals",
+    "gap_cap_s",
+];
 
 impl Fleet {
     /// Reads a workload file's table and what replaces its values: keys of `changes` win over the file's, and over those of
@@ -93,7 +100,9 @@ impl Fleet {
             variant.retain(|key, _| !changes.contains_key(key));
         }
         // Another process of arrivals brings its own idea of a rate.
-        let closed = changes.get("arrivals").and_then(|arrivals| arrivals.get("closed"));
+        let closed = changes
+            .get("arrivals")
+            .and_then(|arrivals| arrivals.get("closed"));
         if closed.is_some() {
             table.remove("rate");
         }
@@ -160,7 +169,9 @@ impl Fleet {
         }
         self.arrivals.validate(self.rate)?;
         if !are_weights(self.variants.iter().map(|variant| variant.weight)) {
-            return wrong("`variants`: weights must be finite, at least 0, and not all 0".to_owned());
+            return wrong(
+                "`variants`: weights must be finite, at least 0, and not all 0".to_owned(),
+            );
         }
         for variant in &self.variants {
             variant.behaviour.validate()?;
@@ -172,7 +183,9 @@ impl Fleet {
 /// The common keys, and over them those of a variant.
 fn resolve(common: &toml::Table, own: toml::Value) -> Result<Variant, TraceError> {
     let toml::Value::Table(mut own) = own else {
-        return Err(TraceError::Parameters("`variants` must be an array of tables".to_owned()));
+        return Err(TraceError::Parameters(
+            "`variants` must be an array of tables".to_owned(),
+        ));
     };
     let weight = own.remove("weight").unwrap_or(1.0.into());
     let name = own.remove("name").unwrap_or("".into());

@@ -96,7 +96,10 @@ mod tests {
     fn a_gamma_of_shape_one_is_the_exponential_and_of_shape_two_its_sum() {
         for p in [1e-6_f64, 0.1, 0.5, 0.9, 0.999_999] {
             let exponential = -(-p).ln_1p();
-            assert!((gamma_quantile(1.0, p) / exponential - 1.0).abs() < 1e-9, "{p}");
+            assert!(
+                (gamma_quantile(1.0, p) / exponential - 1.0).abs() < 1e-9,
+                "{p}"
+            );
             // P(2, x) = 1 - (1 + x) exp(-x).
             let x = gamma_quantile(2.0, p);
             assert!((1.0 - (1.0 + x) * (-x).exp() - p).abs() < 1e-9, "{p}");

@@ -28,9 +28,7 @@ mod plain;
 mod session;
 
 pub use agents::{Agents, GeneratedWorkload};
-pub use arrivals::{
-    Arrivals, Burstiness, ClientMixture, Closed, Diurnal, IntervalLaw, Resampled,
-};
+pub use arrivals::{Arrivals, Burstiness, ClientMixture, Closed, Diurnal, IntervalLaw, Resampled};
 pub use behaviour::{Approval, Behaviour, Human, Loss, PrefixPart, ToolClass};
 pub use catalog::{BARE, Generator, SHIPPED, Shipped};
 pub use distribution::{

@@ -34,7 +34,9 @@ impl Maker<'_> {
         let shared_tokens: u64 = shared.iter().map(|part| u64::from(part.tokens)).sum();
         let turns = self.whole(&behaviour.turns, self.draw(0, Purpose::Turns), "turns", 1)?;
         let limit = match &behaviour.context_max {
-            Some(limit) => self.whole(limit, self.draw(0, Purpose::ContextMax), "context_max", 1)?,
+            Some(limit) => {
+                self.whole(limit, self.draw(0, Purpose::ContextMax), "context_max", 1)?
+            }
             None => u32::MAX,
         };
         let limit = u64::from(limit).max(shared_tokens + 1);
@@ -128,11 +130,17 @@ impl Maker<'_> {
         if let Some(approval) = &behaviour.approval
             && self.draw(turn, Purpose::Approval).uniform() < approval.share
         {
-            approval_s = approval.wait_s.sample(self.draw(turn, Purpose::ApprovalWait));
+            approval_s = approval
+                .wait_s
+                .sample(self.draw(turn, Purpose::ApprovalWait));
         }
         let count = match &behaviour.parallel[..] {
             [] => 1,
-            shares => 1 + self.draw(turn, Purpose::ToolCount).choose(shares.iter().copied()),
+            shares => {
+                1 + self
+                    .draw(turn, Purpose::ToolCount)
+                    .choose(shares.iter().copied())
+            }
         };
         let start = self.gap(approval_s)?;
         let (mut longest_s, mut results) = (0.0_f64, 0_u32);

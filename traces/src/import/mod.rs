@@ -1,14 +1,39 @@
 //! Traces of other tools, read into session-trace v1.
 //!
-//! One file (or folder) per format, and one entry in [`FORMATS`]; command line, sniffing and tests go over that table.
-//! An importer hands its sessions to a [`Sink`] as soon as it has them, and says in typed [`Warning`]s what
-//! its source does not tell: they belong into the manifest of every run on the trace.
+//! One file (or folder) per format, and one entry in [`FORMATS`]; command line, detection, tests and fuzz targets go over
+//! that table. An importer hands its sessions to a [`Sink`] as soon as it has them, and says in typed [`Warning`]s
+//! what its source does not tell: they are written into the trace and belong into the manifest of every run on it.
 //!
+//! What of a source has no place in the format is kept verbatim in `x`. Texts of prompts and answers are not: a
+//! trace holds their lengths.
+//!
+//! **Invariant:** what an importer hands on passes every check of the format, or the import is an error.
 //! **Absent on purpose:** guessing. Where a source lacks a value the field stays absent, or the warning counts
 //! how often which rule filled it.
 
+mod agentic_mooncake;
+mod aiperf;
+mod azure;
+mod bailian;
+mod burstgpt;
+mod calls;
+mod claude_code;
+mod clock;
+mod detect;
+mod estimate;
+mod infercept;
+mod join;
 mod mooncake;
+mod otel;
+mod output;
 mod sink;
+mod swe_agent;
+mod table;
+mod tool_class;
+mod tracelab;
+mod tracelab_csv;
+mod trie;
+mod vllm;
 mod warning;
 mod weka;
 
@@ -16,28 +41,51 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use detect::Head;
+pub use join::import_files;
+use output::Output;
 pub use sink::{Collected, FileSink, Sink};
 pub use warning::Warning;
 
 use crate::TraceError;
-use crate::format::Lines;
+use crate::format::{COMMON_CLOCK, Extra, Lines, Meta, Nullable};
 
-/// Every format that can be imported.
-pub const FORMATS: &[Format] = &[weka::FORMAT, mooncake::FORMAT];
+/// Every format that can be imported. Where several recognise a file, the first wins.
+pub const FORMATS: &[Format] = &[
+    weka::FORMAT,
+    agentic_mooncake::FORMAT,
+    mooncake::DELTA,
+    mooncake::FORMAT,
+    bailian::FORMAT,
+    tracelab::FORMAT,
+    tracelab_csv::FORMAT,
+    trie::FORMAT,
+    aiperf::FORMAT,
+    vllm::FORMAT,
+    claude_code::FORMAT,
+    swe_agent::FORMAT,
+    infercept::FORMAT,
+    azure::FORMAT,
+    burstgpt::FORMAT,
+    otel::FORMAT,
+];
 
 /// A foreign trace format.
 pub struct Format {
     /// Name on the command line.
     pub name: &'static str,
-    /// One line for `--help`.
+    /// Whose it is and what one entry is: one line.
     pub summary: &'static str,
-    /// Whether the first [`SNIFF_BYTES`] of a (decompressed) file look like it.
-    pub sniff: fn(&[u8]) -> bool,
-    import: fn(&mut Lines, &ImportOptions, &mut dyn Sink) -> Result<ImportReport, TraceError>,
+    /// What it tells of a session.
+    pub knows: &'static str,
+    /// What it does not tell.
+    pub lacks: &'static str,
+    /// Why a file that begins so has this format, if it has.
+    pub detect: fn(&Head) -> Option<String>,
+    import: Import,
 }
 
-/// Bytes that [`Format::sniff`] is given at most: the keys before and after a long array of hashes.
-pub const SNIFF_BYTES: u64 = 64 << 10;
+type Import = fn(&mut Lines, &ImportOptions, &mut Output<'_>) -> Result<Vec<Warning>, TraceError>;
 
 /// What a user may choose. Each importer reads what concerns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +95,8 @@ pub struct ImportOptions {
     pub weka_gap: WekaGap,
     /// Mooncake rows without session ids: one session per row, or chained by prefix.
     pub mooncake_rows: MooncakeRows,
+    /// Seed of sources that describe distributions (vLLM's generator files).
+    pub seed: u64,
     /// Licence for the meta line, where the file does not name it.
     pub license: Option<String>,
     /// Origin for the meta line; default: the name of the file.
@@ -78,8 +128,6 @@ pub enum MooncakeRows {
 /// What an import did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
-    /// Name of the format.
-    pub format: &'static str,
     /// Sessions handed on, sub-agents included.
     pub sessions: u64,
     /// Calls in them.
@@ -102,15 +150,27 @@ pub fn find(name: &str) -> Result<&'static Format, TraceError> {
         })
 }
 
+/// A format, and why a file is taken to have it.
+pub struct Detected {
+    /// The format.
+    pub format: &'static Format,
+    /// What in the file's beginning says so, as the end of "looks like …: ".
+    pub reason: String,
+}
+
 /// The format that the file at `source` appears to have.
 ///
 /// # Errors
 /// If it cannot be read, or no format recognises it.
-pub fn sniff(source: &Path) -> Result<&'static Format, TraceError> {
-    let head = Lines::open(source)?.head(SNIFF_BYTES)?;
+pub fn detect(source: &Path) -> Result<Detected, TraceError> {
+    let head = Head::new(&Lines::open(source)?.head(detect::HEAD_BYTES)?);
+    let recognise = |format: &'static Format| {
+        let reason = (format.detect)(&head)?;
+        Some(Detected { format, reason })
+    };
     FORMATS
         .iter()
-        .find(|format| (format.sniff)(&head))
+        .find_map(recognise)
         .ok_or_else(|| TraceError::Unrecognised {
             file: source.display().to_string(),
             known: known(),
@@ -120,30 +180,34 @@ pub fn sniff(source: &Path) -> Result<&'static Format, TraceError> {
 /// Reads `source` as `format` and hands its sessions to `sink`.
 ///
 /// # Errors
-/// What reading or the sink may raise.
+/// What reading or the sink may raise, and sessions that break a rule of the trace format.
 pub fn import(
     format: &Format,
     source: &Path,
     options: &ImportOptions,
     sink: &mut dyn Sink,
 ) -> Result<ImportReport, TraceError> {
-    (format.import)(&mut Lines::open(source)?, options, sink)
+    import_lines(format, Lines::open(source)?, options, sink)
 }
 
-/// Converts `source` into a session trace at `target`, which appears only when complete.
+/// As [`import`], from a source that is open.
 ///
 /// # Errors
-/// As [`import`], and what writing may raise.
-pub fn import_file(
+/// As [`import`].
+pub fn import_lines(
     format: &Format,
-    source: &Path,
-    target: &Path,
+    mut lines: Lines,
     options: &ImportOptions,
+    sink: &mut dyn Sink,
 ) -> Result<ImportReport, TraceError> {
-    let mut sink = FileSink::new(target);
-    let report = import(format, source, options, &mut sink)?;
-    sink.finish()?;
-    Ok(report)
+    let mut output = Output::new(lines.file(), sink);
+    let warnings = (format.import)(&mut lines, options, &mut output)?;
+    let (sessions, calls) = output.finish()?;
+    Ok(ImportReport {
+        sessions,
+        calls,
+        warnings,
+    })
 }
 
 fn known() -> String {
@@ -154,9 +218,26 @@ fn known() -> String {
         .join(", ")
 }
 
-/// Whether `head` has the JSON key `key`.
-fn has_key(head: &[u8], key: &str) -> bool {
-    let quoted = format!("\"{key}\"");
-    head.windows(quoted.len())
-        .any(|window| window == quoted.as_bytes())
+/// A first line for `source`, without blocks and with gaps that are the client's alone.
+fn meta(format: &Format, lines: &Lines, options: &ImportOptions) -> Meta {
+    let origin = options.origin.clone();
+    let license = options.license.clone();
+    Meta {
+        source: format.name.to_owned(),
+        origin: origin.unwrap_or_else(|| lines.file().to_owned()),
+        license: license.unwrap_or_else(|| "unknown".to_owned()),
+        block_size: Nullable::Null,
+        hash_scope: Nullable::Null,
+        tokenizer: Nullable::Null,
+        ..Meta::default()
+    }
+}
+
+/// The same for sessions whose starts cannot be compared.
+fn meta_without_clock(format: &Format, lines: &Lines, options: &ImportOptions) -> Meta {
+    let x = Extra::from_iter([(COMMON_CLOCK.to_owned(), false.into())]);
+    Meta {
+        x: Some(x),
+        ..meta(format, lines, options)
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Warning;
 use crate::TraceError;
-use crate::format::{Meta, Session, Writer};
+use crate::format::{Extra, Meta, Session, WARNINGS, Writer};
 
 /// Takes a trace piece by piece: the meta line once, first; then sessions.
 pub trait Sink {
@@ -56,17 +57,20 @@ impl FileSink {
         }
     }
 
-    /// Completes the file.
+    /// Completes the file; its first line carries the `warnings` (see [`Meta::warnings`]).
     ///
     /// # Errors
     /// As [`Writer::finish`].
     ///
     /// # Panics
     /// If no meta line arrived: an importer that ends well has sent it.
-    pub fn finish(self) -> Result<(), TraceError> {
-        self.writer
-            .expect("an importer sends the meta line first")
-            .finish()
+    pub fn finish(self, warnings: &[Warning]) -> Result<(), TraceError> {
+        let mut writer = self.writer.expect("an importer sends the meta line first");
+        if !warnings.is_empty() {
+            let sentences: Vec<String> = warnings.iter().map(Warning::to_string).collect();
+            writer.amend(Extra::from_iter([(WARNINGS.to_owned(), sentences.into())]));
+        }
+        writer.finish()
     }
 }
 

@@ -60,7 +60,9 @@ impl Starts {
             off * off
         });
         let variance = squares.sum::<f64>() / count;
-        let minutes = self.times.chunk_by(|a, b| (a.0 - first.0) / MINUTE == (b.0 - first.0) / MINUTE);
+        let minutes = self
+            .times
+            .chunk_by(|a, b| (a.0 - first.0) / MINUTE == (b.0 - first.0) / MINUTE);
         let busiest = minutes.map(<[Nanos]>::len).max().unwrap_or(0) as f64;
         // The last minute is counted as far as it goes, so a trace shorter than that is its own busiest minute.
         let minute_mean = self.times.len() as f64 / (span_s / 60.0).max(1.0);

@@ -155,7 +155,10 @@ impl Collector {
             let known = self.tools.len() < TOOL_CLASSES_MAX || self.tools.contains_key(class);
             let class = if known { class } else { OTHER_TOOLS };
             let seconds = tool.dur_ms.nanos().as_secs_f64();
-            self.tools.entry(class.to_owned()).or_default().push(seconds);
+            self.tools
+                .entry(class.to_owned())
+                .or_default()
+                .push(seconds);
         }
     }
 
@@ -211,7 +214,8 @@ impl Collector {
             use Quantity::{Appended, GapRaw};
             matches!(
                 quantity,
-                Appended(GapClass::Tool | GapClass::Mixed) | GapRaw(GapClass::Tool | GapClass::Mixed)
+                Appended(GapClass::Tool | GapClass::Mixed)
+                    | GapRaw(GapClass::Tool | GapClass::Mixed)
             )
         };
         let shown = ecdfs

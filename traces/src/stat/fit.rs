@@ -35,7 +35,10 @@ impl LognormalFit {
         }
         let n = count as f64;
         let mean = |f: &dyn Fn(f64) -> f64| {
-            positive().map(|(value, count)| f(libm::log(value)) * count as f64).sum::<f64>() / n
+            positive()
+                .map(|(value, count)| f(libm::log(value)) * count as f64)
+                .sum::<f64>()
+                / n
         };
         let mu = mean(&|ln| ln);
         let sigma = libm::sqrt(mean(&|ln| (ln - mu) * (ln - mu)));
@@ -107,10 +110,19 @@ mod tests {
 
     #[test]
     fn zeros_are_counted_and_left_out() {
-        let fit = fit(|draw| if draw.uniform() < 0.25 { 0.0 } else { draw.derived().normal().exp() });
+        let fit = fit(|draw| {
+            if draw.uniform() < 0.25 {
+                0.0
+            } else {
+                draw.derived().normal().exp()
+            }
+        });
         let fit = fit.unwrap();
         assert!((fit.zero_share - 0.25).abs() < 0.02, "{fit:?}");
-        assert!(fit.mu.abs() < 0.05 && (fit.sigma - 1.0).abs() < 0.05, "{fit:?}");
+        assert!(
+            fit.mu.abs() < 0.05 && (fit.sigma - 1.0).abs() < 0.05,
+            "{fit:?}"
+        );
     }
 
     #[test]

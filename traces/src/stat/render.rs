@@ -19,7 +19,11 @@ impl fmt::Display for Stat {
         if !self.gaps.is_empty() {
             writeln!(f, "\n{}", heading("gap [s]"))?;
             for row in &self.gaps {
-                writeln!(f, "{}", line(name(row.kind), &row.quantiles, row.fit.as_ref()))?;
+                writeln!(
+                    f,
+                    "{}",
+                    line(name(row.kind), &row.quantiles, row.fit.as_ref())
+                )?;
             }
             self.survival(f)?;
         }
@@ -47,7 +51,11 @@ impl Stat {
         writeln!(f, "output tokens         {}", self.output_tokens)?;
         writeln!(f, "prefix losses         {} calls", self.prefix_losses)?;
         if let Some(ratio) = self.prefix_hit_ratio {
-            write!(f, "infinite-cache hits   {} of prompt tokens", percent(ratio))?;
+            write!(
+                f,
+                "infinite-cache hits   {} of prompt tokens",
+                percent(ratio)
+            )?;
             match self.prefix_hit_ratio_after_first {
                 Some(ratio) => writeln!(f, ", {} after the first call", percent(ratio))?,
                 None => writeln!(f)?,
@@ -122,7 +130,9 @@ fn heading(first: &str) -> String {
 fn line(name: &str, quantiles: &Quantiles, fit: Option<&LognormalFit>) -> String {
     let percentiles: String = quantiles.percentiles.map(number).concat();
     let fit = fit.map_or("-".to_owned(), |fit| {
-        let tail = fit.tail_alpha.map_or("-".to_owned(), |alpha| format!("{alpha:.1}"));
+        let tail = fit
+            .tail_alpha
+            .map_or("-".to_owned(), |alpha| format!("{alpha:.1}"));
         format!("{:.2}, {:.2} ({:.2}), {tail}", fit.mu, fit.sigma, fit.ks)
     });
     format!(

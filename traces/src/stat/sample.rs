@@ -32,7 +32,10 @@ impl Sample {
             return;
         }
         for value in self.exact.drain(..).chain([value]) {
-            *self.binned.entry(value.to_bits() >> DROPPED_BITS).or_default() += 1;
+            *self
+                .binned
+                .entry(value.to_bits() >> DROPPED_BITS)
+                .or_default() += 1;
         }
     }
 
@@ -45,7 +48,10 @@ impl Sample {
             return;
         }
         for value in self.exact.drain(..) {
-            *self.binned.entry(value.to_bits() >> DROPPED_BITS).or_default() += 1;
+            *self
+                .binned
+                .entry(value.to_bits() >> DROPPED_BITS)
+                .or_default() += 1;
         }
         for (&key, &count) in &other.binned {
             *self.binned.entry(key).or_default() += count;

@@ -84,7 +84,10 @@ impl Band {
 /// Kolmogorov-Smirnov distance between all sessions once and each `times` times; 1 if none that is drawn has a value.
 fn distance(values: &[Value], times: &[u64], floor: f64) -> f64 {
     let all: u64 = values.iter().map(|v| v.count).sum();
-    let drawn: u64 = values.iter().map(|v| v.count * times[v.session as usize]).sum();
+    let drawn: u64 = values
+        .iter()
+        .map(|v| v.count * times[v.session as usize])
+        .sum();
     if drawn == 0 {
         return 1.0;
     }
@@ -92,7 +95,9 @@ fn distance(values: &[Value], times: &[u64], floor: f64) -> f64 {
     for (index, v) in values.iter().enumerate() {
         below_all += v.count;
         below_drawn += v.count * times[v.session as usize];
-        let next = values.get(index + 1).map_or(f64::INFINITY, |next| next.value);
+        let next = values
+            .get(index + 1)
+            .map_or(f64::INFINITY, |next| next.value);
         if v.value < next && next > floor {
             let difference = below_all as f64 / all as f64 - below_drawn as f64 / drawn as f64;
             largest = largest.max(difference.abs());

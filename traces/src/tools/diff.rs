@@ -55,12 +55,7 @@ impl Sink for Diff {
 impl Diff {
     /// The rows of `self` against `other`, for every quantity that one of them has. `floor_s`: waits below it are taken as equal,
     /// for sources that cannot resolve them. `band`: distances of resamples, see [`Band`](super::Band).
-    pub fn rows(
-        self,
-        other: Self,
-        floor_s: f64,
-        band: &BTreeMap<Quantity, f64>,
-    ) -> Vec<DiffRow> {
+    pub fn rows(self, other: Self, floor_s: f64, band: &BTreeMap<Quantity, f64>) -> Vec<DiffRow> {
         let ecdfs = |diff: Self| diff.0.map(|mut all| all.ecdfs()).unwrap_or_default();
         let (a, b) = (ecdfs(self), ecdfs(other));
         let mut quantities: Vec<Quantity> = a.keys().chain(b.keys()).copied().collect();

@@ -22,11 +22,7 @@ impl<F: Copy> Families<F> {
     }
 
     /// The fate of `session`: its parent's, or what `decide` says of one without.
-    pub fn fate(
-        &mut self,
-        session: &Session,
-        decide: impl FnOnce() -> F,
-    ) -> Result<F, TraceError> {
+    pub fn fate(&mut self, session: &Session, decide: impl FnOnce() -> F) -> Result<F, TraceError> {
         let fate = match &session.parent {
             None => decide(),
             Some(parent) => {

@@ -4,13 +4,22 @@ use std::path::Path;
 
 use crate::TraceError;
 use crate::format::Reader;
-use crate::import::{self, ImportOptions, ImportReport, Sink};
+use crate::import::{self, Detected, ImportOptions, ImportReport, Sink};
+
+/// A foreign file that was fed.
+
+pub struct Fed {
+    /// What it was taken for, and why.
+    pub detected: Detected,
+    /// What was imported.
+    pub report: ImportReport,
+}
 
 /// Hands the trace at `path` to `sink`, and says what was imported if it is a foreign one.
 ///
 /// # Errors
 /// What reading, importing and the sink may raise; [`TraceError::MissingMeta`] if the file looks like nothing known.
-pub fn feed(path: &Path, sink: &mut dyn Sink) -> Result<Option<ImportReport>, TraceError> {
+pub fn feed(path: &Path, sink: &mut dyn Sink) -> Result<Option<Fed>, TraceError> {
     feed_with(path, &ImportOptions::default(), sink)
 }
 
@@ -22,12 +31,15 @@ pub fn feed_with(
     path: &Path,
     options: &ImportOptions,
     sink: &mut dyn Sink,
-) -> Result<Option<ImportReport>, TraceError> {
+) -> Result<Option<Fed>, TraceError> {
     let reader = match Reader::open(path) {
         Ok(reader) => reader,
         Err(missing @ TraceError::MissingMeta { .. }) => {
-            return match import::sniff(path) {
-                Ok(format) => import::import(format, path, options, sink).map(Some),
+            return match import::detect(path) {
+                Ok(detected) => {
+                    let report = import::import(detected.format, path, options, sink)?;
+                    Ok(Some(Fed { detected, report }))
+                }
                 Err(TraceError::Unrecognised { .. }) => Err(missing),
                 Err(error) => Err(error),
             };

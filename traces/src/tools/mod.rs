@@ -27,7 +27,7 @@ pub use band::Band;
 pub use clusters::Clusters;
 pub use cut::Cut;
 pub use diff::{Diff, DiffRow};
-pub use feed::{feed, feed_with};
+pub use feed::{Fed, feed, feed_with};
 pub use head::Head;
 pub use merge::{Content, Merge};
 pub use only::{Only, OnlyMatching};

@@ -28,7 +28,10 @@ impl Only {
         };
         is_in(&self.configs, &session.config)
             && is_in(&self.classes, &session.cls)
-            && self.sids.as_ref().is_none_or(|sids| sids.contains(&session.sid))
+            && self
+                .sids
+                .as_ref()
+                .is_none_or(|sids| sids.contains(&session.sid))
     }
 }
 

@@ -10,10 +10,10 @@ use std::path::Path;
 use rand_philox::splitmix64;
 
 use super::families::Families;
-use super::{Clusters, feed_with};
+use super::{Clusters, Fed, feed_with};
 use crate::TraceError;
 use crate::format::{Meta, Session};
-use crate::import::{ImportOptions, ImportReport, Sink};
+use crate::import::{ImportOptions, Sink};
 
 /// Which sessions are picked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +37,7 @@ impl Pick {
         options: &ImportOptions,
         seed: u64,
         sink: &mut dyn Sink,
-    ) -> Result<Option<ImportReport>, TraceError> {
+    ) -> Result<Option<Fed>, TraceError> {
         let file = path.display().to_string();
         let chosen = match self {
             Self::Share(share) if (0.0..=1.0).contains(&share) => Chosen::Below { share, seed },

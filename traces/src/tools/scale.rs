@@ -99,7 +99,10 @@ impl Sink for Scale<'_> {
         }
         for call in &mut session.calls {
             call.gap_ms = self.span(call.gap_ms)?;
-            for span in [&mut call.at_ms, &mut call.gap_raw_ms].into_iter().flatten() {
+            for span in [&mut call.at_ms, &mut call.gap_raw_ms]
+                .into_iter()
+                .flatten()
+            {
                 *span = self.span(*span)?;
             }
             for tool in call.tools.iter_mut().flatten() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use trace::TraceError;
+use trace::format::Lines;
 use trace::import::{self, Collected, ImportOptions, ImportReport, MooncakeRows, WekaGap};
 
 pub fn import_text(
@@ -10,10 +11,12 @@ pub fn import_text(
     text: &str,
     options: &ImportOptions,
 ) -> Result<(Collected, ImportReport), TraceError> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("source");
-    std::fs::write(&path, text).unwrap();
-    import_path(format, &path, options)
+    let bytes = std::io::Cursor::new(text.to_owned().into_bytes());
+    let lines = Lines::new("source", bytes)?;
+    let mut collected = Collected::default();
+    let format = import::find(format)?;
+    let report = import::import_lines(format, lines, options, &mut collected)?;
+    Ok((collected, report))
 }
 
 pub fn import_path(
@@ -29,6 +32,7 @@ pub fn import_path(
 pub const RAW: ImportOptions = ImportOptions {
     weka_gap: WekaGap::Raw,
     mooncake_rows: MooncakeRows::Single,
+    seed: 1,
     license: None,
     origin: None,
 };

@@ -57,7 +57,12 @@ pub fn table() -> Option<String> {
             path: &agentcgroup,
             only: sources::only(&["glm-4.7-flash-local"], true),
             floor_s: 0.0,
-            quantities: &[CallsPerSession, Input, Output, Appended(GapClass::ToolOrMixed)],
+            quantities: &[
+                CallsPerSession,
+                Input,
+                Output,
+                Appended(GapClass::ToolOrMixed),
+            ],
         },
         Pair {
             archetype: "batch-coding",
@@ -108,11 +113,18 @@ pub fn table() -> Option<String> {
 fn rows(pair: &Pair<'_>) -> String {
     let (mut source, mut band, mut sessions) = (Diff::default(), Band::default(), Count::default());
     for sink in [&mut source as &mut dyn Sink, &mut band, &mut sessions] {
-        feed(pair.path, &mut OnlyMatching::new(&pair.only, "source", sink)).unwrap();
+        feed(
+            pair.path,
+            &mut OnlyMatching::new(&pair.only, "source", sink),
+        )
+        .unwrap();
     }
     let mut changes = toml::Table::new();
     changes.insert("agents".to_owned(), i64::from(sessions.0 * TIMES).into());
-    let agents = Generator::find(pair.archetype, changes).unwrap().sessions(1).unwrap();
+    let agents = Generator::find(pair.archetype, changes)
+        .unwrap()
+        .sessions(1)
+        .unwrap();
     let mut generated = Diff::default();
     // What the source cannot tell apart counts as one class in what is generated, too.
     let mut unknown = agents.meta();
@@ -130,7 +142,10 @@ fn rows(pair: &Pair<'_>) -> String {
     }
     let distances = band.distances(RESAMPLES, 1, pair.floor_s);
     let rows = source.rows(generated, pair.floor_s, &distances);
-    let rows: BTreeMap<&str, _> = rows.iter().map(|row| (row.quantity.as_str(), row)).collect();
+    let rows: BTreeMap<&str, _> = rows
+        .iter()
+        .map(|row| (row.quantity.as_str(), row))
+        .collect();
     let mut text = String::new();
     for quantity in pair.quantities {
         let row = rows[quantity.name().as_str()];

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 pub fn check(name: &str, table: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/workloads.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- {name}: end -->"));
+    let (begin, end) = (
+        format!("<!-- {name}: generated -->\n"),
+        format!("<!-- {name}: end -->"),
+    );
     let from = page.find(&begin).expect("the page has the block") + begin.len();
     let to = from + page[from..].find(&end).expect("the block ends");
     if std::env::var_os("DJINN_BLESS").is_some() {

@@ -96,7 +96,12 @@ impl Rows {
         }
         let Some(fit) = fit else { return };
         let tail = fit.tail_alpha.unwrap_or(f64::NAN);
-        let values = [("mu", fit.mu), ("sigma", fit.sigma), ("KS", fit.ks), ("tail", tail)];
+        let values = [
+            ("mu", fit.mu),
+            ("sigma", fit.sigma),
+            ("KS", fit.ks),
+            ("tail", tail),
+        ];
         for (&published, (part, measured)) in fitted.iter().zip(values) {
             if !published.is_empty() {
                 self.add(format!("{name}, {part}"), published, measured);
@@ -112,8 +117,19 @@ impl Rows {
         max: Option<&'static str>,
         fitted: &[&'static str],
     ) {
-        let row = stat.quantiles.iter().find(|row| row.name == quantity).expect(quantity);
-        self.quantiles(quantity, &row.quantiles, row.fit.as_ref(), percentiles, max, fitted);
+        let row = stat
+            .quantiles
+            .iter()
+            .find(|row| row.name == quantity)
+            .expect(quantity);
+        self.quantiles(
+            quantity,
+            &row.quantiles,
+            row.fit.as_ref(),
+            percentiles,
+            max,
+            fitted,
+        );
     }
 
     fn survival(&mut self, stat: &Stat, class: GapClass, published: &[&'static str]) {
@@ -152,7 +168,10 @@ pub fn rows() -> Option<Vec<Row>> {
     let mut rows = weka(&sources::stat(&made.weka, &[], true));
     rows.extend(agents(&agentcgroup));
     rows.extend(chat(&tau2));
-    rows.extend(conversations(&sources::stat(&mooncake, &[], false), &sources::stat(&made.chained, &[], false)));
+    rows.extend(conversations(
+        &sources::stat(&mooncake, &[], false),
+        &sources::stat(&made.chained, &[], false),
+    ));
     Some(rows)
 }
 
@@ -239,13 +258,27 @@ fn weka(stat: &Stat) -> Vec<Row> {
     rows.survival(
         stat,
         GapClass::ToolOrMixed,
-        &[".62", ".53", ".41", ".29", ".22", ".14", ".107", ".065", ".029", ".017", ".005"],
+        &[
+            ".62", ".53", ".41", ".29", ".22", ".14", ".107", ".065", ".029", ".017", ".005",
+        ],
     );
-    rows.add("share of tool gap time above 60 s", "94%", tool.long_share.unwrap());
+    rows.add(
+        "share of tool gap time above 60 s",
+        "94%",
+        tool.long_share.unwrap(),
+    );
     let hit = stat.prefix_hit_ratio_after_first.unwrap();
-    rows.add("prefix hits of an infinite cache after the first call", "97.3%", hit);
+    rows.add(
+        "prefix hits of an infinite cache after the first call",
+        "97.3%",
+        hit,
+    );
     let later = stat.calls - stat.sessions;
-    rows.add("calls that lose their prefix", "1.85%", stat.prefix_losses as f64 / later as f64);
+    rows.add(
+        "calls that lose their prefix",
+        "1.85%",
+        stat.prefix_losses as f64 / later as f64,
+    );
     let [after_human, after_tool] = stat.turnover.probabilities();
     rows.add("P(user after user)", ".51", after_human.unwrap());
     rows.add("P(user after tool)", ".07", after_tool.unwrap());
@@ -262,11 +295,35 @@ fn agents(path: &std::path::Path) -> Vec<Row> {
     println!("{glm}");
     let some = |p50, p90| [(50.0, p50), (90.0, p90)];
     rows.add("sessions", "111", glm.sessions as f64);
-    rows.row(&glm, "calls_per_session", &some("45", "92"), Some("145"), &["3.75", ".63"]);
+    rows.row(
+        &glm,
+        "calls_per_session",
+        &some("45", "92"),
+        Some("145"),
+        &["3.75", ".63"],
+    );
     rows.row(&glm, "first_prompt_tokens", &[(50.0, "13.4k")], None, &[]);
-    rows.row(&glm, "appended_after_tool_tokens", &three(["305", "1,467", "11.5k"]), None, &[]);
-    rows.row(&glm, "output_tokens", &three(["145", "601", "1,399"]), None, &["5.09", ".95"]);
-    rows.row(&glm, "context_max_tokens", &some("54k", "84k"), Some("127k"), &[]);
+    rows.row(
+        &glm,
+        "appended_after_tool_tokens",
+        &three(["305", "1,467", "11.5k"]),
+        None,
+        &[],
+    );
+    rows.row(
+        &glm,
+        "output_tokens",
+        &three(["145", "601", "1,399"]),
+        None,
+        &["5.09", ".95"],
+    );
+    rows.row(
+        &glm,
+        "context_max_tokens",
+        &some("54k", "84k"),
+        Some("127k"),
+        &[],
+    );
     let parallel = |stat: &Stat| stat.calls_with_parallel_tools as f64 / stat.calls as f64;
     rows.add("calls with more than one tool", "13.9%", parallel(&glm));
 
@@ -274,7 +331,13 @@ fn agents(path: &std::path::Path) -> Vec<Row> {
     let haiku = of("claude-haiku-4.5-cloud");
     println!("{haiku}");
     rows.add("sessions", "42", haiku.sessions as f64);
-    rows.row(&haiku, "calls_per_session", &some("41", "70"), Some("121"), &[]);
+    rows.row(
+        &haiku,
+        "calls_per_session",
+        &some("41", "70"),
+        Some("121"),
+        &[],
+    );
     rows.row(&haiku, "first_prompt_tokens", &[(50.0, "19.2k")], None, &[]);
     rows.row(
         &haiku,
@@ -283,10 +346,26 @@ fn agents(path: &std::path::Path) -> Vec<Row> {
         None,
         &["5.90", "1.11"],
     );
-    rows.row(&haiku, "output_tokens", &three(["89", "509", "1,347"]), None, &[]);
-    rows.row(&haiku, "context_max_tokens", &some("66k", "84k"), Some("106k"), &[]);
+    rows.row(
+        &haiku,
+        "output_tokens",
+        &three(["89", "509", "1,347"]),
+        None,
+        &[],
+    );
+    rows.row(
+        &haiku,
+        "context_max_tokens",
+        &some("66k", "84k"),
+        Some("106k"),
+        &[],
+    );
     rows.add("calls with more than one tool", ".8%", parallel(&haiku));
-    rows.add("cache reads after the first call", "98.1%", haiku.cached_ratio_after_first.unwrap());
+    rows.add(
+        "cache reads after the first call",
+        "98.1%",
+        haiku.cached_ratio_after_first.unwrap(),
+    );
     rows.survival(
         &haiku,
         GapClass::ToolOrMixed,
@@ -295,35 +374,140 @@ fn agents(path: &std::path::Path) -> Vec<Row> {
     let long = |stat: &Stat| gap(stat, GapClass::ToolOrMixed).long_share.unwrap();
     rows.add("share of tool gap time above 60 s", "52%", long(&haiku));
     let tools: [(&str, &str, [&str; 3], &str, [&str; 2]); 11] = [
-        ("file_read", "306", [".031", ".11", ".40"], ".6", ["-3.70", "1.31"]),
-        ("file_edit", "150", [".033", ".07", ".11"], ".4", ["-3.49", ".81"]),
-        ("file_search", "19", [".073", ".13", ".14"], ".1", ["-2.54", ".42"]),
-        ("plan", "115", [".032", ".07", ".13"], ".2", ["-3.46", ".53"]),
-        ("subagent", "25", ["62", "98", "192"], "220", ["3.98", ".70"]),
-        ("shell:test", "260", ["1.68", "9.4", "83"], "182", [".67", "1.07"]),
-        ("shell:install", "60", ["1.94", "7.8", "48"], "60", [".91", "1.00"]),
-        ("shell:python", "221", [".82", "1.7", "4.4"], "11", ["-.46", ".99"]),
-        ("shell:git", "192", [".11", ".38", "1.1"], "1.8", ["-2.27", "1.06"]),
-        ("shell:search", "158", [".10", ".32", "2.8"], "12", ["-2.24", "1.13"]),
-        ("shell:fs-small", "91", [".17", "1.0", "1.9"], "2.1", ["-1.59", "1.31"]),
+        (
+            "file_read",
+            "306",
+            [".031", ".11", ".40"],
+            ".6",
+            ["-3.70", "1.31"],
+        ),
+        (
+            "file_edit",
+            "150",
+            [".033", ".07", ".11"],
+            ".4",
+            ["-3.49", ".81"],
+        ),
+        (
+            "file_search",
+            "19",
+            [".073", ".13", ".14"],
+            ".1",
+            ["-2.54", ".42"],
+        ),
+        (
+            "plan",
+            "115",
+            [".032", ".07", ".13"],
+            ".2",
+            ["-3.46", ".53"],
+        ),
+        (
+            "subagent",
+            "25",
+            ["62", "98", "192"],
+            "220",
+            ["3.98", ".70"],
+        ),
+        (
+            "shell:test",
+            "260",
+            ["1.68", "9.4", "83"],
+            "182",
+            [".67", "1.07"],
+        ),
+        (
+            "shell:install",
+            "60",
+            ["1.94", "7.8", "48"],
+            "60",
+            [".91", "1.00"],
+        ),
+        (
+            "shell:python",
+            "221",
+            [".82", "1.7", "4.4"],
+            "11",
+            ["-.46", ".99"],
+        ),
+        (
+            "shell:git",
+            "192",
+            [".11", ".38", "1.1"],
+            "1.8",
+            ["-2.27", "1.06"],
+        ),
+        (
+            "shell:search",
+            "158",
+            [".10", ".32", "2.8"],
+            "12",
+            ["-2.24", "1.13"],
+        ),
+        (
+            "shell:fs-small",
+            "91",
+            [".17", "1.0", "1.9"],
+            "2.1",
+            ["-1.59", "1.31"],
+        ),
     ];
     let with_children = sources::stat(path, &["claude-haiku-4.5-cloud"], false);
     for (class, count, percentiles, max, fit) in tools {
-        let row = with_children.tools.iter().find(|row| row.class == class).expect(class);
+        let row = with_children
+            .tools
+            .iter()
+            .find(|row| row.class == class)
+            .expect(class);
         rows.add(format!("{class}, n"), count, row.quantiles.count as f64);
-        rows.quantiles(class, &row.quantiles, row.fit.as_ref(), &three(percentiles), Some(max), &fit);
+        rows.quantiles(
+            class,
+            &row.quantiles,
+            row.fit.as_ref(),
+            &three(percentiles),
+            Some(max),
+            &fit,
+        );
     }
 
     rows.trace = "agentcgroup, Haiku-3.5";
     let older = of("claude-haiku-3.5-cloud");
     println!("{older}");
     rows.add("sessions", "45", older.sessions as f64);
-    rows.row(&older, "calls_per_session", &some("16", "33"), Some("38"), &[]);
+    rows.row(
+        &older,
+        "calls_per_session",
+        &some("16", "33"),
+        Some("38"),
+        &[],
+    );
     rows.row(&older, "first_prompt_tokens", &[(50.0, "14.8k")], None, &[]);
-    rows.row(&older, "appended_after_tool_tokens", &three(["339", "3,156", "18.7k"]), None, &[]);
-    rows.row(&older, "output_tokens", &three(["53", "255", "1,145"]), None, &[]);
-    rows.row(&older, "context_max_tokens", &some("35k", "67k"), Some("113k"), &[]);
-    rows.add("cache reads after the first call", "95.5%", older.cached_ratio_after_first.unwrap());
+    rows.row(
+        &older,
+        "appended_after_tool_tokens",
+        &three(["339", "3,156", "18.7k"]),
+        None,
+        &[],
+    );
+    rows.row(
+        &older,
+        "output_tokens",
+        &three(["53", "255", "1,145"]),
+        None,
+        &[],
+    );
+    rows.row(
+        &older,
+        "context_max_tokens",
+        &some("35k", "67k"),
+        Some("113k"),
+        &[],
+    );
+    rows.add(
+        "cache reads after the first call",
+        "95.5%",
+        older.cached_ratio_after_first.unwrap(),
+    );
     rows.survival(
         &older,
         GapClass::ToolOrMixed,
@@ -335,9 +519,27 @@ fn agents(path: &std::path::Path) -> Vec<Row> {
 
 fn chat(path: &std::path::Path) -> Vec<Row> {
     let domains: [(&str, &str, [&str; 2], &str, [&str; 2]); 3] = [
-        ("tau2, airline", "gpt-4.1_airline", ["9.5", "13"], "3.34k", ["292", "812"]),
-        ("tau2, retail", "gpt-4.1_retail", ["12", "17"], "3.57k", ["293", "1,131"]),
-        ("tau2, telecom", "gpt-4.1_telecom", ["16", "19"], "6.34k", ["134", "218"]),
+        (
+            "tau2, airline",
+            "gpt-4.1_airline",
+            ["9.5", "13"],
+            "3.34k",
+            ["292", "812"],
+        ),
+        (
+            "tau2, retail",
+            "gpt-4.1_retail",
+            ["12", "17"],
+            "3.57k",
+            ["293", "1,131"],
+        ),
+        (
+            "tau2, telecom",
+            "gpt-4.1_telecom",
+            ["16", "19"],
+            "6.34k",
+            ["134", "218"],
+        ),
     ];
     let mut rows = Rows {
         trace: "",
@@ -350,7 +552,13 @@ fn chat(path: &std::path::Path) -> Vec<Row> {
         let some = |values: [&'static str; 2]| [(50.0, values[0]), (90.0, values[1])];
         rows.row(&stat, "calls_per_session", &some(calls), None, &[]);
         rows.row(&stat, "first_prompt_tokens", &[(50.0, first)], None, &[]);
-        rows.row(&stat, "appended_after_tool_tokens", &some(result), None, &[]);
+        rows.row(
+            &stat,
+            "appended_after_tool_tokens",
+            &some(result),
+            None,
+            &[],
+        );
     }
     rows.rows
 }
@@ -362,12 +570,28 @@ fn conversations(plain: &Stat, chained: &Stat) -> Vec<Row> {
         rows: Vec::new(),
     };
     rows.add("requests", "5,606", plain.calls as f64);
-    rows.row(plain, "input_tokens", &three(["7.7k", "28.8k", "91.6k"]), None, &[]);
-    rows.row(plain, "output_tokens", &[(50.0, "356"), (90.0, "609")], None, &[]);
+    rows.row(
+        plain,
+        "input_tokens",
+        &three(["7.7k", "28.8k", "91.6k"]),
+        None,
+        &[],
+    );
+    rows.row(
+        plain,
+        "output_tokens",
+        &[(50.0, "356"), (90.0, "609")],
+        None,
+        &[],
+    );
     let arrivals = plain.arrivals.unwrap();
     rows.add("requests per second", "3.17", arrivals.rate_per_s);
     rows.add("variation of intervals", "2.9", arrivals.cv);
-    rows.add("hits of an infinite cache", "34%", plain.prefix_hit_ratio.unwrap());
+    rows.add(
+        "hits of an infinite cache",
+        "34%",
+        plain.prefix_hit_ratio.unwrap(),
+    );
     let linked = 1.0 - chained.sessions as f64 / chained.calls as f64;
     rows.add("requests that extend an earlier one", "26%", linked);
     let gap = gap(chained, GapClass::Unknown);

@@ -68,15 +68,20 @@ pub fn make() -> Option<Made> {
     let only = only(&[], true);
     let mut matching = OnlyMatching::new(&only, "weka", &mut sink);
     let options = ImportOptions::default();
-    Pick::OnePerCluster.run(&weka, &options, 1, &mut matching).unwrap();
-    sink.finish().unwrap();
-    let clusters = index.lines().skip(1).filter(|line| line.split(',').nth(2) == Some("1"));
+    Pick::OnePerCluster
+        .run(&weka, &options, 1, &mut matching)
+        .unwrap();
+    sink.finish(&[]).unwrap();
+    let clusters = index
+        .lines()
+        .skip(1)
+        .filter(|line| line.split(',').nth(2) == Some("1"));
     println!("weka: {} clusters by the survey's index", clusters.count());
     let options = ImportOptions {
         mooncake_rows: MooncakeRows::Chain,
         ..ImportOptions::default()
     };
     let format = import::find("mooncake").unwrap();
-    import::import_file(format, &mooncake, &made.chained, &options).unwrap();
+    import::import_files(&[(format, mooncake)], &made.chained, &options).unwrap();
     Some(made)
 }

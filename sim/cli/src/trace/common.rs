@@ -1,6 +1,7 @@
 //! What the verbs that read one trace and write another have in common.
 
 use super::check_target;
+use super::import::looks_like;
 use crate::error::CliError;
 use crate::format::plural;
 use crate::out;
@@ -8,8 +9,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use trace::TraceError;
 use trace::format::{Meta, Session};
-use trace::import::{FileSink, ImportReport, Sink};
-use trace::tools::Only;
+use trace::import::{FileSink, Sink, Warning};
+use trace::tools::{Fed, Only};
 
 /// Which sessions are wanted.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,10 +52,10 @@ impl OnlyArgs {
     }
 }
 
-/// Writes what `fill` puts into the sink to a new trace at `target`, and says how much it was.
+/// Writes what `fill` puts into the sink to a new trace at `target`, and says how much it was. What `fill` warns of stays with the trace.
 pub fn write(
     target: &Path,
-    fill: impl FnOnce(&mut dyn Sink) -> Result<(), CliError>,
+    fill: impl FnOnce(&mut dyn Sink) -> Result<Vec<Warning>, CliError>,
 ) -> Result<(), CliError> {
     check_target(target)?;
     let mut written = Written {
@@ -62,13 +63,13 @@ pub fn write(
         sessions: 0,
         calls: 0,
     };
-    fill(&mut written)?;
+    let warnings = fill(&mut written)?;
     let Written {
         sink,
         sessions,
         calls,
     } = written;
-    sink.finish()?;
+    sink.finish(&warnings)?;
     if sessions == 0 {
         out::warn("no session is left: the trace is empty");
     }
@@ -95,14 +96,16 @@ impl Sink for Written {
     }
 }
 
-/// Says what a foreign file was read as, and what it does not tell.
-pub fn tell(file: &Path, report: Option<ImportReport>) {
-    let Some(report) = report else { return };
-    let file = file.display();
-    out::note(&format!("{file}: read as {}", report.format));
+/// Says what a foreign file was read as, and what it does not tell; the latter is returned.
+pub fn tell(file: &Path, fed: Option<Fed>) -> Vec<Warning> {
+    let Some(Fed { detected, report }) = fed else {
+        return Vec::new();
+    };
+    out::note(&looks_like(&name(file), detected.format, &detected.reason));
     for warning in &report.warnings {
-        out::warn(&format!("{file}: {warning}"));
+        out::warn(&format!("{}: {warning}", file.display()));
     }
+    report.warnings
 }
 
 /// The name of a file in messages.

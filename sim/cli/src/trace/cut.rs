@@ -33,13 +33,11 @@ Examples:
   djinn trace cut requests.jsonl --from 10m --to 20m --out second.jsonl.zst";
 
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let nanos = |time: std::time::Duration| {
-        Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-    };
+    let nanos =
+        |time: std::time::Duration| Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     let to = args.to.map_or(Nanos::MAX, nanos);
     write(&args.out, |sink| {
         let mut cut = Cut::new(nanos(args.from), to, &name(&args.file), sink)?;
-        tell(&args.file, feed(&args.file, &mut cut)?);
-        Ok(())
+        Ok(tell(&args.file, feed(&args.file, &mut cut)?))
     })
 }

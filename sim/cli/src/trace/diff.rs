@@ -62,7 +62,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         write_csv(path, &rows)?;
     }
     let heading = [
-        "quantity", "n in A", "n in B", "p50 A", "p50 B", "p90 A", "p90 B", "KS", "5 %", "95 % of A",
+        "quantity",
+        "n in A",
+        "n in B",
+        "p50 A",
+        "p50 B",
+        "p90 A",
+        "p90 B",
+        "KS",
+        "5 %",
+        "95 % of A",
     ];
     let mut table = Table::new(&heading);
     for row in &rows {
@@ -85,8 +94,7 @@ fn cells(row: &DiffRow) -> [String; 10] {
         Some(value) if value < 1_000.0 && value.fract() != 0.0 => format!("{value:.1}"),
         Some(value) => format!("{value:.0}"),
     };
-    let distance =
-        |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let distance = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     [
         row.quantity.clone(),
         row.count_a.to_string(),

@@ -30,7 +30,6 @@ Examples:
 pub fn run(args: &Args) -> Result<(), CliError> {
     write(&args.out, |sink| {
         let mut head = Head::new(args.sessions, &name(&args.file), sink);
-        tell(&args.file, feed(&args.file, &mut head)?);
-        Ok(())
+        Ok(tell(&args.file, feed(&args.file, &mut head)?))
     })
 }

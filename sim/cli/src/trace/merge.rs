@@ -36,11 +36,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     write(&args.out, |sink| {
         let mut merge = Merge::new(content, sink);
+        let mut warnings = Vec::new();
         for file in &args.files {
             let stem = file.file_name().unwrap_or_default().to_string_lossy();
             merge.begin(stem.split('.').next().unwrap_or_default());
-            tell(file, feed(file, &mut merge)?);
+            warnings.extend(tell(file, feed(file, &mut merge)?));
         }
-        Ok(())
+        Ok(warnings)
     })
 }

@@ -54,8 +54,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     write(&args.out, |sink| {
         let mut matching = OnlyMatching::new(&only, &name(&args.file), sink);
         let options = ImportOptions::default();
-        let report = pick.run(&args.file, &options, args.seed, &mut matching)?;
-        tell(&args.file, report);
-        Ok(())
+        let fed = pick.run(&args.file, &options, args.seed, &mut matching)?;
+        Ok(tell(&args.file, fed))
     })
 }

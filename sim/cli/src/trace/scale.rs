@@ -34,7 +34,6 @@ Examples:
 pub fn run(args: &Args) -> Result<(), CliError> {
     write(&args.out, |sink| {
         let mut scale = Scale::new(args.time, args.load, &name(&args.file), sink)?;
-        tell(&args.file, feed(&args.file, &mut scale)?);
-        Ok(())
+        Ok(tell(&args.file, feed(&args.file, &mut scale)?))
     })
 }

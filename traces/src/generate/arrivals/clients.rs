@@ -32,15 +32,25 @@ pub struct ClientMixture {
 
 impl ClientMixture {
     pub(super) fn validate(&self) -> Result<(), TraceError> {
-        let wrong = |text: String| Err(TraceError::Parameters(format!("`arrivals.clients`: {text}")));
+        let wrong = |text: String| {
+            Err(TraceError::Parameters(format!(
+                "`arrivals.clients`: {text}"
+            )))
+        };
         if self.count == 0 || self.count > 1_000_000 {
-            return wrong(format!("count = {}; from 1 to 1,000,000 clients", self.count));
+            return wrong(format!(
+                "count = {}; from 1 to 1,000,000 clients",
+                self.count
+            ));
         }
         if !(0.0..=5.0).contains(&self.weight_sigma) {
             return wrong(format!("weight_sigma = {}; from 0 to 5", self.weight_sigma));
         }
         if !(0.0..=1.0).contains(&self.weibull_share) {
-            return wrong(format!("weibull_share = {}; from 0 to 1", self.weibull_share));
+            return wrong(format!(
+                "weibull_share = {}; from 0 to 1",
+                self.weibull_share
+            ));
         }
         self.cv.validate("arrivals.clients.cv")
     }
@@ -149,7 +159,9 @@ mod tests {
     fn clients_have_no_common_beginning() {
         // Very bursty clients that all began with a burst would send most of a day's arrivals in its first minutes.
         let mut clients = mixture(200, 0.0, 6.0).start(1.0, 4);
-        let early = (0..5_000).take_while(|&agent| clients.next(agent).as_secs_f64() < 1_000.0).count();
+        let early = (0..5_000)
+            .take_while(|&agent| clients.next(agent).as_secs_f64() < 1_000.0)
+            .count();
         // 1,000 expected; the superposition of 200 clients of cv 6 varies by some 6 * sqrt(1,000) = 190.
         assert!((300..1_900).contains(&early), "{early}");
     }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::renewal::interval_at;
 use super::{ArrivalTimes, Burstiness, IntervalLaw};
 use crate::TraceError;
-use crate::generate::distribution::are_weights;
 use crate::generate::Draws;
+use crate::generate::distribution::are_weights;
 
 /// A profile of the rate over a period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,11 @@ fn poisson() -> f64 {
 
 impl Diurnal {
     pub(super) fn validate(&self) -> Result<(), TraceError> {
-        let wrong = |text: String| Err(TraceError::Parameters(format!("`arrivals.diurnal`: {text}")));
+        let wrong = |text: String| {
+            Err(TraceError::Parameters(format!(
+                "`arrivals.diurnal`: {text}"
+            )))
+        };
         if !are_weights(self.levels.iter().copied()) {
             return wrong(format!(
                 "levels = {:?}; they must be finite, at least 0, and not all 0",
@@ -50,7 +54,10 @@ impl Diurnal {
             return wrong(format!("period_s = {}; seconds above 0", self.period_s));
         }
         if !(0.0..self.period_s).contains(&self.start_s) {
-            return wrong(format!("start_s = {}; a place within the period", self.start_s));
+            return wrong(format!(
+                "start_s = {}; a place within the period",
+                self.start_s
+            ));
         }
         Burstiness { cv: self.cv }.validate()
     }
@@ -134,6 +141,9 @@ mod tests {
         assert_eq!(counts[1], 0);
         assert!(counts[0].abs_diff(3_000) < 240, "{counts:?}");
         // 12,000 arrivals at a mean of 2 per second: 6,000 s.
-        assert!((last.as_secs_f64() / 6_000.0 - 1.0).abs() < 0.05, "{last:?}");
+        assert!(
+            (last.as_secs_f64() / 6_000.0 - 1.0).abs() < 0.05,
+            "{last:?}"
+        );
     }
 }

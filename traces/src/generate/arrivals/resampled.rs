@@ -85,7 +85,8 @@ impl Sink for Starts {
 
     fn session(&mut self, session: Session) -> Result<(), TraceError> {
         if session.parent.is_none() {
-            self.times.extend(session.start_ms.value().map(|start| start.nanos()));
+            self.times
+                .extend(session.start_ms.value().map(|start| start.nanos()));
         }
         Ok(())
     }

@@ -225,11 +225,20 @@ mod tests {
 
     #[test]
     fn a_pareto_tail_begins_at_its_quantile_and_falls_with_its_index() {
-        let text = "x = { lognormal = { mu = 0, sigma = 1, tail = { above_p = 0.9, alpha = 1.0 } } }";
+        let text =
+            "x = { lognormal = { mu = 0, sigma = 1, tail = { above_p = 0.9, alpha = 1.0 } } }";
         let values = values(&parse(text));
         // The 90 % quantile of LN(0, 1) is exp(1.2816) = 3.602; ten times as much at 99 %, as alpha = 1.
-        assert!((values[18_000] / 3.602 - 1.0).abs() < 0.1, "{}", values[18_000]);
-        assert!((values[19_800] / 36.02 - 1.0).abs() < 0.3, "{}", values[19_800]);
+        assert!(
+            (values[18_000] / 3.602 - 1.0).abs() < 0.1,
+            "{}",
+            values[18_000]
+        );
+        assert!(
+            (values[19_800] / 36.02 - 1.0).abs() < 0.3,
+            "{}",
+            values[19_800]
+        );
         // Without the tail, 99 % would be exp(2.326) = 10.2.
     }
 

@@ -51,7 +51,9 @@ impl Quantiles {
 
     pub(super) fn is_valid(&self) -> bool {
         let rising = |values: &[f64], strictly: bool| {
-            values.windows(2).all(|pair| pair[0] < pair[1] || (!strictly && pair[0] <= pair[1]))
+            values
+                .windows(2)
+                .all(|pair| pair[0] < pair[1] || (!strictly && pair[0] <= pair[1]))
         };
         !self.p.is_empty()
             && self.p.len() == self.x.len()

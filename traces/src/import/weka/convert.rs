@@ -3,10 +3,11 @@
 use super::block_list;
 use super::raw::{RawRequest, RawSession};
 use crate::format::{
-    After, BlockList, Call, Extra, GapKind, Millis, Nullable, Observed, Parent, ParentLink,
-    Session, SharedPrefix,
+    After, BlockList, Call, GapKind, Millis, Nullable, Observed, Parent, ParentLink, Session,
+    SharedPrefix,
 };
 use crate::import::WekaGap;
+use crate::import::calls::{Mended, not_empty};
 
 /// What was met and mended, for the warnings.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Counts {
     pub corrected: u64,
     pub uncorrected: u64,
     pub from_timestamps: u64,
-    pub no_output: u64,
+    pub mended: Mended,
     pub empty: u64,
     pub stamped_at_end: u64,
     pub detached: u64,
@@ -55,7 +56,7 @@ impl Converter {
             corrected: 0,
             uncorrected: 0,
             from_timestamps: 0,
-            no_output: 0,
+            mended: Mended::default(),
             empty: 0,
             stamped_at_end: 0,
             detached: 0,
@@ -207,7 +208,6 @@ impl Converter {
             observed: (observed != Observed::default()).then_some(observed),
             ..Call::default()
         };
-        let mut x = Extra::new();
         if let Some(previous) = &previous {
             call.gap_kind = gap_kind(raw.input_types.as_ref());
             let (gap, recorded) = self.client_gap(&raw, previous);
@@ -217,12 +217,8 @@ impl Converter {
                 .transpose()?;
             call.gap_raw_ms = recorded.filter(|&raw_ms| raw_ms != call.gap_ms);
         }
-        if call.output == 0 {
-            self.counts.no_output += 1;
-            x.insert("out".to_owned(), 0.into());
-            call.output = 1;
-            call.output_estimated = Some(true);
-        }
+        self.counts.mended.tokens(&mut call);
+        let mut x = call.x.take().unwrap_or_default();
         if raw.kind == "s" {
             x.insert("type".to_owned(), "s".into());
         }
@@ -332,8 +328,4 @@ fn shared_prefix(tools: Option<u32>, system: Option<u32>) -> Option<Vec<SharedPr
         .flatten()
         .collect();
     (!parts.is_empty()).then_some(parts)
-}
-
-fn not_empty(x: Extra) -> Option<Extra> {
-    (!x.is_empty()).then_some(x)
 }

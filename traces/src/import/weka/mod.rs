@@ -21,102 +21,60 @@ mod raw;
 use convert::{Converter, Counts};
 use raw::RawSession;
 
+use super::output::Output;
 use super::warning::note;
-use super::{Format, ImportOptions, ImportReport, Sink, Warning, WekaGap, has_key};
+use super::{Format, ImportOptions, Warning, WekaGap};
 use crate::TraceError;
-use crate::format::{
-    BlockList, COMMON_CLOCK, Extra, GapSemantics, HashScope, Lines, Meta, Nullable,
-};
+use crate::format::{BlockList, HashScope, Lines, Meta, Nullable};
 
 pub(super) const FORMAT: Format = Format {
     name: "weka",
-    summary: "Weka kv-cache-tester / AgentX: Claude Code sessions, 64-token prefix blocks, sub-agents",
-    sniff: |head| {
-        has_key(head, "tool_tokens") && has_key(head, "requests") && has_key(head, "block_size")
-    },
+    summary: "Weka kv-cache-tester / AgentX: Claude Code sessions with sub-agents",
+    knows: "token counts, 64-token prefix blocks per session, client waits, service times, sub-agents",
+    lacks: "a clock common to sessions, tools; waits hold the service time of a dropped twin request",
+    detect: |head| head.with(&["tool_tokens", "requests", "block_size"]),
     import,
 };
 
 fn import(
     lines: &mut Lines,
     options: &ImportOptions,
-    sink: &mut dyn Sink,
-) -> Result<ImportReport, TraceError> {
+    output: &mut Output<'_>,
+) -> Result<Vec<Warning>, TraceError> {
     let mut converter = Converter::new(options.weka_gap);
     let mut block_size = None;
-    let (mut sessions, mut calls) = (0, 0);
     while lines.next_line()?.is_some() {
-        let raw = parse(lines)?;
-        if *block_size.get_or_insert(raw.block_size) != raw.block_size {
-            let what = format!(
-                "block_size {} after sessions with another; import them into separate files",
-                raw.block_size
-            );
-            return Err(malformed(lines, what));
+        let raw: RawSession = lines.value()?;
+        let size = raw.block_size;
+        match block_size {
+            None => {
+                output.meta(&meta(lines, size, options))?;
+                block_size = Some(size);
+            }
+            Some(first) if first != size => {
+                return Err(lines.wrong(format!(
+                    "block_size {size} after sessions with another; import them into separate files"
+                )));
+            }
+            Some(_) => {}
         }
-        if sessions == 0 {
-            sink.meta(&meta(lines.file(), raw.block_size, options))?;
-        }
-        let converted = converter
-            .session(raw)
-            .map_err(|what| malformed(lines, what))?;
-        for session in converted {
-            sessions += 1;
-            calls += session.calls.len() as u64;
-            sink.session(session)?;
+        let converted = converter.session(raw);
+        for session in converted.map_err(|what| lines.wrong(what))? {
+            output.session(session)?;
         }
     }
-    if block_size.is_none() {
-        return Err(malformed(lines, "no session in the file".to_owned()));
-    }
-    let warnings = warnings(&converter.counts, options.weka_gap);
-    Ok(ImportReport {
-        format: FORMAT.name,
-        sessions,
-        calls,
-        warnings,
-    })
+    Ok(warnings(&converter.counts, options.weka_gap))
 }
 
-/// The session on the current line, or, where a single one is spread over the lines of a file, that.
-fn parse(lines: &mut Lines) -> Result<RawSession, TraceError> {
-    match serde_json::from_slice(lines.current()) {
-        Ok(session) => Ok(session),
-        Err(error) if error.is_eof() => {
-            lines.rest()?;
-            lines.parse()
-        }
-        Err(error) => Err(lines.malformed(&error)),
-    }
-}
-
-fn malformed(lines: &Lines, what: String) -> TraceError {
-    TraceError::Malformed {
-        at: lines.place(),
-        what,
-    }
-}
-
-fn meta(file: &str, block_size: u32, options: &ImportOptions) -> Meta {
-    let mut x = Extra::new();
-    x.insert(COMMON_CLOCK.to_owned(), false.into());
-    x.insert(
-        "weka_gap".to_owned(),
-        serde_json::to_value(options.weka_gap).expect("a word"),
-    );
+fn meta(lines: &Lines, block_size: u32, options: &ImportOptions) -> Meta {
+    let mut meta = super::meta_without_clock(&FORMAT, lines, options);
+    let gap = serde_json::to_value(options.weka_gap).expect("a word");
+    let x = meta.x.get_or_insert_default();
+    x.insert("weka_gap".to_owned(), gap);
     Meta {
-        source: FORMAT.name.to_owned(),
-        origin: options.origin.clone().unwrap_or_else(|| file.to_owned()),
-        license: options
-            .license
-            .clone()
-            .unwrap_or_else(|| "unknown".to_owned()),
         block_size: Nullable::Value(block_size),
         hash_scope: Nullable::Value(HashScope::Session),
-        tokenizer: Nullable::Null,
-        gap_semantics: GapSemantics::EndOfDependencyToDispatch,
-        x: Some(x),
-        extra: Extra::new(),
+        ..meta
     }
 }
 
@@ -140,9 +98,7 @@ fn warnings(counts: &Counts, gap: WekaGap) -> Vec<Warning> {
     note(&mut warnings, counts.from_timestamps, |calls| {
         Warning::GapsFromTimestamps { calls }
     });
-    note(&mut warnings, counts.no_output, |calls| Warning::NoOutput {
-        calls,
-    });
+    counts.mended.warn(&mut warnings);
     note(&mut warnings, counts.empty, |sessions| {
         Warning::EmptySessions { sessions }
     });

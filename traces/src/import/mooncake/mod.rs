@@ -9,31 +9,68 @@
 //! chained by prefix ([`MooncakeRows::Chain`]). The names `created_time`, `input_tokens` and `output_tokens` are
 //! understood too.
 //!
+//! [`DELTA`] is the dialect of `aiperf synthesize agentic-code`: after the first row of a session, `input_length` and
+//! `hash_ids` are what the prompt has beyond the row before and its answer. So the documentation of aiperf has it:
+//! prompt = previous prompt + previous output + new tokens. Nothing but the first row's `group_id` tells the dialects
+//! apart; a file without it has to be named. How long the prefix of a group is, the rows do not say; the ids
+//! do, and `group_id` is kept in `x`.
+//!
 //! Single rows stream. Sessions are handed on at the end of the file, because their rows interleave.
+
+mod grid;
 
 use std::collections::HashMap;
 
+use grid::Grid;
+
+use super::calls::{Mended, not_empty, tokens};
+use super::output::Output;
 use super::warning::note;
-use super::{Format, ImportOptions, ImportReport, MooncakeRows, Sink, Warning, has_key};
+use super::{Format, Head, ImportOptions, MooncakeRows, Warning};
 use crate::TraceError;
 use crate::format::record::record;
 use crate::format::{
-    BlockList, Call, Extra, GapKind, GapSemantics, HashScope, Lines, Meta, Millis, Nullable,
-    Session,
+    BlockList, Call, GapKind, GapSemantics, HashScope, Lines, Meta, Millis, Nullable, Session,
 };
 
 pub(super) const FORMAT: Format = Format {
     name: "mooncake",
-    summary: "Mooncake request trace, with or without session ids: arrivals, 512-token global prefix blocks",
-    sniff: |head| {
-        has_key(head, "hash_ids")
-            && (has_key(head, "input_length") || has_key(head, "input_tokens"))
-            && !["chat_id", "request_id", "requests"]
-                .iter()
-                .any(|key| has_key(head, key))
+    summary: "Mooncake request trace, with or without session ids",
+    knows: "arrivals, token counts, 512-token prefix blocks with global ids; waits where rows have session ids",
+    lacks: "tools, and sessions where rows have no ids (chain them by prefix); the published traces lie on a 3 s grid",
+    detect: |head| {
+        let others = [
+            "chat_id",
+            "request_id",
+            "requests",
+            "group_id",
+            "is_restart",
+        ];
+        if others.iter().any(|key| head.has(key)) {
+            return None;
+        }
+        row_keys(head)
     },
-    import,
+    import: |lines, options, output| import(&FORMAT, lines, options, output),
 };
+
+pub(super) const DELTA: Format = Format {
+    name: "mooncake-delta",
+    summary: "Mooncake with increments (aiperf agentic-code): rows say what is new since the row before",
+    knows: "sessions, waits, token counts, 512-token prefix blocks with global ids",
+    lacks: "tools; the length of what a group shares",
+    detect: |head| {
+        let mark = head.with(&["session_id", "group_id"]);
+        mark.or_else(|| head.with(&["session_id", "is_restart"]))
+            .and_then(|reason| row_keys(head).map(|_| reason))
+    },
+    import: |lines, options, output| import(&DELTA, lines, options, output),
+};
+
+fn row_keys(head: &Head) -> Option<String> {
+    let old = head.with(&["input_length", "output_length", "hash_ids"]);
+    old.or_else(|| head.with(&["input_tokens", "output_tokens", "hash_ids"]))
+}
 
 /// Tokens per block (Mooncake, FAST'25, release notes of the traces).
 const BLOCK_TOKENS: u32 = 512;
@@ -41,8 +78,6 @@ const BLOCK_TOKENS: u32 = 512;
 /// common system prompt for a conversation (41 % of rows chained); 2, 3 and 4 chain 29.7, 26.8 and 25.0 % with
 /// equal gap quantiles (p50 120 s, p90 426 s).
 const CHAIN_BLOCKS_MIN: u64 = 3;
-/// Distances between arrivals that no clock would produce by itself.
-const GRID_STEP_MIN_MS: u64 = 1_000;
 
 record! {
     /// A request.
@@ -67,27 +102,42 @@ struct Group {
     latest: Option<Millis>,
 }
 
-#[derive(Default)]
 struct Importer {
+    rows: MooncakeRows,
+    is_delta: bool,
     groups: Vec<Group>,
     /// Group by session id. Looked up only.
     by_name: HashMap<String, usize>,
     /// Group by the last full block of its latest row. Looked up only.
     by_tail: HashMap<u64, usize>,
-    no_output: u64,
+    mended: Mended,
     start_to_start: u64,
     delays: u64,
     chained: u64,
+    has_clock: bool,
     grid: Grid,
 }
 
 fn import(
+    format: &Format,
     lines: &mut Lines,
     options: &ImportOptions,
-    sink: &mut dyn Sink,
-) -> Result<ImportReport, TraceError> {
-    let mut importer = Importer::default();
-    let (mut rows, mut sessions, mut calls) = (0_u64, 0, 0);
+    output: &mut Output<'_>,
+) -> Result<Vec<Warning>, TraceError> {
+    let mut importer = Importer {
+        rows: options.mooncake_rows,
+        is_delta: format.name == DELTA.name,
+        groups: Vec::new(),
+        by_name: HashMap::new(),
+        by_tail: HashMap::new(),
+        mended: Mended::default(),
+        start_to_start: 0,
+        delays: 0,
+        chained: 0,
+        has_clock: true,
+        grid: Grid::default(),
+    };
+    let mut rows = 0_u64;
     let mut streaming = false;
     while lines.next_line()?.is_some() {
         let row: Row = lines.parse()?;
@@ -95,69 +145,60 @@ fn import(
         if rows == 0 {
             streaming = !named && options.mooncake_rows == MooncakeRows::Single;
             if streaming {
-                sink.meta(&meta(lines.file(), options, GapSemantics::default()))?;
+                output.meta(&sized(super::meta(format, lines, options)))?;
             }
         }
-        importer
-            .row(rows, row, options)
-            .map_err(|what| TraceError::Malformed {
-                at: lines.place(),
-                what,
-            })?;
+        let taken = importer.row(rows, row);
+        taken.map_err(|what| lines.wrong(what))?;
         rows += 1;
-        if streaming && !named {
-            let group = importer
-                .groups
-                .pop()
-                .expect("a row without id begins a group");
-            sessions += 1;
-            calls += 1;
-            sink.session(group.session)?;
+        if streaming && named {
+            return Err(lines.wrong("a row with `session_id` after rows without"));
+        }
+        if streaming {
+            let group = importer.groups.pop();
+            output.session(group.expect("a row without id begins a group").session)?;
+            importer.by_name.clear();
         }
     }
-    if rows == 0 {
-        let what = "no request in the file".to_owned();
-        return Err(TraceError::Malformed {
-            at: lines.place(),
-            what,
-        });
-    }
     if !streaming {
-        sink.meta(&meta(lines.file(), options, importer.semantics()))?;
+        let meta = if importer.has_clock {
+            super::meta(format, lines, options)
+        } else {
+            super::meta_without_clock(format, lines, options)
+        };
+        let gap_semantics = importer.semantics();
+        output.meta(&Meta {
+            gap_semantics,
+            ..sized(meta)
+        })?;
     }
     for group in std::mem::take(&mut importer.groups) {
-        sessions += 1;
-        calls += group.session.calls.len() as u64;
-        sink.session(group.session)?;
+        output.session(group.session)?;
     }
-    let warnings = importer.warnings(streaming);
-    Ok(ImportReport {
-        format: FORMAT.name,
-        sessions,
-        calls,
-        warnings,
-    })
+    Ok(importer.warnings(streaming))
 }
 
 impl Importer {
-    fn row(&mut self, number: u64, row: Row, options: &ImportOptions) -> Result<(), String> {
+    fn row(&mut self, number: u64, row: Row) -> Result<(), String> {
         let input = row.input_length.value().or(row.input_tokens.value());
         let output = row.output_length.value().or(row.output_tokens.value());
         let input = input.ok_or("neither `input_length` nor `input_tokens`")?;
         let output = output.ok_or("neither `output_length` nor `output_tokens`")?;
         let arrival = row.timestamp.value().or(row.created_time.value());
         let delay = row.delay.value().or(row.delay_ms.value());
-        let blocks = row.hash_ids.value().unwrap_or_default();
+        let mut blocks = row.hash_ids.value().unwrap_or_default();
         self.grid.observe(arrival);
 
         let full_blocks = u64::from(input / BLOCK_TOKENS).min(blocks.len());
+        let named = row.session_id.as_ref().is_some();
         let (name, earlier) = match row.session_id.value() {
             Some(id) => {
                 let name = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
                 let earlier = self.by_name.get(&name).copied();
                 (name, earlier)
             }
-            None if options.mooncake_rows == MooncakeRows::Chain => (
+            None if self.is_delta => return Err("no `session_id`: increments need one".to_owned()),
+            None if self.rows == MooncakeRows::Chain => (
                 format!("row-{number}"),
                 self.continued(&blocks, full_blocks),
             ),
@@ -165,11 +206,11 @@ impl Importer {
         };
         let index = earlier.unwrap_or(self.groups.len());
         if earlier.is_none() {
-            if arrival.is_none() {
-                return Err(format!(
-                    "the first row of session {name} has no `timestamp`"
-                ));
+            let is_session = self.is_delta || named;
+            if arrival.is_none() && !is_session {
+                return Err(format!("{name} has no `timestamp`"));
             }
+            self.has_clock &= arrival.is_some();
             let start_ms = arrival.map_or(Nullable::Null, Nullable::Value);
             let session = Session {
                 sid: name.clone(),
@@ -188,9 +229,20 @@ impl Importer {
             id: group.session.calls.len() as u32,
             input,
             output,
+            x: not_empty(row.extra),
             ..Call::default()
         };
-        let mut x = row.extra;
+        if self.is_delta
+            && let Some(before) = group.session.calls.last()
+        {
+            let history = u64::from(before.input) + u64::from(before.output);
+            call.input = tokens("the prompt of increments", history + u64::from(input))?;
+            let mut whole = group.blocks.clone();
+            for &run in blocks.runs() {
+                whole.push_run(run);
+            }
+            blocks = whole;
+        }
         if call.id > 0 {
             call.gap_kind = GapKind::Unknown;
             call.gap_ms = match (delay, arrival.zip(group.latest)) {
@@ -215,18 +267,14 @@ impl Importer {
                 arrival.nanos().saturating_sub(start.nanos()),
             ));
         }
-        if output == 0 {
-            self.no_output += 1;
-            x.insert("out".to_owned(), 0.into());
-            (call.output, call.output_estimated) = (1, Some(true));
-        }
-        call.x = (!x.is_empty()).then_some(x);
+        self.mended.tokens(&mut call);
+        self.mended.blocks(&mut blocks, call.input, BLOCK_TOKENS);
         call.blocks = Some(blocks.diff(&group.blocks));
         // A row that says only its delay has no place in time, nor has one that counts from it.
         group.latest = arrival;
         group.session.calls.push(call);
         group.blocks = blocks;
-        if options.mooncake_rows == MooncakeRows::Chain {
+        if self.rows == MooncakeRows::Chain {
             self.chained += u64::from(earlier.is_some());
             if let Some(tail) = tail(&self.groups[index].blocks, full_blocks) {
                 self.by_tail.insert(tail, index);
@@ -261,15 +309,16 @@ impl Importer {
         if single {
             warnings.push(Warning::NoSessions);
         }
+        if !self.has_clock {
+            warnings.push(Warning::NoCommonClock);
+        }
         note(&mut warnings, self.chained, |calls| {
             Warning::ChainedByPrefix { calls }
         });
         note(&mut warnings, self.start_to_start, |calls| {
             Warning::StartToStartGaps { calls }
         });
-        note(&mut warnings, self.no_output, |calls| Warning::NoOutput {
-            calls,
-        });
+        self.mended.warn(&mut warnings);
         note(&mut warnings, self.grid.step_ms(), |step_ms| {
             Warning::ArrivalGrid { step_ms }
         });
@@ -285,48 +334,11 @@ fn tail(blocks: &BlockList, full_blocks: u64) -> Option<u64> {
     (full_blocks >= CHAIN_BLOCKS_MIN).then(|| last.first + u64::from(last.len) - 1)
 }
 
-/// Do arrivals lie on a grid?
-#[derive(Default)]
-struct Grid {
-    latest: Option<Millis>,
-    step: Option<u64>,
-    repeats: u64,
-}
-
-impl Grid {
-    fn observe(&mut self, arrival: Option<Millis>) {
-        let Some(arrival) = arrival else { return };
-        if let Some(latest) = self.latest {
-            match arrival.nanos().saturating_sub(latest.nanos()).0 / 1_000_000 {
-                0 => self.repeats += 1,
-                ms => self.step = Some(self.step.map_or(ms, |step| step.min(ms))),
-            }
-        }
-        self.latest = Some(arrival);
-    }
-
-    /// Smallest distance between different arrivals if it is suspiciously large and points repeat; else 0.
-    fn step_ms(&self) -> u64 {
-        let step = self
-            .step
-            .filter(|&step| step >= GRID_STEP_MIN_MS && self.repeats > 0);
-        step.unwrap_or(0)
-    }
-}
-
-fn meta(file: &str, options: &ImportOptions, gap_semantics: GapSemantics) -> Meta {
+/// `meta` with blocks of 512 tokens.
+fn sized(meta: Meta) -> Meta {
     Meta {
-        source: FORMAT.name.to_owned(),
-        origin: options.origin.clone().unwrap_or_else(|| file.to_owned()),
-        license: options
-            .license
-            .clone()
-            .unwrap_or_else(|| "unknown".to_owned()),
         block_size: Nullable::Value(BLOCK_TOKENS),
         hash_scope: Nullable::Value(HashScope::Global),
-        tokenizer: Nullable::Null,
-        gap_semantics,
-        x: None,
-        extra: Extra::new(),
+        ..meta
     }
 }
