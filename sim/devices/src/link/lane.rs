@@ -118,6 +118,11 @@ impl Lane {
     /// From `now` on this is beside it.
     pub fn settle(&mut self, now: Time, beside: Beside) {
         if let Some(copy) = self.copy.as_mut().filter(|copy| copy.beside != beside) {
+            if self.cost.rate(copy.beside) == self.cost.rate(beside) {
+                // Nothing changes, and no rounding may change anything either.
+                copy.beside = beside;
+                return;
+            }
             copy.rebase(now, &self.cost);
             copy.beside = beside;
             copy.schedule(&self.cost);
