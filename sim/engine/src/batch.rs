@@ -33,6 +33,14 @@ pub(crate) struct Request {
     pub place: Place,
     /// Prompt tokens found at first admission.
     pub hit: u32,
+    /// What HBM had of the prompt when it was looked up for the first admission. With `hit_host` it is `hit`, or one token more.
+    pub hit_hbm: u32,
+    /// What vLLM's host tier had beyond that.
+    pub hit_host: u32,
+    /// Loads by vLLM's host tier.
+    pub loads: u32,
+    /// Tokens loaded.
+    pub loaded: u32,
     /// Tokens found at later admissions.
     pub resumed_tokens: u32,
     /// Tokens computed again.
@@ -128,6 +136,7 @@ pub(crate) struct Batch {
     pub just_finished: bool,
     back: i64,
     front: i64,
+    foremost: i64,
 }
 
 impl Batch {
@@ -141,6 +150,12 @@ impl Batch {
     pub(crate) fn front(&mut self) -> i64 {
         self.front -= 1;
         self.front
+    }
+
+    /// The number of a place before all others of its key that were ever given out, except those given out here.
+    pub(crate) fn foremost(&mut self) -> i64 {
+        self.foremost += 1;
+        i64::MIN + self.foremost
     }
 
     /// Turns that are ready and not running.

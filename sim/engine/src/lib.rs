@@ -31,7 +31,7 @@ pub mod memory;
 pub mod record;
 
 pub use config::{Batching, EndSignal, EngineConfig};
-pub use driver::{Driver, RunError, RunSummary, Truth};
+pub use driver::{Driver, OffloadSummary, RunError, RunSummary, Truth};
 pub use faults::Faults;
 pub use hints::{HintConfig, HintKind, HintNoise};
 pub use memory::LedgerConfig;

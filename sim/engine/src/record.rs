@@ -85,6 +85,10 @@ pub struct TurnRecord {
     pub resumed: Tokens,
     /// Tokens brought back from the host for this turn.
     pub restored: Tokens,
+    /// Prompt tokens that HBM itself had when the prompt was looked up; less than `hit` where vLLM's host tier added some.
+    pub hit_hbm: Tokens,
+    /// What vLLM's host tier has loaded for it.
+    pub host_loads: HostLoads,
     /// Tokens computed again.
     pub recomputed: Tokens,
     /// Times sent back to the queue.
@@ -95,6 +99,17 @@ pub struct TurnRecord {
     pub hidden_copy: Nanos,
     /// What came of a prefetch, if there was one.
     pub prefetch: Option<PrefetchOutcome>,
+}
+
+/// What vLLM's host tier has loaded for a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostLoads {
+    /// Prompt tokens that it found at first admission.
+    pub hit: Tokens,
+    /// Loads, those after preemptions included.
+    pub count: u32,
+    /// Tokens of all of them.
+    pub tokens: Tokens,
 }
 
 /// What came of a prefetch.

@@ -114,8 +114,8 @@ impl Setup {
         Ok(PolicyInfo {
             name: entry.name.to_owned(),
             params: params
-                .iter()
-                .map(|(key, value)| (key.to_owned(), value.to_string()))
+                .spelled()
+                .map(|(key, value)| (key.to_owned(), value))
                 .collect(),
             provenance: entry.provenance.name().to_owned(),
         })

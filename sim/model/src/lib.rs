@@ -12,6 +12,7 @@
 mod action;
 mod event;
 mod ids;
+mod offload;
 mod oracle;
 mod schedule;
 mod units;
@@ -21,6 +22,7 @@ mod workload;
 pub use action::{Need, Release, Restore, Retention, SwapOut, Then};
 pub use event::{Action, Event, Outcome, Report};
 pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass, TurnIndex};
+pub use offload::{Eviction, Offload, Poll};
 pub use oracle::Oracle;
 pub use schedule::{Admission, Cadence, OrderKey, Place, Plan, Queueing, StepBudget};
 pub use units::{Blocks, Bytes, Nanos, Time, Tokens};

@@ -34,8 +34,8 @@ pub use registry::{
 };
 
 use model::{
-    Admission, Blocks, Cadence, Event, Need, OrderKey, Plan, Queueing, Release, Restore, Retention,
-    SessionId, StepBudget, Time, Tokens, View,
+    Admission, Blocks, Cadence, Event, Need, Offload, OrderKey, Plan, Queueing, Release, Restore,
+    Retention, SessionId, StepBudget, Time, Tokens, View,
 };
 
 /// A KV policy. Deciding is pure (`&self`); learning happens in [`Policy::observe`] alone. Every question has vLLM's
@@ -60,6 +60,11 @@ pub trait Policy: Send {
     /// How often the policy looks at everything.
     fn cadence(&self) -> Cadence {
         Cadence::OnChange
+    }
+
+    /// Whether vLLM's host tier writes host memory, in place of what this policy would swap out. Asked once, before the run.
+    fn offload(&self) -> Option<Offload> {
+        None
     }
 
     /// The session's turn is ready: may it join the queue? Not asked while the session is paused by a plan.

@@ -62,12 +62,9 @@ fn section(text: &mut String, entry: &Entry) {
     text.push_str("\n| parameter | default | unit | range | meaning |\n|---|---|---|---|---|\n");
     for param in entry.params {
         let (key, unit) = (param.key, param.unit());
-        let (default, min, max) = (param.default, param.min, param.max);
+        let (default, range) = (param.spell(param.default), param.range());
         let help = words(param.help);
-        let _ = writeln!(
-            text,
-            "| `{key}` | {default} | {unit} | {min} to {max} | {help} |"
-        );
+        let _ = writeln!(text, "| `{key}` | {default} | {unit} | {range} | {help} |");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Parameters of a policy, written `name[key=value,key=value]`.
 //!
 //! Parsing is strict: an unknown key, a key given twice or a value out of range is an error. What was not given has
-//! its default, and the full set is printed back and stored with every result.
+//! its default, and the full set is printed back and stored with every result. A value is a number, or one of a few words.
 
 use std::fmt;
 
@@ -18,6 +18,26 @@ pub struct Param {
     pub max: f64,
     /// What it does, and where its default comes from.
     pub help: &'static str,
+}
+
+/// Parameters whose values are words; the value of a word is its place. A key means the same in every policy.
+const WORDS: &[(&str, &[&str])] = &[
+    ("eviction", &["lru", "arc"]),
+    ("prompt_only", &["no", "yes"]),
+    ("poll", &["launch", "end"]),
+];
+
+fn words(key: &str) -> &'static [&'static str] {
+    let found = WORDS.iter().find(|(other, _)| *other == key);
+    found.map_or(&[], |(_, words)| words)
+}
+
+/// A value of parameter `key` as it is written.
+pub(crate) fn spell(key: &str, value: f64) -> String {
+    match words(key).get(value as usize) {
+        Some(word) => (*word).to_owned(),
+        None => value.to_string(),
+    }
 }
 
 impl Param {
@@ -40,6 +60,25 @@ impl Param {
             .filter(|(suffix, _)| self.key.ends_with(suffix));
         let longest = suffixes.max_by_key(|(suffix, _)| suffix.len());
         longest.map_or("-", |(_, unit)| unit)
+    }
+
+    /// The words that are its values, in order of their numbers; none if its values are numbers.
+    pub fn words(&self) -> &'static [&'static str] {
+        words(self.key)
+    }
+
+    /// `value` as it is written.
+    pub fn spell(&self, value: f64) -> String {
+        spell(self.key, value)
+    }
+
+    /// The values allowed, for lists.
+    pub fn range(&self) -> String {
+        if self.words().is_empty() {
+            format!("{} to {}", self.min, self.max)
+        } else {
+            self.words().join(", ")
+        }
     }
 }
 
@@ -66,6 +105,16 @@ pub enum ParamError {
     /// Given more than once.
     #[error("`{0}` is given twice")]
     Twice(String),
+    /// Not one of its words.
+    #[error("`{key}={value}`: expected {words}")]
+    Word {
+        /// Which.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What there is.
+        words: String,
+    },
     /// Not a number, or out of range.
     #[error("`{key}={value}`: expected a number from {min} to {max}")]
     Value {
@@ -100,6 +149,11 @@ impl Params {
     /// A parameter in seconds as a span.
     pub fn secs(&self, key: &str) -> model::Nanos {
         model::Nanos::from_secs_f64(self.get(key))
+    }
+
+    /// All of them, as they are written.
+    pub fn spelled(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.0.iter().map(|&(key, value)| (key, spell(key, value)))
     }
 
     /// All of them.
@@ -153,6 +207,16 @@ impl Params {
             }
             given.push(at);
             let Param { min, max, .. } = declared[at];
+            let words = declared[at].words();
+            if !words.is_empty() {
+                let word = words.iter().position(|&word| word == value);
+                params.0[at].1 = word.ok_or_else(|| ParamError::Word {
+                    key: key.to_owned(),
+                    value: value.to_owned(),
+                    words: words.join(" or "),
+                })? as f64;
+                continue;
+            }
             params.0[at].1 = value
                 .parse::<f64>()
                 .ok()
@@ -177,7 +241,7 @@ impl fmt::Display for Params {
         let items: Vec<_> = self
             .0
             .iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .map(|&(key, value)| format!("{key}={}", spell(key, value)))
             .collect();
         write!(f, "[{}]", items.join(","))
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 /// Every policy, in the order in which lists and legends name them.
 pub const REGISTRY: &[Entry] = &[
     baseline::vllm_recompute::ENTRY,
+    baseline::vllm_offload::ENTRY,
     baseline::keep_always::ENTRY,
     baseline::drop_always::ENTRY,
     baseline::swap_on_demand::ENTRY,
@@ -261,5 +262,6 @@ mod tests {
         assert!(error("djinn[margin_ms=-1]").contains("from 0"));
         assert!(error("djinn[margin_ms=3").contains("form"));
         assert!(error("keep-always[x=1]").contains("none"));
+        assert!(error("vllm-offload[eviction=fifo]").contains("expected lru or arc"));
     }
 }

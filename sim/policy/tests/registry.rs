@@ -223,11 +223,18 @@ fn victims_are_idle_sessions_in_hbm_and_each_is_named_once() {
 fn parameters_print_back_as_they_were_given() {
     for entry in REGISTRY {
         for share in [0.0, 0.25, 1.0] {
-            let pick = |param: &policy::Param| param.min + (param.max - param.min) * share;
+            let pick = |param: &policy::Param| {
+                let value = param.min + (param.max - param.min) * share;
+                if param.words().is_empty() {
+                    value
+                } else {
+                    value.round()
+                }
+            };
             let given: Vec<_> = entry
                 .params
                 .iter()
-                .map(|param| format!("{}={}", param.key, pick(param)))
+                .map(|param| format!("{}={}", param.key, param.spell(pick(param))))
                 .collect();
             let text = if given.is_empty() {
                 entry.name.to_owned()

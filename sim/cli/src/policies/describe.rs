@@ -37,12 +37,11 @@ pub fn describe(entry: &Entry, full: &str) -> String {
     }
     let mut table = Table::new(&["parameter", "default", "unit", "range"]).words_last();
     for param in entry.params {
-        let range = format!("{} to {}", param.min, param.max);
         table.row([
             param.key.to_owned(),
-            param.default.to_string(),
+            param.spell(param.default),
             param.unit().to_owned(),
-            range,
+            param.range(),
         ]);
     }
     let _ = write!(text, "\n{}", table.render());

@@ -18,6 +18,10 @@ impl<D: Device> Driver<'_, D> {
         self.ledger
             .check()
             .map_err(|what| self.broken("block conservation", what))?;
+        if let Some(offload) = &self.offload {
+            let closes = offload.tier.check();
+            closes.map_err(|what| self.broken("block conservation", what))?;
+        }
         for (id, view) in self.views.iter().enumerate() {
             let kv = self.ledger.kv(SessionId(id as u32));
             if view.hbm_blocks.0 != kv.pin.registered() {
@@ -61,6 +65,12 @@ impl<D: Device> Driver<'_, D> {
     }
 
     pub(super) fn check_end(&self) -> Result<(), RunError> {
+        if let Some(offload) = &self.offload
+            && (offload.tier.busy() > 0 || offload.tier.has_fences())
+        {
+            let what = format!("{} blocks of the host are still busy", offload.tier.busy());
+            return Err(self.broken("all blocks free at the end", what));
+        }
         for tier in [Tier::Hbm, Tier::Host] {
             let pool = self.ledger.pool(tier);
             if pool.free() != pool.capacity() {

@@ -127,7 +127,7 @@ impl<D: Device> Driver<'_, D> {
     fn becalmed(&self) -> bool {
         !self.held.is_empty()
             && self.next_session.is_none()
-            && !self.batch.has_requests()
+            && !self.has_requests()
             && self.in_flight.is_empty()
             && self.lanes.iter().all(super::Lane::is_quiet)
             && self.events.is_quiet()

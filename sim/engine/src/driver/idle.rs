@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::events::Due;
 use crate::record::What;
 use model::{
-    Action, Blocks, Direction, Event, Need, Outcome, Phase, Release, Residence, Retention,
+    Action, Blocks, Direction, Event, Nanos, Need, Outcome, Phase, Release, Residence, Retention,
     SessionId, SessionView, SwapOut, Then, Tier, Time,
 };
 
@@ -401,13 +401,19 @@ impl<D: Device> Driver<'_, D> {
         for lane in &mut self.lanes {
             lane.deferred = false;
         }
+        if let Some(offload) = &mut self.offload {
+            offload.stir();
+        }
         if let Some(sleep) = &mut self.sleep
             && sleep.idle
         {
             // vLLM would have polled every so often in vain; the next poll is the first that sees the change.
             let period = self.config.batching.idle_poll.0.max(1);
-            let late = self.now.since(sleep.until).0;
-            let until = Time(sleep.until.0 + late.div_ceil(period) * period);
+            let vain = self.now.since(sleep.until).0.div_ceil(period);
+            if self.config.batching.idle_poll > Nanos::ZERO {
+                self.summary.schedules += vain;
+            }
+            let until = Time(sleep.until.0 + vain * period);
             self.sleep = Some(super::Sleep { until, idle: false });
         }
     }

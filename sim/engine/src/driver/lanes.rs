@@ -471,9 +471,7 @@ impl<D: Device> Driver<'_, D> {
 
     /// Whether `op` is a step run.
     pub(super) fn is_step(&self, op: OpId) -> bool {
-        self.lanes
-            .iter()
-            .all(|lane| lane.current.as_ref().is_none_or(|c| c.op != op))
+        self.in_flight.iter().any(|run| run.op() == Some(op))
     }
 
     pub(super) fn new_op(&mut self) -> OpId {

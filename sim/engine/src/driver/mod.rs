@@ -19,12 +19,14 @@ mod idle;
 mod lane;
 mod lanes;
 mod live;
+mod offload;
 mod schedule;
 mod signals;
 mod steps;
 
 pub use error::RunError;
 pub use live::Truth;
+pub use offload::OffloadSummary;
 
 use crate::batch::Batch;
 use crate::config::EngineConfig;
@@ -39,6 +41,7 @@ use model::{
     Action, Cadence, Direction, Event, Nanos, Outcome, Phase, PoolLevel, Report, Session,
     SessionId, SessionView, StepBudget, Tier, Time, TurnIndex, View, Workload,
 };
+use offload::Offload;
 use policy::Policy;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -80,6 +83,8 @@ pub struct RunSummary {
     pub end: Time,
     /// When the run was stopped from outside, if it was: what came after is missing.
     pub stopped: Option<Time>,
+    /// What vLLM's host tier has moved, if there was one.
+    pub offload: Option<OffloadSummary>,
 }
 
 /// One run: a workload under a policy on a device.
@@ -148,6 +153,8 @@ pub struct Driver<'a, D: Device> {
     next_op: u64,
     hits: Hits,
     summary: RunSummary,
+    /// vLLM's host tier, if the policy asks for it and there is host memory.
+    offload: Option<Box<Offload>>,
 }
 
 /// A pause of the scheduler after a step that ran nothing.
@@ -170,7 +177,13 @@ impl<'a, D: Device> Driver<'a, D> {
         truth: Option<Arc<Truth>>,
     ) -> Self {
         config.memory.leak_on_swap_out |= config.faults.evict_frees_nothing;
-        if device.places_blocks() {
+        let blocks = config.memory.host_blocks;
+        let offload = policy.offload().filter(|_| blocks > 0);
+        let offload = offload.map(|settings| Box::new(Offload::new(settings, blocks)));
+        if offload.is_some() {
+            config.memory.host_blocks = 0;
+        }
+        if device.places_blocks() || offload.is_some() {
             config.memory.first_place.get_or_insert(0);
         }
         Self {
@@ -219,6 +232,7 @@ impl<'a, D: Device> Driver<'a, D> {
             next_op: 0,
             hits: Hits::default(),
             summary: RunSummary::default(),
+            offload,
             config,
         }
     }
@@ -250,12 +264,17 @@ impl<'a, D: Device> Driver<'a, D> {
                 self.fire_events()?;
                 self.consult();
             }
-            if self.due() {
+            while self.due() {
                 self.schedule();
+                self.settle_launches()?;
+                if self.offload.is_none() {
+                    break;
+                }
             }
             if open {
                 self.pump_lanes();
             }
+            self.pump_jobs();
             if self.overlooked() {
                 continue;
             }
@@ -290,12 +309,12 @@ impl<'a, D: Device> Driver<'a, D> {
             if self.is_stopped() {
                 self.summary.stopped = Some(self.now);
                 self.leave_all();
-                return Ok(self.summary);
+                return Ok(self.offload_summary());
             }
         }
         self.close_all();
         self.check_end()?;
-        Ok(self.summary)
+        Ok(self.offload_summary())
     }
 
     /// Time enters here.
@@ -328,7 +347,8 @@ impl<'a, D: Device> Driver<'a, D> {
 
     /// A serial run is delivered whole: what happens meanwhile waits for its end.
     fn uninterruptible(&self) -> bool {
-        self.config.batching.serial && !self.batch.running.is_empty()
+        let held = || self.in_flight.iter().any(|run| run.launch.is_held());
+        self.config.batching.serial && !self.batch.running.is_empty() && !held()
     }
 
     fn wake_time(&self) -> Option<Time> {
@@ -353,7 +373,7 @@ impl<'a, D: Device> Driver<'a, D> {
             && self.alive == 0
             && self.in_flight.is_empty()
             && self.lanes.iter().all(Lane::is_quiet)
-            && !self.batch.has_requests()
+            && !self.has_requests()
     }
 
     /// A turn has become ready since the schedule of this wake, and the GPU is idle.
@@ -375,7 +395,12 @@ impl<'a, D: Device> Driver<'a, D> {
     }
 
     fn device_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.lanes.iter().all(|lane| lane.current.is_none())
+        self.in_flight.iter().all(InFlight::is_empty)
+            && self.lanes.iter().all(|lane| lane.current.is_none())
+            && self
+                .offload
+                .as_ref()
+                .is_none_or(|offload| offload.is_quiet())
     }
 
     fn stuck_error(&self) -> RunError {
@@ -391,6 +416,9 @@ impl<'a, D: Device> Driver<'a, D> {
     /// What policies see.
     fn view(&self) -> View<'_> {
         let level = |tier| {
+            if let (Tier::Host, Some(offload)) = (tier, &self.offload) {
+                return offload.level();
+            }
             let pool = self.ledger.pool(tier);
             PoolLevel {
                 capacity: model::Blocks(pool.capacity()),
@@ -400,7 +428,9 @@ impl<'a, D: Device> Driver<'a, D> {
         };
         let mut link = self.config.link;
         for direction in Direction::ALL {
-            let blocks = self.lanes[direction.index()].left();
+            let offload = self.offload.as_ref();
+            let jobs = offload.map_or(0, |offload| offload.queued(direction));
+            let blocks = self.lanes[direction.index()].left() + jobs;
             link[direction.index()].queued = self.bytes(blocks);
         }
         View {
@@ -469,7 +499,7 @@ impl<'a, D: Device> Driver<'a, D> {
 
     fn sample(&mut self) {
         let hbm = self.ledger.pool(Tier::Hbm);
-        let host = self.ledger.pool(Tier::Host);
+        let host = self.view().host;
         let running: u32 = self
             .batch
             .running
@@ -485,8 +515,8 @@ impl<'a, D: Device> Driver<'a, D> {
             hbm_idle: held - running,
             hbm_cached: hbm.cached(),
             hbm_capacity: hbm.capacity(),
-            host_used: host.capacity() - host.free() + host.cached(),
-            host_capacity: host.capacity(),
+            host_used: (host.capacity - host.free + host.cached).0,
+            host_capacity: host.capacity.0,
             running: self.batch.running.len() as u32,
             queued: self.batch.queued(),
             idle: self.idle,

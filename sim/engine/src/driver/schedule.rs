@@ -5,9 +5,10 @@
 
 use super::Driver;
 use super::idle::Room;
+use super::offload::Entry;
 use super::steps::{InFlight, Item, Plan};
 use crate::device::Device;
-use crate::memory::Hits;
+use crate::memory::{Found, Hits};
 use crate::record::{Part, StepRecord, What};
 use model::{
     Action, Blocks, Direction, Event, Need, Outcome, Place, SessionId, StepBudget, Tier, Time,
@@ -20,6 +21,8 @@ enum Growth {
     Fits,
     /// Left out of this step; its blocks are on their way.
     Stalls,
+    /// Left out of this step with all behind it: who would be preempted is in a step in flight.
+    Waits,
     /// Preempted itself.
     Preempted,
 }
@@ -30,6 +33,9 @@ impl<D: Device> Driver<'_, D> {
         self.catch_up();
         self.summary.schedules += 1;
         self.short = false;
+        if let Some(offload) = &mut self.offload {
+            offload.begin_scheduling();
+        }
         let mut plan = Plan {
             steps: 1,
             ..Plan::default()
@@ -60,9 +66,15 @@ impl<D: Device> Driver<'_, D> {
         let hbm = self.ledger.pool(Tier::Hbm);
         let held = hbm.capacity() - hbm.free();
         self.summary.hbm_held_max = self.summary.hbm_held_max.max(held);
+        plan.orders = self.offer(plan.items.iter().map(|item| item.session));
         if steady && !passed && before > 0 && plan.items.len() == before {
-            plan.steps = self.steady_steps(&plan.items).min(self.steps_to_tick());
+            let sessions = plan.items.iter().map(|item| item.session);
+            let most = self.offload_horizon(sessions, &plan.orders);
+            let most = most.min(self.steps_to_tick());
+            plan.steps = self.steady_steps(&plan.items).min(most);
         }
+        let emits = plan.items.iter().filter(|item| item.emits);
+        self.note_emits(emits.map(|item| item.session));
         if self.config.batching.ahead {
             for item in plan.items.iter().filter(|item| item.emits) {
                 self.live[item.session.index()].request.placeholders += 1;
@@ -75,7 +87,7 @@ impl<D: Device> Driver<'_, D> {
         let flying = self.steps_left() > 0;
         self.submit_plan(plan);
         if nothing {
-            if flying {
+            if flying || self.offload.is_some() {
                 self.ran_nothing = true;
             } else {
                 let idle = self.leaving() == 0 && !passed;
@@ -118,9 +130,15 @@ impl<D: Device> Driver<'_, D> {
                     at = self.position(session, at) + 1;
                     continue;
                 }
+                Growth::Waits => {
+                    stalled = true;
+                    break;
+                }
                 Growth::Preempted => break,
             }
+            let held = self.ledger.kv(session).run.blocks();
             self.ledger.grow(session, need);
+            self.note_allocated(session, held);
             self.put(session, tokens, plan);
             *budget -= tokens;
             at += 1;
@@ -169,6 +187,14 @@ impl<D: Device> Driver<'_, D> {
                 Room::Freed => continue,
                 Room::Leaving => return Growth::Stalls,
                 Room::None => {}
+            }
+            if self
+                .batch
+                .running
+                .last()
+                .is_some_and(|&last| self.must_stay(last))
+            {
+                return Growth::Waits;
             }
             let victim = self.preempted_for(session);
             let keep = self.take_out(victim, plan, budget);
@@ -233,6 +259,7 @@ impl<D: Device> Driver<'_, D> {
     /// Back to the front of the queue; what it had stays a hit while it survives, except what was never computed, from block `keep` on.
     fn preempt(&mut self, session: SessionId, keep: u32) {
         let blocks = Blocks(self.ledger.kv(session).run.blocks());
+        self.note_preempted(session);
         self.ledger.release_run(session, keep);
         self.leave_batch(session);
         let number = self.batch.front();
@@ -309,6 +336,11 @@ impl<D: Device> Driver<'_, D> {
             let Some((&place, &session)) = next else {
                 break;
             };
+            if self.is_loading(session) {
+                // Its load ends no run of steps unnoticed: there is no need to look again.
+                after = Bound::Excluded(place);
+                continue;
+            }
             if self.live[session.index()].request.stale > 0 {
                 // Tokens of its former life are in flight: looked at again next step, others may pass.
                 after = Bound::Excluded(place);
@@ -321,41 +353,67 @@ impl<D: Device> Driver<'_, D> {
                 break;
             }
             let mut hits = std::mem::take(&mut self.hits);
-            let fits = self.find_room(session, &mut hits, *budget, chunk_max);
-            if let Some(tokens) = fits {
-                self.enter(session, place, &hits, tokens, plan);
-                *budget -= tokens;
+            let entry = self.find_room(session, &mut hits, *budget, chunk_max);
+            match entry {
+                Entry::Runs(tokens) => {
+                    self.enter(session, place, &hits, tokens, plan);
+                    *budget -= tokens;
+                }
+                Entry::Loads(blocks) => self.start_load(session, place, &hits, blocks),
+                Entry::Later => {
+                    after = Bound::Excluded(place);
+                    passed = true;
+                }
+                Entry::Blocked { retry } => {
+                    self.short = true;
+                    // Copies that leave will make room: look again after each step.
+                    passed |= retry || self.leaving() > 0;
+                }
             }
             self.hits = hits;
-            if fits.is_none() {
-                self.short = true;
-                // Copies that leave will make room: look again after each step.
-                passed |= self.leaving() > 0;
+            if matches!(entry, Entry::Blocked { .. }) {
                 break;
             }
         }
         passed
     }
 
-    /// Whether the turn fits, with how many tokens in this step. `hits` is what the prefix cache has of it.
+    /// Whether the turn fits, and what it does next. `hits` is what the prefix cache has of it, unless it has its blocks already.
     fn find_room(
         &mut self,
         session: SessionId,
         hits: &mut Hits,
         budget: u32,
         chunk_max: u32,
-    ) -> Option<u32> {
+    ) -> Entry {
         let block = self.config.memory.block_tokens;
         let batching = self.config.batching;
         loop {
             let request = &self.live[session.index()].request;
             let tokens = request.tokens();
-            self.ledger.lookup(session, (tokens - 1) / block, hits);
-            let cached = hits.blocks * block;
-            let missing = tokens - cached;
-            let now = missing
-                .min(self.chunk(session, missing, chunk_max))
-                .min(budget);
+            // Blocks of a load that has ended.
+            let held = self.ledger.kv(session).run.blocks();
+            let (mut cached, mut found) = (request.computed, 0);
+            if held > 0 {
+                *hits = Hits::default();
+            } else {
+                self.ledger.lookup(session, (tokens - 1) / block, hits);
+                match self.find_on_host(session, hits) {
+                    Found::Blocks(blocks) => found = blocks,
+                    Found::Later => return Entry::Later,
+                }
+                cached = (hits.blocks + found) * block;
+            }
+            let (mut now, mut reserved) = (0, 0);
+            if found > 0 {
+                reserved = self.promised_to_prefills();
+            } else {
+                let missing = tokens - cached;
+                now = missing
+                    .min(self.chunk(session, missing, chunk_max))
+                    .min(budget);
+            }
+            let held = held + hits.blocks;
             let watermark = if self.batch.running.is_empty() {
                 0
             } else {
@@ -363,40 +421,47 @@ impl<D: Device> Driver<'_, D> {
             };
             let extra = hits.unheld + watermark;
             let gate = if batching.reserve_full {
-                tokens.div_ceil(block).saturating_sub(hits.blocks)
+                tokens.div_ceil(block).saturating_sub(held)
             } else {
                 0
             };
-            let need = gate.max(self.blocks_to_enter(session, hits, now)) + extra;
+            let entering = self.blocks_to_enter(session, cached + now, held);
+            let need = gate.max(entering + reserved) + extra;
             let free = self.ledger.pool(Tier::Hbm).free();
             if need <= free {
-                return Some(now);
+                return match found {
+                    0 => Entry::Runs(now),
+                    _ => Entry::Loads(found),
+                };
             }
+            // What the host adds shrinks with what the GPU has, so that a step can make a load smaller.
+            let retry = found > 0 && gate + extra <= free;
+            let blocked = Entry::Blocked { retry };
             if self.refused == Some(session) && !self.settle_copy(Direction::D2h) {
-                return None;
+                return blocked;
             }
             match self.make_room(need - free, Need::Admission(session)) {
                 Room::Freed => {}
-                Room::Leaving => return None,
+                Room::Leaving => return blocked,
                 Room::None => {
                     self.refused = Some(session);
-                    return None;
+                    return blocked;
                 }
             }
         }
     }
 
-    /// Blocks beyond `hits` that a turn takes when it enters with `tokens` in its first step.
-    fn blocks_to_enter(&self, session: SessionId, hits: &Hits, tokens: u32) -> u32 {
+    /// Blocks beyond `held` that a turn takes when it enters with KV of `tokens` after its first step.
+    fn blocks_to_enter(&self, session: SessionId, tokens: u32, held: u32) -> u32 {
         let block = self.config.memory.block_tokens;
         let request = &self.live[session.index()].request;
         // A serial run is not interrupted, so it cannot wait for blocks half-way: it takes all of them at once.
         let upto = if self.config.batching.serial {
             request.prompt + request.output_max
         } else {
-            hits.blocks * block + tokens
+            tokens
         };
-        upto.div_ceil(block).saturating_sub(hits.blocks)
+        upto.div_ceil(block).saturating_sub(held)
     }
 
     /// The turn joins the batch.
@@ -411,9 +476,15 @@ impl<D: Device> Driver<'_, D> {
         let block = self.config.memory.block_tokens;
         self.batch.waiting.remove(&place);
         self.batch.running.push(session);
+        self.note_hit(session, Tokens(hits.blocks * block));
+        let held = self.ledger.kv(session).run.blocks();
         let live = &mut self.live[session.index()];
         let request = &mut live.request;
-        let cached = hits.blocks * block;
+        let cached = if held > 0 {
+            request.computed
+        } else {
+            hits.blocks * block
+        };
         if request.preemptions == 0 {
             request.hit = cached;
         }
@@ -430,8 +501,14 @@ impl<D: Device> Driver<'_, D> {
         view.preempted = false;
         view.computed = Tokens(cached);
         let waited = self.now.since(view.queued_since);
-        let need = self.blocks_to_enter(session, hits, tokens);
-        self.ledger.admit(session, hits, need);
+        let need = self.blocks_to_enter(session, cached + tokens, held + hits.blocks);
+        if held > 0 {
+            self.ledger.grow(session, need);
+        } else {
+            self.ledger.admit(session, hits, need);
+        }
+        self.note_allocated(session, 0);
+        self.note_prefill(session, tokens);
         self.refresh(session);
         self.log(
             session,

@@ -102,6 +102,9 @@ impl<D: Device> Driver<'_, D> {
         };
         live.waited = waited;
         live.epoch += 1;
+        if let Some(offload) = &mut self.offload {
+            offload.tier.begin(session);
+        }
         live.signal = at;
         live.prepared = false;
         let existed = if first { 0 } else { live.request.tokens() - 1 };

@@ -4,9 +4,11 @@
 //! the front of the free queue by step and then by running order, filled blocks registered. Single steps would do the same, one by one;
 //! that is the test (`stepwise`).
 
+use super::offload::Launch;
 use super::{Driver, RunError, Sleep};
-use crate::device::{Completion, Device, Op, PrefillChunk, StepPhase, StepRun, StepShape};
-use crate::record::{OpKind, OpRecord, StepRecord, TurnRecord};
+use crate::device::{Completion, Device, PrefillChunk, StepPhase, StepRun, StepShape};
+use crate::memory::Orders;
+use crate::record::{HostLoads, OpKind, OpRecord, StepRecord, TurnRecord};
 use model::{ContentId, OpId, SessionId, Time, Tokens, TurnIndex};
 
 /// One turn's share of a step.
@@ -41,9 +43,13 @@ pub(super) struct InFlight {
     applied: u32,
     /// Steps whose completion has had its effects.
     completed: u32,
-    submitted: Time,
+    pub submitted: Time,
+    /// When its step could begin, as far as copies are concerned.
+    pub launched: Time,
     kind: OpKind,
     record: Option<StepRecord>,
+    /// What the host tier has to do with it.
+    pub launch: Launch,
 }
 
 /// What `schedule` has put together.
@@ -54,6 +60,8 @@ pub(super) struct Plan {
     pub steps: u32,
     pub preempted: u32,
     pub record: Option<StepRecord>,
+    /// What the host tier wants moved.
+    pub orders: Orders,
 }
 
 impl<D: Device> Driver<'_, D> {
@@ -68,7 +76,7 @@ impl<D: Device> Driver<'_, D> {
     /// Whether a step could be scheduled now, as far as the GPU is concerned.
     pub(super) fn may_schedule(&self) -> bool {
         let ahead = u32::from(self.config.batching.ahead);
-        !self.ran_nothing && self.steps_left() <= ahead && self.batch.has_requests()
+        !self.ran_nothing && self.steps_left() <= ahead && self.has_requests()
     }
 
     /// Whether it is time to schedule.
@@ -93,26 +101,20 @@ impl<D: Device> Driver<'_, D> {
             steps,
             preempted,
             record,
+            orders,
         } = plan;
+        let launch = self.launch(orders, !items.is_empty());
         if items.is_empty() {
-            if preempted > 0 {
-                let kind = OpKind::Steps {
-                    steps: 0,
-                    prefill_tokens: 0,
-                    decode_seqs: 0,
-                    kv_tokens: 0,
-                    prefill_kv_tokens: 0,
-                    prefill_pairs: 0,
-                };
+            let queues = self.offload.is_some();
+            if preempted > 0 || queues {
                 self.in_flight.push_back(InFlight {
-                    op: None,
-                    items,
-                    steps: 0,
-                    applied: 0,
-                    completed: 0,
+                    // It has its turn among the others if it has copies to poll for.
+                    steps: u32::from(queues),
                     submitted: self.now,
-                    kind,
-                    record,
+                    launched: self.now,
+                    record: record.filter(|_| preempted > 0),
+                    launch,
+                    ..InFlight::placeholder()
                 });
                 self.flush_empty();
             }
@@ -148,14 +150,16 @@ impl<D: Device> Driver<'_, D> {
             applied: 1,
             completed: 0,
             submitted: self.now,
+            launched: self.now,
             kind,
             record,
+            launch,
         });
-        self.device.submit(Op::Steps(StepRun {
+        self.hand_over(StepRun {
             id: op,
             phases: vec![StepPhase { shape, steps }],
             cuttable: !self.config.batching.serial,
-        }));
+        });
     }
 
     /// Brings the accounts up to the present without changing any plan.
@@ -244,8 +248,15 @@ impl<D: Device> Driver<'_, D> {
 
     /// The first `blocks` blocks of a running turn are full.
     pub(super) fn register(&mut self, session: SessionId, blocks: u32) {
-        let device = &mut *self.device;
-        let mut wrote = |block: u32, content: ContentId| device.wrote(block, content);
+        let (device, offload) = (&mut *self.device, &mut self.offload);
+        let mut wrote = |block: u32, content: ContentId| {
+            let deferred = offload
+                .as_mut()
+                .is_some_and(|offload| offload.defers_write(block, content));
+            if !deferred {
+                device.wrote(block, content);
+            }
+        };
         self.ledger.register(session, blocks, &mut wrote);
     }
 
@@ -336,6 +347,7 @@ impl<D: Device> Driver<'_, D> {
             self.batch.waiting.remove(&place);
             self.batch.queue_tokens -= u64::from(prompt);
         }
+        self.offer_last(session);
         self.record_turn(session, end);
         self.turn_done(session, end);
         true
@@ -363,7 +375,13 @@ impl<D: Device> Driver<'_, D> {
             output: Tokens(request.output_max),
             hit: Tokens(request.hit),
             resumed: Tokens(request.resumed_tokens),
-            restored: Tokens((live.restored.0 * block).min(request.hit)),
+            restored: Tokens((live.restored.0 * block + request.hit_host).min(request.hit)),
+            hit_hbm: Tokens(request.hit_hbm),
+            host_loads: HostLoads {
+                hit: Tokens(request.hit_host),
+                count: request.loads,
+                tokens: Tokens(request.loaded),
+            },
             recomputed: Tokens(request.recomputed),
             preemptions: request.preemptions,
             parts: request.wake.spent(),
@@ -380,6 +398,7 @@ impl<D: Device> Driver<'_, D> {
             // In this order: steps took their blocks before the copies gave theirs.
             self.settle_steps();
             self.settle_copies();
+            self.take_jobs(done)?;
         }
         for completion in done.drain(..) {
             let at = self
@@ -391,13 +410,14 @@ impl<D: Device> Driver<'_, D> {
                     self.settle_steps();
                     self.copy_done(&completion)?;
                 }
-                Some(at) => self.run_done(at, &completion)?,
+                Some(at) if self.is_next_over(at, &completion) => self.run_done(at, &completion)?,
+                Some(_) => {}
             }
         }
-        Ok(())
+        self.settle_launches()
     }
 
-    fn run_done(&mut self, at: usize, completion: &Completion) -> Result<(), RunError> {
+    pub(super) fn run_done(&mut self, at: usize, completion: &Completion) -> Result<(), RunError> {
         completion.status.clone()?;
         if at != 0 {
             return Err(self.broken("step order", "a step run has overtaken another".to_owned()));
@@ -431,29 +451,38 @@ impl<D: Device> Driver<'_, D> {
             (record.start, record.end) = (completion.start, completion.end);
             self.recorder.step(&record);
         }
+        self.take_in(&run.launch.ended);
+        if let Some(offload) = &mut self.offload {
+            offload.stir();
+        }
         self.flush_empty();
-        if self.ran_nothing && self.in_flight.is_empty() {
+        if self.offload.is_none() && self.ran_nothing && self.in_flight.is_empty() {
             self.ran_nothing = false;
             self.nap(self.now, false);
         }
         Ok(())
     }
 
-    /// Records schedulings that ran nothing once their predecessors are over.
+    /// Records schedulings that ran nothing once their predecessors are over. Those that poll for copies are settled elsewhere.
     fn flush_empty(&mut self) {
-        while self.in_flight.front().is_some_and(|run| run.op.is_none()) {
+        while self.offload.is_none() && self.in_flight.front().is_some_and(InFlight::is_empty) {
             let run = self.in_flight.pop_front().expect("just seen");
-            if let Some(mut record) = run.record {
-                (record.start, record.end) = (run.submitted, run.submitted);
-                self.recorder.step(&record);
-            }
+            self.record_empty(&run);
+        }
+    }
+
+    /// Records a scheduling that ran nothing.
+    pub(super) fn record_empty(&mut self, run: &InFlight) {
+        if let Some(mut record) = run.record.clone() {
+            (record.start, record.end) = (run.launched, run.launched);
+            self.recorder.step(&record);
         }
     }
 
     /// A scheduling ran nothing though there are requests: the engine core polls.
     pub(super) fn nap(&mut self, from: Time, idle: bool) {
         let poll = self.config.batching.idle_poll;
-        if poll.0 > 0 && self.batch.has_requests() {
+        if poll.0 > 0 && self.has_requests() {
             self.sleep = Some(Sleep {
                 until: from + poll,
                 idle,
@@ -471,6 +500,7 @@ impl InFlight {
             applied: 0,
             completed: 0,
             submitted: Time::ZERO,
+            launched: Time::ZERO,
             kind: OpKind::Steps {
                 steps: 0,
                 prefill_tokens: 0,
@@ -480,7 +510,18 @@ impl InFlight {
                 prefill_pairs: 0,
             },
             record: None,
+            launch: Launch::default(),
         }
+    }
+
+    /// A scheduling that ran nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.op.is_none()
+    }
+
+    /// Its number on the device.
+    pub(super) fn op(&self) -> Option<OpId> {
+        self.op
     }
 
     /// Items of the run, and whether one of its turns ends with it.

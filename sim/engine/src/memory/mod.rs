@@ -5,12 +5,14 @@
 //!   Table   ──► the blocks that a holder has, in order of position   (table)
 //!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue)
 //!   Ledger  ──► both tiers, and every legal change of hands          (ledger)
+//!   HostTier ──► vLLM's own host tier, in place of the ledger's     (host_tier)
 //! ```
 //!
 //! A naive twin that does all of this block by block (`naive`) is compared with the pool in tests.
 
 mod content;
 mod extents;
+mod host_tier;
 mod ledger;
 
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod queue;
 mod table;
 
 pub use content::{Content, Lineages};
+pub use host_tier::{Found, HostTier, JobId, Orders};
 pub use ledger::{Kv, Ledger, LedgerConfig, SwapStart, Transfer};
 
 pub use pool::{BlockPool, Hits};

@@ -8,6 +8,7 @@
 //! | `golden` | decision logs of ten events, one per policy |
 //! | `random` | single steps, decode runs and host memory agree; accounts close; nothing depends on being watched |
 //! | `metamorphic` | what a change of the input may and may not change |
+//! | `offload` | hand-summed timelines of vLLM's host tier |
 //! | `queueing` | mean waits of M/D/1, M/M/1, M/G/1 |
 //! | `signals` | hints, ends, soft pins |
 //! | `families` | sub-agents, joins, open loop |
@@ -24,6 +25,7 @@ mod families;
 mod faults;
 mod golden;
 mod metamorphic;
+mod offload;
 mod queueing;
 mod random;
 mod scripted;
