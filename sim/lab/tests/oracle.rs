@@ -97,6 +97,40 @@ fn check(name: &str, flags: &str) {
     );
 }
 
+#[test]
+fn a_flag_that_no_reference_covers_is_refused() {
+    let refused = |flags: &str| {
+        let words = format!("oracle --trace tiny.jsonl --out unused --gpu-blocks 2048 {flags}");
+        let flags = Flags::try_parse_from(words.split_whitespace()).expect("known flags");
+        let mut args = flags.args;
+        args.trace = folder().join("traces").join(&args.trace);
+        run(&args, true).expect_err("a bad value").to_string()
+    };
+    for (flags, message) in [
+        (
+            "--cpu-blocks 9 --blocks-per-chunk 2",
+            "--blocks-per-chunk: only 1 is reproduced",
+        ),
+        (
+            "--cpu-blocks 9 --idle-poll-s 0",
+            "--idle-poll-s: must not be 0",
+        ),
+        ("--cpu-blocks 9 --d2h-gbps 0", "--d2h-gbps: a positive rate"),
+        (
+            "--cpu-blocks 9 --h2d-gbps=-1",
+            "--h2d-gbps: a positive rate",
+        ),
+        (
+            "--cpu-blocks 9 --dma-latency-s soon",
+            "--dma-latency-s: `soon` is not",
+        ),
+        ("--watermark 1", "--watermark: a share"),
+    ] {
+        let error = refused(flags);
+        assert!(error.starts_with(message), "{flags}: {error}");
+    }
+}
+
 macro_rules! references {
     ($($test:ident $name:literal $flags:expr;)*) => {
         $(#[test] fn $test() { check($name, $flags); })*
@@ -128,4 +162,19 @@ references! {
     heavy16_slow_async "heavy16-slow-async" "--trace pressure80.jsonl --gpu-blocks 2048 --a 0.03 --b 0.0003 \
         --async-scheduling";
     heavy4_sync "heavy4-sync" "--trace pressure80.jsonl --gpu-blocks 512";
+    heavy16_cpu32_lru "heavy16-cpu32-lru" "--trace pressure80.jsonl --gpu-blocks 2048 --cpu-blocks 4096";
+    heavy16_cpu32_arc "heavy16-cpu32-arc" "--trace pressure80.jsonl --gpu-blocks 2048 --cpu-blocks 4096 --offload-policy arc";
+    heavy16_cpu32_lru_decode "heavy16-cpu32-lru-decode" "--trace pressure80.jsonl --gpu-blocks 2048 --cpu-blocks 4096 \
+        --offload-decode";
+    heavy16_cpu32_lru_async "heavy16-cpu32-lru-async" "--trace pressure80.jsonl --gpu-blocks 2048 --cpu-blocks 4096 \
+        --async-scheduling";
+    heavy16_cpu16_lru "heavy16-cpu16-lru" "--trace pressure80.jsonl --gpu-blocks 2048 --cpu-blocks 2048";
+    heavy16_cpu16_arc "heavy16-cpu16-arc" "--trace pressure80.jsonl --gpu-blocks 2048 --cpu-blocks 2048 --offload-policy arc";
+    shared_cpu_lru "shared-cpu-lru" "--trace shared.jsonl --freeq-crc --gpu-blocks 80 --cpu-blocks 300 --h2d-gbps 1 \
+        --d2h-gbps 0.05";
+    shared_cpu_arc_async "shared-cpu-arc-async" "--trace shared.jsonl --freeq-crc --gpu-blocks 60 --cpu-blocks 120 \
+        --h2d-gbps 1 --d2h-gbps 0.5 --offload-policy arc --offload-decode --async-scheduling";
+    fuzz_cpu_lru "fuzz-cpu-lru" "--trace fuzz.jsonl --freeq-crc --gpu-blocks 100 --cpu-blocks 300 --h2d-gbps 2 --d2h-gbps 2";
+    fuzz_cpu_arc_async "fuzz-cpu-arc-async" "--trace fuzz.jsonl --freeq-crc --gpu-blocks 100 --cpu-blocks 300 --h2d-gbps 2 \
+        --d2h-gbps 2 --offload-policy arc --offload-decode --async-scheduling";
 }

@@ -1,7 +1,10 @@
 //! The flags of the reference harness.
 
 use super::{OracleError, decimal};
+use devices::{LaneCost, LinkCost};
+use model::Nanos;
 use serde::Serialize;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Exactly the flags of the reference harness (`oracle.py`), with its defaults.
@@ -22,7 +25,7 @@ pub struct OracleArgs {
     /// `num_gpu_blocks`; block 0 is the null block, so one less is usable
     #[arg(long, help_heading = "KV memory")]
     pub gpu_blocks: u32,
-    /// Host blocks (only 0, no offloading, is implemented)
+    /// Host blocks (0 = no offloading)
     #[arg(long, default_value_t = 0, help_heading = "KV memory")]
     pub cpu_blocks: u32,
     /// Tokens of a block
@@ -82,7 +85,7 @@ pub struct OracleArgs {
     /// Offload generated tokens too (needs --cpu-blocks)
     #[arg(long, help_heading = "Offloading")]
     pub offload_decode: bool,
-    /// Blocks of an offloading chunk (needs --cpu-blocks)
+    /// Blocks of an offloading chunk; only 1 is reproduced (needs --cpu-blocks)
     #[arg(long, default_value_t = 1, help_heading = "Offloading")]
     pub blocks_per_chunk: u32,
     /// 10^9 bytes/s from host to GPU (needs --cpu-blocks)
@@ -123,10 +126,23 @@ impl OracleArgs {
             })
         };
         if self.cpu_blocks > 0 {
-            return bad(
-                "cpu-blocks",
-                "vLLM's host tier is not reproduced; run without it, or use the reference harness",
-            );
+            if self.blocks_per_chunk != 1 {
+                return bad(
+                    "blocks-per-chunk",
+                    "only 1 is reproduced: there is no reference of more; use the reference harness",
+                );
+            }
+            if self.idle_poll()? == Nanos::ZERO {
+                return bad(
+                    "idle-poll-s",
+                    "must not be 0 with --cpu-blocks: the engine core would poll for a copy forever at one instant",
+                );
+            }
+            for (flag, rate) in [("h2d-gbps", self.h2d_gbps), ("d2h-gbps", self.d2h_gbps)] {
+                if lane_rate(rate).is_none() {
+                    return bad(flag, "a positive rate in 10^9 bytes/s, such as 20");
+                }
+            }
         }
         if self.gpu_blocks < 2 {
             return bad("gpu-blocks", "at least 2: block 0 is the null block");
@@ -156,6 +172,40 @@ impl OracleArgs {
         ])
     }
 
+    /// Pause of the engine core after a step that ran nothing.
+    pub(super) fn idle_poll(&self) -> Result<Nanos, OracleError> {
+        let nanos = decimal::parse(&self.idle_poll_s, "idle-poll-s", 9)?;
+        Ok(Nanos(nanos))
+    }
+
+    /// The copy engine: one first in, first out channel per direction, of constant rate.
+    pub(super) fn link(&self) -> Result<LinkCost, OracleError> {
+        let copy_ns = decimal::parse(&self.dma_latency_s, "dma-latency-s", 9)?;
+        let lane = |rate| {
+            // Without a host tier nothing is copied, and any rate does.
+            let rate = lane_rate(rate).unwrap_or(NonZeroU64::MIN);
+            LaneCost {
+                copy_ns,
+                block_ns: 0,
+                bytes_per_s: rate,
+                bytes_per_s_shared: rate,
+                slowdown_ppm: 0,
+                beside_steps_ppm: 0,
+            }
+        };
+        Ok(LinkCost::new(lane(self.d2h_gbps), lane(self.h2d_gbps)))
+    }
+
+    /// The policy that the flags mean.
+    pub(super) fn policy(&self) -> String {
+        if self.cpu_blocks == 0 {
+            return "vllm-recompute".to_owned();
+        }
+        let prompt_only = if self.offload_decode { "no" } else { "yes" };
+        let (eviction, poll) = (&self.offload_policy, &self.kv_poll);
+        format!("vllm-offload[eviction={eviction},prompt_only={prompt_only},poll={poll}]")
+    }
+
     /// Bytes of a block: keys and values of all layers, two bytes a value.
     pub(super) fn block_bytes(&self) -> u64 {
         [
@@ -170,4 +220,9 @@ impl OracleArgs {
         .iter()
         .product()
     }
+}
+
+/// Bytes per second, truncated as the harness does; `None` where nothing would ever arrive.
+fn lane_rate(gbps: f64) -> Option<NonZeroU64> {
+    NonZeroU64::new((gbps * 1e9) as u64)
 }

@@ -1,7 +1,8 @@
 //! `djinn oracle`: this engine in the place of vLLM's scheduler, with the flags, the trace format and the
 //! output files of the reference harness, so that the two are compared byte for byte.
 //!
-//! vLLM 0.32.0, v1 scheduler, one GPU, no host tier. The step-time model is the harness's: linear, in integer picoseconds.
+//! vLLM 0.32.0, v1 scheduler, one GPU, with or without its CPU offload tier. Step times and copy times are the harness's: linear, in
+//! integer picoseconds; a fixed cost and a rate per direction, in integer nanoseconds.
 //! `steps.csv` needs every step, so runs of one step are used; `turns.csv` is the same without them, which is a test.
 
 mod args;
@@ -18,7 +19,7 @@ use engine::{
     Batching, Driver, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise,
     LedgerConfig, RunError, RunSummary,
 };
-use model::{Bytes, CopyEstimate, Nanos, PrefillEstimate};
+use model::{Bytes, CopyEstimate, PrefillEstimate};
 use std::path::PathBuf;
 
 /// Why there is no output.
@@ -86,13 +87,9 @@ pub fn run(args: &OracleArgs, stepwise: bool) -> Result<OracleOutput, OracleErro
     let trace = trace::read(&args.trace, args)?;
     let config = config(args, stepwise)?;
     let [a, b, c, d] = args.coefficients()?;
-    // No copies are made; any link does.
-    let link = devices::hardware("h200")
-        .expect("the profile ships with the crate")
-        .link_cost(devices::CopyMethod::Batch, 1);
     let ahead = u32::from(args.async_scheduling);
-    let mut device = SimDevice::new(StepCost::linear(a, b, c, d), &link, ahead);
-    let policy = policy::build("vllm-recompute", None).expect("it is registered");
+    let mut device = SimDevice::new(StepCost::linear(a, b, c, d), &args.link()?, ahead);
+    let policy = policy::build(&args.policy(), None).expect("it is registered");
     let mut recorded = Recorded {
         queue: args.freeq_crc,
         ..Recorded::default()
@@ -131,20 +128,21 @@ fn config(args: &OracleArgs, stepwise: bool) -> Result<EngineConfig, OracleError
             reserve_full: !args.no_reserve_full_isl,
             watermark_blocks: (args.watermark * f64::from(args.gpu_blocks)) as u32,
             long_prefill_tokens: args.long_prefill_token_threshold,
-            idle_poll: Nanos(decimal::parse(&args.idle_poll_s, "idle-poll-s", 9)?),
+            idle_poll: args.idle_poll()?,
         },
         memory: LedgerConfig {
             block_tokens: args.block_size,
             // Block 0 is vLLM's null block.
             hbm_blocks: args.gpu_blocks - 1,
-            host_blocks: 0,
+            host_blocks: args.cpu_blocks,
             inclusive: true,
             caching: !args.no_prefix_caching,
             leak_on_swap_out: false,
             first_place: args.freeq_crc.then_some(1),
         },
         block_bytes: Bytes(args.block_bytes()),
-        chunk_blocks: 1,
+        // A job is copied as a whole.
+        chunk_blocks: u32::MAX,
         link: [estimate; 2],
         prefill: PrefillEstimate::default(),
         hints: HintConfig {

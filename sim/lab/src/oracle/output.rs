@@ -2,10 +2,10 @@
 
 use super::trace::Trace;
 use super::{OracleArgs, OracleError};
-use engine::RunSummary;
 use engine::record::{StepRecord, TurnRecord};
+use engine::{OffloadSummary, RunSummary};
 use flate2::write::GzEncoder;
-use model::Time;
+use model::{Direction, Nanos, Time};
 use results::sha256_hex;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn turns_csv(trace: &Trace, turns: &[TurnRecord]) -> String {
         let ttft = Time(turn.first_token.since(turn.ready).0);
         let _ = writeln!(
             csv,
-            "{},{},{},{},{},{},{ttft},{},{},{},0,{},{},0,0",
+            "{},{},{},{},{},{},{ttft},{},{},{},{},{},{},{},{}",
             field(&trace.sessions[turn.session.index()].name),
             turn.turn,
             turn.ready,
@@ -105,9 +105,12 @@ fn turns_csv(trace: &Trace, turns: &[TurnRecord]) -> String {
             turn.end,
             turn.input.0,
             turn.output.0,
-            turn.hit.0,
+            turn.hit_hbm.0,
+            turn.host_loads.hit.0,
             turn.preemptions,
             turn.resumed.0,
+            turn.host_loads.count,
+            turn.host_loads.tokens.0,
         );
     }
     csv
@@ -191,8 +194,10 @@ fn summary_json(
         .map(|t| &trace.sessions[t.session.index()].turns[t.turn.index() - 1])
         .map(|previous| u64::from((previous.input + previous.output).0))
         .sum();
-    let hit: u64 = later().map(|t| u64::from(t.hit.0)).sum();
-    let rate = (history > 0).then(|| round6(hit as f64 / history as f64));
+    let rate = |of: fn(&TurnRecord) -> u32| {
+        let hit: u64 = later().map(|t| u64::from(of(t))).sum();
+        (history > 0).then(|| round6(hit as f64 / history as f64))
+    };
     let most = |of: fn(&StepRecord) -> u32| steps.iter().map(of).max();
     json!({
         "args": flags.into_iter().collect::<serde_json::Map<_, _>>(),
@@ -205,13 +210,13 @@ fn summary_json(
         "virtual_makespan_s": turns.iter().map(|t| t.end).max().map(|end| end.to_string()),
         "prompt_tokens": total(|t| t.input.0),
         "output_tokens": total(|t| t.output.0),
-        "cached_tokens": total(|t| t.hit.0),
-        "ext_cached_tokens": 0,
-        "loaded_tokens": 0,
+        "cached_tokens": total(|t| t.hit_hbm.0),
+        "ext_cached_tokens": total(|t| t.host_loads.hit.0),
+        "loaded_tokens": total(|t| t.host_loads.tokens.0),
         "prefill_tokens_computed": summary.prefill_tokens,
         "history_tokens_resubmitted": history,
-        "history_hit_rate_gpu": rate,
-        "history_hit_rate_gpu_plus_host": rate,
+        "history_hit_rate_gpu": rate(|t| t.hit_hbm.0),
+        "history_hit_rate_gpu_plus_host": rate(|t| (t.hit_hbm + t.host_loads.hit).0),
         "preemptions": total(|t| t.preemptions),
         "turns_preempted": turns.iter().filter(|t| t.preemptions > 0).count(),
         "ttft_s": {
@@ -224,14 +229,34 @@ fn summary_json(
         "max_running": most(|s| s.running),
         "max_waiting": most(|s| s.waiting),
         "min_free_blocks": steps.iter().map(|s| s.free).min(),
-        "offload": null,
+        "offload": summary.offload.map(|offload| offload_json(args, &offload)),
         "sha256_turns_csv": sha256_hex(turns_csv.as_bytes()),
         "sha256_steps_csv": sha256_hex(steps_csv.as_bytes()),
     })
 }
 
+fn offload_json(args: &OracleArgs, offload: &OffloadSummary) -> Value {
+    let [d2h, h2d] = Direction::ALL.map(Direction::index);
+    let bytes = |direction: usize| offload.blocks[direction] * args.block_bytes();
+    let seconds = |span: Nanos| Time(span.0).to_string();
+    json!({
+        "host_chunks": offload.capacity,
+        "host_chunks_in_use_at_end": offload.held,
+        "load_jobs": offload.jobs[h2d],
+        "load_bytes": bytes(h2d),
+        "load_busy_s": seconds(offload.busy[h2d]),
+        "store_jobs": offload.jobs[d2h],
+        "store_bytes": bytes(d2h),
+        "store_busy_s": seconds(offload.busy[d2h]),
+        "flush_waits": offload.flush_waits,
+        "flush_wait_s": seconds(offload.flush_wait),
+    })
+}
+
+/// To six decimals, from the exact value, as Python's `round` does: a product with 10^6 would be rounded itself.
 fn round6(value: f64) -> f64 {
-    (value * 1e6).round_ties_even() / 1e6
+    let text = format!("{value:.6}");
+    text.parse().expect("a number reads back")
 }
 
 /// JSON with an indent of one space, as the reference harness writes it.
