@@ -28,7 +28,10 @@ pub(crate) enum Due {
 
 impl Due {
     fn is_from_client(self) -> bool {
-        matches!(self, Self::IoWait | Self::EndTimeout | Self::Arrive)
+        matches!(
+            self,
+            Self::IoWait | Self::EndTimeout | Self::Begin | Self::Arrive
+        )
     }
 }
 

@@ -77,6 +77,11 @@ impl Hints {
         }
     }
 
+    /// Whether clients know, and say so.
+    pub(crate) fn are_exact(&self) -> bool {
+        self.config.kind == HintKind::Oracle
+    }
+
     /// How much later signals arrive.
     pub(crate) fn delay(&self) -> Nanos {
         self.config.noise.delay

@@ -1,6 +1,6 @@
 //! What a policy can want of memory.
 
-use crate::{SessionId, Time};
+use crate::{Blocks, SessionId, Time};
 
 /// What becomes of a session's KV when its turn is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Retention {
     SwapOut(SwapOut),
     /// Drop the content and free the blocks at once.
     Discard,
+    /// A part leaves now; the rest is held until the session returns.
+    Part(Part),
 }
 
 impl Retention {
@@ -54,6 +56,32 @@ pub enum Then {
     #[default]
     Release,
     /// To host memory.
+    SwapOut,
+    /// Nowhere.
+    Discard,
+    /// A part of it leaves; the rest is held until the session returns.
+    Part(Part),
+}
+
+/// The end of a session's KV in HBM: its last so many blocks, all of them if there are no more.
+///
+/// KV is useful as far as it is complete from its beginning, so the end is what can leave while the rest keeps its worth.
+///
+/// Absent on purpose: the beginning. What follows a hole is useless to an engine that computes prompts from their first missing token on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// How many blocks.
+    pub blocks: Blocks,
+    /// How they leave. Those that go to the host are copied even if it has them already.
+    pub how: Way,
+}
+
+/// How blocks leave HBM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the prefix cache.
+    Release,
+    /// To host memory; what finds no room there stays.
     SwapOut,
     /// Nowhere.
     Discard,
@@ -98,4 +126,6 @@ pub enum Restore {
     Load,
     /// Do not wait for the host: drop what is there and recompute.
     Recompute,
+    /// Copy the first so many blocks, let the turn wait for them, and recompute the rest.
+    Split(Blocks),
 }

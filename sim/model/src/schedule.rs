@@ -1,6 +1,6 @@
 //! What a policy can want of the scheduler: who enters, who goes first, how much a step does, and how often it is asked.
 
-use crate::{Nanos, Retention, SessionId, Tokens};
+use crate::{Bytes, Nanos, Retention, SessionId, Tokens};
 use std::num::NonZeroU32;
 
 /// Whether a session whose turn has become ready may proceed.
@@ -102,6 +102,9 @@ pub struct StepBudget {
     pub tokens: Tokens,
     /// Prompt tokens computed in the step by any one turn.
     pub chunk: Tokens,
+    /// Bytes that may begin to move while the step runs, per direction (see [`crate::Direction::index`]), in whole blocks. While no step
+    /// runs, copies are not limited.
+    pub copy: [Bytes; 2],
 }
 
 impl StepBudget {
@@ -109,6 +112,7 @@ impl StepBudget {
     pub const UNLIMITED: Self = Self {
         tokens: Tokens(u32::MAX),
         chunk: Tokens(u32::MAX),
+        copy: [Bytes(u64::MAX); 2],
     };
 }
 

@@ -143,8 +143,16 @@ pub struct SessionView {
     pub phase: Phase,
     /// The turn that runs or ran last.
     pub turn: TurnIndex,
-    /// Arrival of the session.
+    /// Arrival of the session; [`Time::NEVER`] for a sub-agent that nobody has heard of.
     pub arrived: Time,
+    /// Who started it, if it is a sub-agent.
+    pub parent: Option<SessionId>,
+    /// The sub-agents that it has started, in order of their arrival.
+    pub children: Vec<SessionId>,
+    /// Calls of its workflow, the next of its own included, until the session runs again: 0 while a turn is ready or runs, 1 while it waits
+    /// for a tool, and one more than the longest line of turns left to a sub-agent that it waits for. Declared by the client with
+    /// exact hints; nobody says so otherwise.
+    pub steps_to_execution: Option<u32>,
     /// End of the last turn.
     pub idle_since: Time,
     /// When the turn became known to be ready; from the second turn on, `COMPUTE`.
@@ -194,6 +202,9 @@ impl Default for SessionView {
             phase: Phase::Queued,
             turn: TurnIndex(0),
             arrived: Time::ZERO,
+            parent: None,
+            children: Vec::new(),
+            steps_to_execution: None,
             idle_since: Time::ZERO,
             ready_since: Time::ZERO,
             queued_since: Time::ZERO,

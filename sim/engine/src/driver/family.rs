@@ -47,6 +47,8 @@ impl<D: Device> Driver<'_, D> {
         self.views.push(SessionView {
             arrived: Time::NEVER,
             shared_prefix: script.shared_prefix,
+            parent,
+            steps_to_execution: self.hints.are_exact().then_some(0),
             ..SessionView::default()
         });
         self.alive += 1;
@@ -82,7 +84,11 @@ impl<D: Device> Driver<'_, D> {
 
     /// A session enters the system; its first turn arrives.
     pub(super) fn begin(&mut self, session: SessionId, start: Time) {
-        self.views[session.index()].arrived = start;
+        let view = &mut self.views[session.index()];
+        view.arrived = start;
+        if let Some(parent) = view.parent {
+            self.views[parent.index()].children.push(session);
+        }
         let live = &mut self.live[session.index()];
         live.ready = start;
         live.record.start = start;
@@ -158,6 +164,33 @@ impl<D: Device> Driver<'_, D> {
         if let Some(truth) = &self.truth {
             truth.set_return(session, Some(ready));
         }
+    }
+
+    /// A turn of the session is over: how many calls are left before it, and its parent, run again.
+    pub(super) fn declare_steps(&mut self, session: SessionId) {
+        if !self.hints.are_exact() {
+            return;
+        }
+        self.views[session.index()].steps_to_execution = self.steps_to_execution(session);
+        let parent = self.views[session.index()].parent;
+        if let Some(parent) = parent.filter(|p| self.views[p.index()].phase == Phase::Idle) {
+            self.views[parent.index()].steps_to_execution = self.steps_to_execution(parent);
+        }
+    }
+
+    /// One for the session's own next call, and the turns left to the sub-agent that holds it up longest. `None` after the last turn.
+    fn steps_to_execution(&self, session: SessionId) -> Option<u32> {
+        let live = &self.live[session.index()];
+        let next = live.record.turns;
+        live.script.as_ref()?.turns.get(next as usize)?;
+        let children = live.family.iter().flat_map(|family| &family.children);
+        let joined = children.filter(|child| child.join == Some(TurnIndex(next)));
+        let left = joined.map(|child| {
+            let live = &self.live[child.id.index()];
+            let turns = live.script.as_ref().map_or(0, |script| script.turns.len());
+            (turns as u32).saturating_sub(live.record.turns)
+        });
+        Some(1 + left.max().unwrap_or(0))
     }
 
     /// How long the client expects the present wait to last.

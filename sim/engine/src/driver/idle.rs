@@ -4,10 +4,11 @@ use super::Driver;
 use super::live::{Listed, Prefetch, is_victim};
 use crate::device::Device;
 use crate::events::Due;
+use crate::memory::SwapStart;
 use crate::record::What;
 use model::{
-    Action, Blocks, Direction, Event, Nanos, Need, Outcome, Phase, Release, Residence, Retention,
-    SessionId, SessionView, SwapOut, Then, Tier, Time,
+    Action, Blocks, Direction, Event, Nanos, Need, Outcome, Part, Phase, Release, Residence,
+    Retention, SessionId, SessionView, SwapOut, Then, Tier, Time, Way,
 };
 
 /// What a search for memory came to.
@@ -54,6 +55,7 @@ impl<D: Device> Driver<'_, D> {
             Retention::Release => self.end_pin(session, Then::Release),
             Retention::Discard => self.end_pin(session, Then::Discard),
             Retention::SwapOut(mode) => self.swap_out(session, mode),
+            Retention::Part(part) => self.end_part(session, part),
             Retention::Keep { until, then } => {
                 self.set_pin_end(session, until, then);
                 let blocks = Blocks(self.ledger.kv(session).pin.blocks());
@@ -91,10 +93,8 @@ impl<D: Device> Driver<'_, D> {
     fn end_pin(&mut self, session: SessionId, then: Then) {
         self.live[session.index()].pin_until = Time::NEVER;
         let (action, blocks) = match then {
-            Then::SwapOut => {
-                self.swap_out(session, SwapOut::IfRoom);
-                return;
-            }
+            Then::SwapOut => return self.swap_out(session, SwapOut::IfRoom),
+            Then::Part(part) => return self.end_part(session, part),
             Then::Release => (Action::Release, self.ledger.release_pin(session)),
             Then::Discard => {
                 let freed = self.ledger.discard_pin(session);
@@ -106,8 +106,32 @@ impl<D: Device> Driver<'_, D> {
         self.acted(session, action, Outcome::Done(Blocks(blocks)));
     }
 
+    /// The end of a pinned session's KV leaves; the rest stays pinned.
+    fn end_part(&mut self, session: SessionId, part: Part) {
+        let blocks = part.blocks.0;
+        let (action, freed) = match part.how {
+            Way::SwapOut => {
+                let start = self.ledger.swap_out_back(session, blocks);
+                return self.swap_out_started(session, start);
+            }
+            Way::Release => (Action::Release, self.ledger.release_back(session, blocks)),
+            Way::Discard => {
+                let freed = self.ledger.discard_back(session, blocks);
+                (Action::Discard, freed)
+            }
+        };
+        let live = &mut self.live[session.index()];
+        live.pin_until = Time::NEVER;
+        live.lose_prefetch();
+        self.acted(session, action, Outcome::Done(Blocks(freed)));
+    }
+
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
         let start = self.ledger.swap_out(session, mode);
+        self.swap_out_started(session, start);
+    }
+
+    fn swap_out_started(&mut self, session: SessionId, start: SwapStart) {
         let leaves = start.copied + start.clean;
         if leaves > 0 {
             self.unqueue_restore(session);

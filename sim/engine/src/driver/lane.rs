@@ -21,6 +21,8 @@ pub(super) struct Lane {
     pub moved: Bytes,
     /// The first in line lacks memory, and nothing has changed since.
     pub deferred: bool,
+    /// Blocks that may begin to move before the next step is put together; `None` is no limit.
+    pub allowance: Option<u32>,
     next: u64,
 }
 
@@ -50,6 +52,11 @@ impl Lane {
     /// Nothing is in it, and what waits for it lacks memory.
     pub(super) fn is_quiet(&self) -> bool {
         self.current.is_none() && (self.waiting.is_empty() || self.deferred)
+    }
+
+    /// Transfers wait for the lane.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Blocks asked for and not yet copied.

@@ -151,6 +151,9 @@ impl<D: Device> Driver<'_, D> {
         let Some((class, session)) = next else {
             return false;
         };
+        if self.copy_allowance(direction) == 0 {
+            return false;
+        }
         let gives_way = |current: &Current| {
             class == CopyClass::Demand && current.class > class && !current.yields
         };
@@ -223,6 +226,27 @@ impl<D: Device> Driver<'_, D> {
         }
     }
 
+    /// Blocks that may begin to move now.
+    fn copy_allowance(&self, direction: Direction) -> u32 {
+        let limit = self.lanes[direction.index()].allowance;
+        limit.filter(|_| self.steps_left() > 0).unwrap_or(u32::MAX)
+    }
+
+    /// A step begins: copies may move so many bytes while it runs.
+    pub(super) fn allow_copies(&mut self, bytes: [Bytes; 2]) {
+        for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
+            let blocks = bytes.0 / self.config.block_bytes.0.max(1);
+            lane.allowance =
+                (bytes.0 < u64::MAX).then(|| u32::try_from(blocks).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Whether a copy waits for the next step to allow it more.
+    pub(super) fn copies_are_rationed(&self) -> bool {
+        let rationed = |lane: &super::Lane| lane.allowance.is_some() && lane.has_waiting();
+        self.lanes.iter().any(rationed)
+    }
+
     fn start_copy(&mut self, direction: Direction, session: SessionId, class: CopyClass) {
         let transfer = self
             .ledger
@@ -231,8 +255,9 @@ impl<D: Device> Driver<'_, D> {
             .as_ref()
             .expect("taken above");
         let (base, left) = (transfer.done, transfer.blocks() - transfer.done);
-        let mut blocks = self.ledger.block_copies(session);
-        blocks.drain(..(base as usize).min(blocks.len()));
+        let left = left.min(self.copy_allowance(direction));
+        let mut blocks = self.ledger.block_copies(session, base);
+        blocks.truncate(left as usize);
         let op = self.new_op();
         let run = CopyRun {
             id: op,
@@ -251,6 +276,9 @@ impl<D: Device> Driver<'_, D> {
         self.device.submit(Op::Copy(run));
         let lane = &mut self.lanes[direction.index()];
         lane.remove(session);
+        if let Some(allowance) = &mut lane.allowance {
+            *allowance = allowance.saturating_sub(left);
+        }
         lane.current = Some(Current {
             op,
             session,
@@ -408,8 +436,8 @@ impl<D: Device> Driver<'_, D> {
             id: op,
             ..current.run
         };
-        let mut blocks = self.ledger.block_copies(current.session);
-        blocks.drain(..(current.base as usize).min(blocks.len()));
+        let mut blocks = self.ledger.block_copies(current.session, current.base);
+        blocks.truncate(run.block_count as usize);
         self.device.submit(Op::Copy(CopyRun {
             blocks,
             ..run.clone()

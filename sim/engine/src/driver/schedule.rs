@@ -54,9 +54,7 @@ impl<D: Device> Driver<'_, D> {
         let stalled = self.schedule_running(&mut plan, &mut budget, chunk_max);
         // A preempted turn that computes its last token again, alone for want of budget, yields nothing yet.
         let decodes = |item: &Item| item.decode && item.emits && !item.resumed;
-        let steady = plan.items.iter().all(decodes)
-            && !stalled
-            && plan.preempted == 0;
+        let steady = plan.items.iter().all(decodes) && !stalled && plan.preempted == 0;
         let before = plan.items.len();
         let passed = self.admit(&mut plan, &mut budget, chunk_max);
         self.batch.just_finished = false;
@@ -67,7 +65,11 @@ impl<D: Device> Driver<'_, D> {
         let held = hbm.capacity() - hbm.free();
         self.summary.hbm_held_max = self.summary.hbm_held_max.max(held);
         plan.orders = self.offer(plan.items.iter().map(|item| item.session));
-        if steady && !passed && before > 0 && plan.items.len() == before {
+        if !plan.items.is_empty() {
+            self.allow_copies(limits.copy);
+        }
+        let rationed = self.copies_are_rationed();
+        if steady && !passed && !rationed && before > 0 && plan.items.len() == before {
             let sessions = plan.items.iter().map(|item| item.session);
             let most = self.offload_horizon(sessions, &plan.orders);
             let most = most.min(self.steps_to_tick());

@@ -8,8 +8,8 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Blocks, Direction, Event, Nanos, Phase, Residence, Restore, SessionId, Time, Tokens, ToolClass,
-    TurnIndex,
+    Action, Blocks, Direction, Event, Nanos, Outcome, Phase, Residence, Restore, SessionId, Time,
+    Tokens, ToolClass, TurnIndex,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -124,6 +124,7 @@ impl<D: Device> Driver<'_, D> {
             self.idle -= 1;
         }
         view.phase = Phase::Queued;
+        view.steps_to_execution = view.steps_to_execution.and(Some(0));
         view.ready_since = at;
         view.prompt = input;
         view.hint = None;
@@ -168,16 +169,18 @@ impl<D: Device> Driver<'_, D> {
         self.ledger.stop_leak(session);
         self.prepare(session);
         if self.ledger.restorable(session).is_some() {
-            match self.ask(|policy, view| policy.restore(view, session)) {
-                Restore::Load => {
-                    self.live[session.index()]
-                        .request
-                        .wake
-                        .turn_to(Part::Copy, self.now);
-                    self.request_restore(session, CopyClass::Demand);
-                    return;
-                }
-                Restore::Recompute => {}
+            let load = match self.ask(|policy, view| policy.restore(view, session)) {
+                Restore::Load => true,
+                Restore::Recompute => false,
+                Restore::Split(blocks) => self.restore_part(session, blocks),
+            };
+            if load {
+                self.live[session.index()]
+                    .request
+                    .wake
+                    .turn_to(Part::Copy, self.now);
+                self.request_restore(session, CopyClass::Demand);
+                return;
             }
         }
         self.drop_host(session);
@@ -190,6 +193,19 @@ impl<D: Device> Driver<'_, D> {
         place.key = key;
         self.batch.waiting.insert(*place, session);
         self.note_change();
+    }
+
+    /// Only the first `blocks` blocks are to come back from the host; the session gives up the rest. Returns whether there are any.
+    fn restore_part(&mut self, session: SessionId, blocks: Blocks) -> bool {
+        if blocks == Blocks::ZERO {
+            return false;
+        }
+        let (lo, _) = self.ledger.restorable(session).expect("the caller asked");
+        let dropped = self.ledger.trim_host(session, lo.saturating_add(blocks.0));
+        if dropped > 0 {
+            self.acted(session, Action::DropHost, Outcome::Done(Blocks(dropped)));
+        }
+        true
     }
 
     /// Compares the prompt with the context: what was rewritten is dropped.
@@ -237,6 +253,7 @@ impl<D: Device> Driver<'_, D> {
         view.signalled = false;
         view.hint = None;
         self.idle += 1;
+        self.declare_steps(session);
         self.log(session, What::Done);
         self.tell(Event::TurnDone {
             session,

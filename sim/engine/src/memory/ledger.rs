@@ -278,6 +278,76 @@ impl Ledger {
         self.hbm.free() - before
     }
 
+    /// The last `blocks` blocks of the pin go to the prefix cache. Returns how many became free.
+    pub fn release_back(&mut self, session: SessionId, blocks: u32) -> u32 {
+        let before = self.hbm.free();
+        let back = self.split_back(session, blocks);
+        self.hbm.release(back);
+        self.hbm.free() - before
+    }
+
+    /// The last `blocks` blocks of the pin are dropped, those that others may share go to the prefix cache. Returns how many became free.
+    pub fn discard_back(&mut self, session: SessionId, blocks: u32) -> u32 {
+        let before = self.hbm.free();
+        let mut back = self.split_back(session, blocks);
+        let kv = &self.sessions[session.index()];
+        let own = kv.content.shared_blocks().saturating_sub(kv.pin.blocks());
+        let own = back.split_off(own);
+        self.hbm.discard(own);
+        self.hbm.release(back);
+        self.hbm.free() - before
+    }
+
+    fn split_back(&mut self, session: SessionId, blocks: u32) -> Table {
+        let pin = &mut self.sessions[session.index()].pin;
+        pin.split_off(pin.blocks().saturating_sub(blocks))
+    }
+
+    /// Begins to move the last `blocks` blocks of the pin to the host, as far as it has room. What an interrupted restore has left there is
+    /// clean; the rest is copied.
+    pub fn swap_out_back(&mut self, session: SessionId, blocks: u32) -> SwapStart {
+        let kv = &mut self.sessions[session.index()];
+        debug_assert!(kv.transfer.is_none() && kv.pin.blank() == 0);
+        let mut end = kv.pin.blocks();
+        let floor = end.saturating_sub(blocks);
+        let mut start = SwapStart::default();
+        if kv.host_base + kv.host.blocks() >= end && kv.host_base < end {
+            let clean = kv.host_base.max(floor);
+            start.clean = end - clean;
+            end = clean;
+            let back = kv.pin.split_off(end);
+            self.hbm.release(back);
+        }
+        start.copied = self.host.free().min(end - floor);
+        start.refused = end - floor - start.copied;
+        if start.copied > 0 {
+            let mut target = Table::default();
+            self.host.take(start.copied, &mut target);
+            kv.transfer = Some(Transfer {
+                direction: Direction::D2h,
+                lo: end - start.copied,
+                hi: end,
+                done: 0,
+                target,
+                clean: Table::default(),
+            });
+        }
+        start
+    }
+
+    /// The host keeps what precedes position `end`; what is there beyond may stay as cache. Returns how many blocks the session gave up.
+    pub fn trim_host(&mut self, session: SessionId, end: u32) -> u32 {
+        let kv = &mut self.sessions[session.index()];
+        let beyond = kv.host.split_off(end.saturating_sub(kv.host_base));
+        let blocks = beyond.blocks();
+        if self.config.inclusive {
+            self.host.release(beyond);
+        } else {
+            self.host.discard(beyond);
+        }
+        blocks
+    }
+
     /// The session gives up its place on the host; what is there may stay as cache.
     pub fn drop_host(&mut self, session: SessionId) -> u32 {
         let kv = &mut self.sessions[session.index()];
@@ -467,15 +537,15 @@ impl Ledger {
         }
     }
 
-    /// Source, destination and content of every block of the transfer, in copy order; empty unless blocks are placed.
-    pub fn block_copies(&self, session: SessionId) -> Vec<BlockCopy> {
+    /// Source, destination and content of the blocks of the transfer behind the first `from`, in copy order; empty unless blocks are placed.
+    pub fn block_copies(&self, session: SessionId, from: u32) -> Vec<BlockCopy> {
         let kv = self.kv(session);
         let (Some(transfer), Some(_)) = (&kv.transfer, self.config.first_place) else {
             return Vec::new();
         };
         let content = |position| kv.content.at(position);
         match transfer.direction {
-            Direction::D2h => (transfer.lo..transfer.hi)
+            Direction::D2h => (transfer.lo..transfer.hi - from)
                 .rev()
                 .map(|position| BlockCopy {
                     source: kv.pin.places()[position as usize],
@@ -483,7 +553,7 @@ impl Ledger {
                     content: content(position),
                 })
                 .collect(),
-            Direction::H2d => (transfer.lo..transfer.hi)
+            Direction::H2d => (transfer.lo + from..transfer.hi)
                 .map(|position| BlockCopy {
                     source: kv.host.places()[(position - kv.host_base) as usize],
                     destination: kv.pin.places()[position as usize],

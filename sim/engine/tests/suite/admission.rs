@@ -309,6 +309,7 @@ fn a_step_computes_no_more_than_the_budget() {
         budget: StepBudget {
             tokens: Tokens(tokens),
             chunk: Tokens(chunk),
+            ..StepBudget::UNLIMITED
         },
         ..Scripted::default()
     };

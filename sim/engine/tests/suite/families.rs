@@ -2,8 +2,9 @@
 
 use crate::common::{MS, Rig, session};
 use engine::record::Part;
-use model::{Nanos, Session, Spawn, TurnIndex};
-use policy::REGISTRY;
+use model::{Event, Nanos, Session, SessionId, Spawn, TurnIndex, View};
+use policy::{Policy, REGISTRY};
+use std::sync::{Arc, Mutex};
 
 fn ms(ms: u64) -> Nanos {
     Nanos(ms * MS)
@@ -128,4 +129,55 @@ fn a_family_has_the_same_numbers_under_every_policy() {
         }
         assert_eq!(log.turn(0, 1).parts[Part::Signal as usize], Nanos::ZERO);
     }
+}
+
+/// Notes at every end of a turn when it was, and what is known of session 0: its steps to execution, and its sub-agents.
+#[derive(Clone, Default)]
+struct Watch(Arc<Mutex<Vec<Seen>>>);
+
+type Seen = (u64, Option<u32>, Vec<SessionId>);
+
+impl Policy for Watch {
+    fn observe(&mut self, view: &View<'_>, event: &Event) {
+        if let Event::TurnDone { session, .. } = event {
+            let root = view.session(SessionId(0));
+            let parent = view.session(*session).parent;
+            assert_eq!(parent, (session.0 > 0).then_some(SessionId(0)));
+            let seen = (
+                view.now.0 / MS,
+                root.steps_to_execution,
+                root.children.clone(),
+            );
+            self.0.lock().expect("no holder panics").push(seen);
+        }
+    }
+}
+
+#[test]
+fn policies_see_families_and_how_many_calls_are_left_before_a_join() {
+    let mut p = parent(0);
+    start_child(&mut p, session("p/a", 0, &[(0, 20, 1)]), 0, Some(1));
+    let b = session("p/b", 0, &[(0, 20, 1), (100, 20, 1)]);
+    start_child(&mut p, b, 40, Some(1));
+    let rig = Rig::new(40, 0, vec![p]);
+    let seen = |rig: &Rig| {
+        let watch = Watch::default();
+        let log = rig.run_own(watch.clone());
+        log.unwrap_or_else(|failure| panic!("{failure}"));
+        let seen = watch.0.lock().expect("no holder panics");
+        seen.clone()
+    };
+    // p: 0..30, and waits for a (30..60) and b (70..100 and 200..235): b's two turns and its own are 3, then 2, then 1.
+    let (none, a, both) = (vec![], vec![SessionId(1)], vec![SessionId(1), SessionId(2)]);
+    let told = seen(&rig);
+    let expected = [
+        (30, Some(3), none),
+        (60, Some(3), a),
+        (100, Some(2), both.clone()),
+        (235, Some(1), both.clone()),
+    ];
+    assert_eq!(told[..4], expected);
+    assert_eq!((told[4].1, &told[4].2), (None, &both), "no call follows");
+    let untold = rig.with(|c| c.hints.kind = engine::HintKind::None);
+    assert!(seen(&untold).iter().all(|seen| seen.1.is_none()));
 }

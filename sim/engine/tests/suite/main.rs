@@ -9,6 +9,7 @@
 //! | `random` | single steps, decode runs and host memory agree; accounts close; nothing depends on being watched |
 //! | `metamorphic` | what a change of the input may and may not change |
 //! | `offload` | hand-summed timelines of vLLM's host tier |
+//! | `partial` | the end of a session's KV leaves, the beginning returns, so many bytes per step |
 //! | `queueing` | mean waits of M/D/1, M/M/1, M/G/1 |
 //! | `signals` | hints, ends, soft pins |
 //! | `families` | sub-agents, joins, open loop |
@@ -26,6 +27,7 @@ mod faults;
 mod golden;
 mod metamorphic;
 mod offload;
+mod partial;
 mod queueing;
 mod random;
 mod scripted;

@@ -1,8 +1,8 @@
 //! Policies that are not in the registry: one that does as it is told, and one that answers anything.
 
 use model::{
-    Admission, Blocks, Cadence, Nanos, Need, OrderKey, Plan, Queueing, Release, Restore, Retention,
-    SessionId, StepBudget, SwapOut, Then, Time, Tokens, View,
+    Admission, Blocks, Bytes, Cadence, Nanos, Need, OrderKey, Part, Plan, Queueing, Release,
+    Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time, Tokens, View, Way,
 };
 use policy::Policy;
 use std::num::NonZeroU32;
@@ -103,7 +103,8 @@ impl Whim {
     fn retention(self, question: u64, session: SessionId, view: &View<'_>) -> Retention {
         let draw = self.draw(question, session, view);
         let until = view.now + model::Nanos((draw >> 32) % 300_000_000);
-        match draw % 8 {
+        match draw % 9 {
+            8 => Retention::Part(Self::part(draw >> 16)),
             0 => Retention::Release,
             1 => Retention::Discard,
             2 => Retention::SwapOut(SwapOut::IfRoom),
@@ -114,10 +115,23 @@ impl Whim {
     }
 
     fn then(draw: u64) -> Then {
-        match draw % 4 {
+        match draw % 5 {
             0 => Then::Release,
             1 => Then::Discard,
+            2 => Then::Part(Self::part(draw >> 8)),
             _ => Then::SwapOut,
+        }
+    }
+
+    fn part(draw: u64) -> Part {
+        let how = match draw % 4 {
+            0 => Way::Release,
+            1 => Way::Discard,
+            _ => Way::SwapOut,
+        };
+        Part {
+            blocks: Blocks((draw >> 8) as u32 % 7),
+            how,
         }
     }
 }
@@ -164,6 +178,7 @@ impl Policy for Whim {
     fn restore(&self, view: &View<'_>, session: SessionId) -> Restore {
         match self.draw(10, session, view) % 4 {
             0 => Restore::Recompute,
+            1 => Restore::Split(Blocks(self.0 as u32 % 4)),
             _ => Restore::Load,
         }
     }
@@ -214,6 +229,11 @@ impl Policy for Whim {
             0 => StepBudget {
                 tokens: Tokens(40 - view.running.min(8)),
                 chunk: Tokens(7 * view.queued),
+                ..StepBudget::UNLIMITED
+            },
+            1 => StepBudget {
+                copy: [Bytes(2_500_000), Bytes(u64::from(view.queued) * 1_000_000)],
+                ..StepBudget::UNLIMITED
             },
             _ => StepBudget::UNLIMITED,
         }

@@ -12,6 +12,7 @@ pub(crate) fn hold_for(view: &View<'_>, session: SessionId, tau: Nanos, then: Th
         Then::Release => Retention::Release,
         Then::SwapOut => Retention::SwapOut(SwapOut::IfRoom),
         Then::Discard => Retention::Discard,
+        Then::Part(part) => Retention::Part(part),
     }
 }
 

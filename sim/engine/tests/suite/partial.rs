@@ -1,0 +1,200 @@
+//! KV that leaves or returns in part, and copies that a step rations: timelines summed by hand. A block takes 1 ms over the link.
+//!
+//! A session of 158 + 3 tokens holds 10 blocks when its turn ends at 10 + 158 + 2 x 10 = 188 ms; 100 ms later its next prompt has 171 tokens.
+
+use crate::common::{Log, MS, Rig, session};
+use crate::scripted::Scripted;
+use engine::record::Part as Wake;
+use model::Direction::{D2h, H2d};
+use model::{
+    Blocks, Bytes, Part, Release, Restore, Retention, Session, StepBudget, SwapOut, Then, Tokens,
+    Way,
+};
+
+fn run(rig: &Rig, policy: Scripted) -> Log {
+    let log = rig.run_own(policy);
+    let log = log.unwrap_or_else(|failure| panic!("{failure}"));
+    let single = rig.clone().with(|c| c.stepwise = true).run_own(policy);
+    let single = single.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(log.essence(), single.essence(), "single steps");
+    let host = rig.run_own_on_host_memory(policy);
+    let host = host.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(log.essence(), host.essence(), "host memory");
+    log
+}
+
+fn a() -> Session {
+    session("a", 0, &[(0, 158, 3), (100, 10, 2)])
+}
+
+const fn last<const BLOCKS: u32>(how: Way) -> Part {
+    Part {
+        blocks: Blocks(BLOCKS),
+        how,
+    }
+}
+
+#[test]
+fn the_end_of_the_kv_leaves_and_returns_while_the_beginning_stays() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(last::<4>(Way::SwapOut)),
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(
+        log.copies(Bytes(MS)),
+        [
+            (D2h, 0, "write-back", 4, 188, 192),
+            (H2d, 0, "demand", 4, 288, 292)
+        ]
+    );
+    // 171 - 160 tokens: 10 + 11 after the copy.
+    assert_eq!(log.turn(0, 1).hit, Tokens(160));
+    assert_eq!(log.times_ms(0, 1), (313, 323));
+    // Ten blocks for 4 ms while some leave, six for 96 ms, and ten for 4 ms while some return.
+    assert_eq!(
+        log.session(0).idle_block_ns,
+        (40 + 6 * 96 + 40) * u128::from(MS)
+    );
+}
+
+#[test]
+fn the_end_of_the_kv_is_dropped_and_computed_again() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(last::<4>(Way::Discard)),
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(log.lines("discard")[0], "0.188000000 s0 t0 discard done 4");
+    // Six blocks are hit: 171 - 96 = 75 tokens, 64 of them again. 288 + 10 + 75.
+    let turn = log.turn(0, 1);
+    assert_eq!((turn.hit, turn.recomputed), (Tokens(96), Tokens(64)));
+    assert_eq!(log.times_ms(0, 1).0, 373);
+}
+
+#[test]
+fn the_end_of_the_kv_is_released_and_taken_before_anything_that_is_held() {
+    let b = session("b", 200, &[(0, 79, 1)]);
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(last::<4>(Way::Release)),
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(12, 0, vec![a(), b]), policy);
+    // b needs 5 blocks at 200: two empty ones, and three of the four released, the last first. It ends at 200 + 10 + 79 = 289.
+    assert_eq!(log.times_ms(1, 0), (289, 289));
+    assert_eq!(log.turn(0, 1).hit, Tokens(7 * 16));
+}
+
+#[test]
+fn a_victim_gives_no_more_than_is_needed() {
+    let b = session("b", 200, &[(0, 60, 1)]);
+    let policy = Scripted {
+        victims: |view, need, _| {
+            let how = Then::Part(Part {
+                blocks: need,
+                how: Way::SwapOut,
+            });
+            let idle = view.idle_by_age.iter();
+            idle.map(|&(_, session)| Release { session, how }).collect()
+        },
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(12, 40, vec![a(), b]), policy);
+    // b needs four blocks and finds two.
+    assert_eq!(log.lines("swap-out"), ["0.200000000 s0 t0 swap-out done 2"]);
+    assert_eq!(
+        log.copies(Bytes(MS)),
+        [
+            (D2h, 0, "write-back", 2, 200, 202),
+            (H2d, 0, "demand", 2, 288, 290)
+        ]
+    );
+    assert_eq!(log.turn(0, 1).hit, Tokens(160));
+}
+
+#[test]
+fn a_pin_that_ends_can_give_up_its_end_alone() {
+    let policy = Scripted {
+        on_idle: |view, _| {
+            let until = view.now + model::Nanos(20 * MS);
+            Retention::keep_until(until).then(Then::Part(last::<3>(Way::SwapOut)))
+        },
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(
+        log.copies(Bytes(MS))[0],
+        (D2h, 0, "write-back", 3, 208, 211)
+    );
+}
+
+#[test]
+fn a_split_restore_loads_the_beginning_and_computes_the_rest() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        restore: Restore::Split(Blocks(4)),
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(log.copies(Bytes(MS))[1], (H2d, 0, "demand", 4, 288, 292));
+    assert_eq!(
+        log.lines("drop-host"),
+        ["0.288000000 s0 t1 drop-host done 6"]
+    );
+    // 171 - 64 = 107 tokens after the copy, 160 - 64 of them again: 10 + 107 = 117 ms, of which 117 x 96 / 107 rounded down.
+    let turn = log.turn(0, 1);
+    assert_eq!((turn.hit, turn.restored), (Tokens(64), Tokens(64)));
+    assert_eq!(turn.recomputed, Tokens(96));
+    assert_eq!(log.times_ms(0, 1).0, 292 + 117);
+    assert_eq!(turn.parts[Wake::Copy as usize].0, 4 * MS);
+    assert_eq!(turn.parts[Wake::Recompute as usize].0, 117 * MS * 96 / 107);
+}
+
+#[test]
+fn a_split_of_nothing_is_a_recomputation_and_one_of_everything_a_load() {
+    for (blocks, copied, first_token) in [(0, 0, 288 + 181), (10, 10, 298 + 21), (99, 10, 298 + 21)]
+    {
+        let policy = Scripted {
+            on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+            restore: Restore::Split(Blocks(blocks)),
+            ..Scripted::default()
+        };
+        let log = run(&Rig::new(40, 40, vec![a()]), policy);
+        let back = log
+            .copies(Bytes(MS))
+            .iter()
+            .skip(1)
+            .map(|c| c.3)
+            .sum::<u64>();
+        assert_eq!((back, log.times_ms(0, 1).0), (copied, first_token));
+    }
+}
+
+#[test]
+fn copies_move_no_more_per_step_than_the_budget() {
+    let b = session("b", 0, &[(0, 10, 60)]);
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        budget: StepBudget {
+            // Half a block is no block.
+            copy: [Bytes(2 * MS + MS / 2), Bytes(u64::MAX)],
+            ..StepBudget::UNLIMITED
+        },
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a(), b]), policy);
+    // Both prefill in 10 + 168 = 178 ms; a ends at 198. Steps follow every 10 ms: two blocks at the beginning of each.
+    let pieces: Vec<_> = log
+        .copies(Bytes(MS))
+        .into_iter()
+        .filter(|copy| (copy.0, copy.1) == (D2h, 0))
+        .map(|copy| (copy.3, copy.4, copy.5))
+        .collect();
+    let every_step = (0..5).map(|i| (2, 198 + 10 * i, 200 + 10 * i));
+    assert_eq!(pieces, every_step.collect::<Vec<_>>());
+    // The way back is not rationed: ready at 298.
+    assert_eq!(log.turn(0, 1).parts[Wake::Copy as usize].0, 10 * MS);
+    // When b has ended, nobody computes, and nothing is rationed: b's swap-out is one piece.
+    let after = log.copies(Bytes(MS)).into_iter().filter(|copy| copy.1 == 1);
+    assert!(after.count() <= 1);
+}
