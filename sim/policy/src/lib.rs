@@ -48,6 +48,7 @@ use model::{
 /// | `step_budget`, `chunk` | a step is put together |
 /// | `on_idle`, `on_end` | a turn, or the session, ends |
 /// | `victims`, `preempt`, `break_pin` | HBM is short: in this order |
+/// | `host_victims` | a swap-out finds the host full |
 /// | `prefetch_at`, `restore` | KV is on the host: between turns, and when the turn is let in |
 /// | `plan` | at the cadence |
 ///
@@ -117,6 +118,12 @@ pub trait Policy: Send {
     /// last, other than the first in the queue. An answer without a pin counts as `None`.
     fn break_pin(&self, _view: &View<'_>) -> Option<SessionId> {
         None
+    }
+
+    /// The host lacks `need` blocks for a swap-out of `session`: whose KV is dropped there, in this order? Blocks that turn out to be on
+    /// the host already count as needed. What finds no room after that stays in HBM, or is dropped, as the swap-out says.
+    fn host_victims(&self, _view: &View<'_>, _need: Blocks, _session: SessionId) -> Vec<SessionId> {
+        Vec::new()
     }
 
     /// The session's KV is on the host (or on its way there): when should it begin to come back?

@@ -158,7 +158,10 @@ fn answers(policy: &dyn Policy, world: &World, backwards: bool) -> Vec<String> {
                 policy.step_budget(&view),
                 policy.chunk(&view, s),
                 policy.preempt(&view, s),
-                policy.break_pin(&view)
+                (
+                    policy.break_pin(&view),
+                    policy.host_victims(&view, Blocks(9), s)
+                )
             ),
             _ => format!(
                 "{:?} {:?}",

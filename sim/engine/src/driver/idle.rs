@@ -111,6 +111,7 @@ impl<D: Device> Driver<'_, D> {
         let blocks = part.blocks.0;
         let (action, freed) = match part.how {
             Way::SwapOut => {
+                self.make_host_room(session, blocks);
                 let start = self.ledger.swap_out_back(session, blocks);
                 return self.swap_out_started(session, start);
             }
@@ -127,8 +128,36 @@ impl<D: Device> Driver<'_, D> {
     }
 
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
+        self.make_host_room(session, u32::MAX);
         let start = self.ledger.swap_out(session, mode);
         self.swap_out_started(session, start);
+    }
+
+    /// The session is about to move up to `blocks` blocks to the host: those that the policy names make room for what it lacks.
+    fn make_host_room(&mut self, session: SessionId, blocks: u32) {
+        let wanted = self.ledger.kv(session).pin.blocks().min(blocks);
+        let free = self.ledger.pool(Tier::Host).free();
+        if wanted <= free {
+            return;
+        }
+        let need = Blocks(wanted - free);
+        for victim in self.ask(|policy, view| policy.host_victims(view, need, session)) {
+            if self.ledger.pool(Tier::Host).free() >= wanted {
+                break;
+            }
+            let view = self.views.get(victim.index());
+            let between = |view: &SessionView| {
+                matches!(view.phase, Phase::Idle | Phase::Held | Phase::Ended)
+                    && matches!(view.residence, Residence::Hbm | Residence::Host)
+                    && view.host_blocks > Blocks::ZERO
+            };
+            if victim == session || !view.is_some_and(between) {
+                self.acted(victim, Action::DropHost, Outcome::Void);
+                continue;
+            }
+            self.forget_restore(victim);
+            self.drop_host(victim);
+        }
     }
 
     fn swap_out_started(&mut self, session: SessionId, start: SwapStart) {

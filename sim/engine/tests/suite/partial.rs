@@ -7,8 +7,8 @@ use crate::scripted::Scripted;
 use engine::record::Part as Wake;
 use model::Direction::{D2h, H2d};
 use model::{
-    Blocks, Bytes, Part, Release, Restore, Retention, Session, StepBudget, SwapOut, Then, Tokens,
-    Way,
+    Blocks, Bytes, Part, Release, Restore, Retention, Session, SessionId, StepBudget, SwapOut,
+    Then, Tokens, Way,
 };
 
 fn run(rig: &Rig, policy: Scripted) -> Log {
@@ -197,4 +197,32 @@ fn copies_move_no_more_per_step_than_the_budget() {
     // When b has ended, nobody computes, and nothing is rationed: b's swap-out is one piece.
     let after = log.copies(Bytes(MS)).into_iter().filter(|copy| copy.1 == 1);
     assert!(after.count() <= 1);
+}
+
+#[test]
+fn kv_on_the_host_makes_room_for_a_swap_out_if_the_policy_says_so() {
+    let a = session("a", 0, &[(0, 30, 3), (500, 10, 2)]);
+    let b = session("b", 100, &[(0, 30, 3), (500, 10, 2)]);
+    // Nobody can make room for itself, and there is no session 7.
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        host_victims: &[SessionId(1), SessionId(7), SessionId(0)],
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(20, 2, vec![a, b]), policy);
+    // a leaves 60..62. b ends at 100 + 40 + 20 = 160 and finds the host full: a's two blocks are dropped.
+    assert_eq!(
+        log.lines("drop-host")[..3],
+        [
+            "0.160000000 s1 t0 drop-host void",
+            "0.160000000 s7 t0 drop-host void",
+            "0.160000000 s0 t0 drop-host done 2",
+        ]
+    );
+    assert_eq!(
+        log.lines("s1 t0 swap-out"),
+        ["0.160000000 s1 t0 swap-out done 2"]
+    );
+    assert_eq!(log.turn(0, 1).hit, Tokens(0));
+    assert_eq!(log.turn(1, 1).hit, Tokens(32));
 }

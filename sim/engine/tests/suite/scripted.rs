@@ -22,6 +22,7 @@ pub struct Scripted {
     pub chunk: fn(&View<'_>, SessionId) -> Tokens,
     pub preempt: Option<SessionId>,
     pub break_pin: Option<SessionId>,
+    pub host_victims: &'static [SessionId],
 }
 
 impl Default for Scripted {
@@ -39,6 +40,7 @@ impl Default for Scripted {
             chunk: |_, _| Tokens(u32::MAX),
             preempt: None,
             break_pin: None,
+            host_victims: &[],
         }
     }
 }
@@ -82,6 +84,9 @@ impl Policy for Scripted {
     }
     fn break_pin(&self, _: &View<'_>) -> Option<SessionId> {
         self.break_pin
+    }
+    fn host_victims(&self, _: &View<'_>, _: Blocks, _: SessionId) -> Vec<SessionId> {
+        self.host_victims.to_vec()
     }
 }
 
@@ -261,6 +266,14 @@ impl Policy for Whim {
     fn break_pin(&self, view: &View<'_>) -> Option<SessionId> {
         let soonest = view.idle_by_pin_end.first()?.1;
         (self.draw(20, soonest, view) % 2 == 0).then_some(soonest)
+    }
+
+    fn host_victims(&self, view: &View<'_>, _: Blocks, session: SessionId) -> Vec<SessionId> {
+        let anybody = (0..view.sessions.len() as u32 + 2).map(SessionId);
+        let base = self.draw(21, session, view);
+        anybody
+            .filter(|&session| (self.draw(22, session, view) ^ base) % 4 == 0)
+            .collect()
     }
 
     fn queueing(&self, view: &View<'_>, session: SessionId) -> Queueing {
