@@ -151,7 +151,7 @@ fn gaps_are_the_longest_of_parallel_tools_after_an_approval() {
             kind => panic!("a gap of kind {kind:?}"),
         }
     }
-    // 14 % of the calls issue several tools, a fifth waits for an approval: of thousands of waits, within a tenth.
+    // 14 % of the calls issue several tools, 12 % wait for an approval: of thousands of waits, within a tenth.
     assert!(tools_waits > 1_500, "{tools_waits}");
     let share = |part: usize| part as f64 / f64::from(tools_waits);
     assert!(
@@ -159,7 +159,7 @@ fn gaps_are_the_longest_of_parallel_tools_after_an_approval() {
         "{}",
         share(parallel)
     );
-    assert!((share(mixed) / 0.2 - 1.0).abs() < 0.25, "{}", share(mixed));
+    assert!((share(mixed) / 0.12 - 1.0).abs() < 0.25, "{}", share(mixed));
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn a_lost_prefix_leaves_the_shared_parts_and_a_compaction_a_part_of_the_length()
             .map(|part| part.tokens)
             .sum();
         let longest = if session.config.as_deref() == Some("resumed-long") {
-            700_000
+            895_000
         } else {
-            170_000
+            700_000
         };
         for pair in session.calls.windows(2) {
             assert!(pair[1].input <= longest);

@@ -271,6 +271,130 @@ fn a_generated_trace_runs_as_its_generator_does() {
 }
 
 #[test]
+fn archetypes_are_generated_by_name_and_run_by_name_from_anywhere() {
+    let place = Place::new();
+    let args = ["trace", "gen", "office", "--sessions", "4", "--rate", "0.5"];
+    has(
+        &place.ok(&args).err,
+        &["wrote office.jsonl.zst: 4 sessions"],
+    );
+    let described = place.ok(&["trace", "stat", "office.jsonl.zst", "--figure", "fig"]);
+    has(
+        &described.out,
+        &[
+            "sessions              4",
+            "appended_after_tool_tokens",
+            "api",
+        ],
+    );
+    has(&described.err, &["trace_stat.svg"]);
+    assert!(
+        place
+            .read("fig/trace_stat.csv")
+            .starts_with("source,quantity,")
+    );
+    let run = |more: &[&str]| {
+        let set = [
+            "--set",
+            "workload.gen=function-calling",
+            "--set",
+            "workload.sessions=4",
+        ];
+        place.ok(&[&["run"], &set[..], &["--set", "engine.check=true"], more].concat())
+    };
+    has(&run(&["--out", "a"]).out, &["4 sessions"]);
+    let error = place.refuses(1, &["run", "--set", "workload.gen=offices"]);
+    has(
+        &error,
+        &[
+            "no generator is called `offices`",
+            "office",
+            "trace gen --help",
+        ],
+    );
+}
+
+#[test]
+fn traces_are_made_of_traces_and_compared() {
+    let place = Place::new();
+    let make = |name: &str, args: &[&str]| {
+        let done = place.ok(&[&["trace"], args, &["--out", name]].concat());
+        done.err
+    };
+    make(
+        "a.jsonl",
+        &["gen", "batch-coding", "--sessions", "20", "--rate", "1"],
+    );
+    has(
+        &make("h.jsonl", &["head", "a.jsonl", "-n", "3"]),
+        &["wrote h.jsonl: 3 sessions"],
+    );
+    has(
+        &make("s.jsonl", &["sample", "a.jsonl", "--sessions", "5"]),
+        &["5 sessions"],
+    );
+    has(
+        &make("n.jsonl", &["cut", "a.jsonl", "--from", "3h"]),
+        &["0 sessions", "the trace is empty"],
+    );
+    make("c.jsonl", &["cut", "a.jsonl", "--to", "10s"]);
+    make(
+        "d.jsonl",
+        &["scale", "a.jsonl", "--time", "2", "--load", "3"],
+    );
+    has(
+        &make("m.jsonl", &["merge", "h.jsonl", "s.jsonl"]),
+        &["wrote m.jsonl: 8 sessions"],
+    );
+    let diff = place.ok(&[
+        "trace",
+        "diff",
+        "a.jsonl",
+        "d.jsonl",
+        "--resample",
+        "50",
+        "--csv",
+        "d.csv",
+    ]);
+    has(
+        &diff.out,
+        &["quantity", "calls_per_session", "gap_tool_s", "95 % of A"],
+    );
+    let row = |name: &str| {
+        let csv = place.read("d.csv");
+        let line = csv.lines().find(|line| line.starts_with(name)).expect(name);
+        line.split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Scaling by time moves waits and nothing else; the columns are quantity, counts, p50s, p90s, KS.
+    assert_eq!(row("input_tokens")[7], "0.0");
+    assert_ne!(row("gap_tool_s")[7], "0.0");
+    let only = place.ok(&["trace", "stat", "m.jsonl", "--class", "none"]);
+    has(&only.out, &["sessions              0"]);
+    place.refuses(
+        2,
+        &[
+            "trace",
+            "sample",
+            "a.jsonl",
+            "--share",
+            "1",
+            "--sessions",
+            "2",
+            "--out",
+            "x",
+        ],
+    );
+    place.refuses(2, &["trace", "merge", "a.jsonl", "--out", "x"]);
+    has(
+        &place.refuses(
+            1,
+            &["trace", "scale", "a.jsonl", "--load", "0", "--out", "x"],
+        ),
+        &["`load` = 0"],
+    );
+}
+
+#[test]
 fn a_foreign_trace_is_recognised_imported_and_described() {
     let place = Place::new();
     let rows = "{\"timestamp\": 0, \"input_length\": 1000, \"output_length\": 10, \"hash_ids\": [1, 2]}\n\
@@ -350,7 +474,9 @@ fn every_verb_explains_itself_with_an_example() {
             &["Usage: djinn ", "Example", "djinn "],
         );
     }
-    for verb in ["import", "gen", "stat"] {
+    for verb in [
+        "import", "gen", "stat", "diff", "head", "cut", "sample", "merge", "scale",
+    ] {
         has(
             &place.ok(&["trace", verb, "--help"]).out,
             &["Usage: djinn trace ", "Examples:"],

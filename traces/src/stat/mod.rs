@@ -53,7 +53,7 @@ pub struct Stat {
     pub input_tokens: u64,
     /// Generated tokens.
     pub output_tokens: u64,
-    /// Calls after the first that keep less than the previous prompt.
+    /// Calls after the first that keep less than nine tenths of the previous prompt.
     pub prefix_losses: u64,
     /// Calls that issued tools.
     pub calls_with_tools: u64,

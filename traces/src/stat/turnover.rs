@@ -34,9 +34,10 @@ impl Turnover {
         *from_human = is_human;
     }
 
-    /// P(person | person) and P(person | tool); `None` where the condition never held.
+    /// P(person | person) and P(person | tool); `None` where the condition never held, and without people.
     pub fn probabilities(&self) -> [Option<f64>; 2] {
-        let share = |part: u64, all: u64| (all > 0).then(|| part as f64 / all as f64);
+        let people = self.human_after_human + self.human_after_tool > 0;
+        let share = |part: u64, all: u64| (people && all > 0).then(|| part as f64 / all as f64);
         [
             share(self.human_after_human, self.after_human),
             share(self.human_after_tool, self.after_tool),

@@ -3,6 +3,7 @@
 
 pub mod import;
 pub mod run;
+pub mod tools;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

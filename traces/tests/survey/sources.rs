@@ -1,5 +1,6 @@
 //! Parts of the public traces, as statistics and as streams.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::common::shared;
@@ -31,6 +32,31 @@ impl Sink for Stats {
 pub fn stat(path: &Path, configs: &[&str], main_agents: bool) -> Stat {
     let mut stats = Stats::default();
     let only = only(configs, main_agents);
+    feed(path, &mut OnlyMatching::new(&only, "source", &mut stats)).unwrap();
+    stats.0.unwrap().finish()
+}
+
+/// Statistics of the sessions whose name passes.
+pub fn stat_of(path: &Path, wanted: fn(&str) -> bool) -> Stat {
+    struct Names(BTreeSet<String>, fn(&str) -> bool);
+    impl Sink for Names {
+        fn meta(&mut self, _: &Meta) -> Result<(), TraceError> {
+            Ok(())
+        }
+        fn session(&mut self, session: Session) -> Result<(), TraceError> {
+            if (self.1)(&session.sid) {
+                self.0.insert(session.sid);
+            }
+            Ok(())
+        }
+    }
+    let mut names = Names(BTreeSet::new(), wanted);
+    feed(path, &mut names).unwrap();
+    let only = Only {
+        sids: Some(names.0),
+        ..Only::default()
+    };
+    let mut stats = Stats::default();
     feed(path, &mut OnlyMatching::new(&only, "source", &mut stats)).unwrap();
     stats.0.unwrap().finish()
 }

@@ -4,15 +4,16 @@
 //! do nothing. To check the tables:
 //! `cargo test -p trace --release --test survey -- --ignored --nocapture`; with `DJINN_BLESS=1` in the environment, to write them.
 
-#[path = "survey/archetypes.rs"]
+mod agents;
 mod archetypes;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "survey/document.rs"]
 mod document;
-#[path = "survey/published.rs"]
 mod published;
-#[path = "survey/sources.rs"]
+mod reasons;
+mod row;
 mod sources;
+mod weka;
 
 use std::collections::BTreeMap;
 
