@@ -155,6 +155,14 @@ impl Importer {
                 GapKind::Unknown
             };
             call.after = after(&awaited, index, id, &self.groups);
+        } else if awaited.len() > 1 {
+            // The first spawned it; it waits for the others as well.
+            call.after = Some(
+                awaited
+                    .iter()
+                    .map(|end| refer(end, index, &self.groups))
+                    .collect(),
+            );
         }
         let group = &mut self.groups[index];
         if let Some(events) = row.tool_events.value() {
@@ -252,20 +260,23 @@ fn wait(delay: Option<Millis>, tools: Option<Millis>) -> Result<Millis, String> 
 /// What call `id` of the group at `index` waits for; `None` where it is just the call before. One of its own session
 /// is always among them: it says which history goes on.
 fn after(awaited: &[(usize, u32)], index: usize, id: u32, groups: &[Group]) -> Option<Vec<After>> {
-    let refer = |&(group, call): &(usize, u32)| {
-        if group == index {
-            return After::Own(call);
-        }
-        After::Other {
-            sid: groups[group].session.sid.clone(),
-            call,
-        }
-    };
-    let mut after: Vec<After> = awaited.iter().map(refer).collect();
+    let all = awaited.iter().map(|end| refer(end, index, groups));
+    let mut after: Vec<After> = all.collect();
     if !awaited.iter().any(|&(group, _)| group == index) {
         after.insert(0, After::Own(id - 1));
     }
     (after != [After::Own(id - 1)]).then_some(after)
+}
+
+/// The end of a call, as seen from the group at `index`.
+fn refer(&(group, call): &(usize, u32), index: usize, groups: &[Group]) -> After {
+    if group == index {
+        return After::Own(call);
+    }
+    After::Other {
+        sid: groups[group].session.sid.clone(),
+        call,
+    }
 }
 
 /// Tools that ran while the session waited; the wait begins with the first.

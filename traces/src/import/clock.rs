@@ -49,11 +49,14 @@ impl Instant {
 
     /// How long after `earlier` in milliseconds; negative if before.
     pub fn offset_ms(self, earlier: Self) -> serde_json::Number {
-        let nanos = self.0 as i64 - earlier.0 as i64;
-        if nanos % 1_000_000 == 0 {
-            return (nanos / 1_000_000).into();
+        // Nanoseconds of both directions need 65 bits, milliseconds do not.
+        let nanos = self.0.abs_diff(earlier.0);
+        let sign = if self < earlier { -1 } else { 1 };
+        if nanos.is_multiple_of(1_000_000) {
+            return ((nanos / 1_000_000) as i64 * sign).into();
         }
-        serde_json::Number::from_f64(nanos as f64 / 1e6).expect("a quotient of finite numbers")
+        let ms = nanos as f64 / 1e6 * sign as f64;
+        serde_json::Number::from_f64(ms).expect("a quotient of finite numbers")
     }
 }
 
@@ -101,5 +104,11 @@ mod tests {
         assert_eq!(early.since(late), Millis::from_millis(0));
         assert_eq!(early.offset_ms(late), serde_json::Number::from(-2_500));
         assert_eq!(Instant(1_500_000).offset_ms(Instant(0)).as_f64(), Some(1.5));
+        // The year 2286 in nanoseconds is beyond 63 bits.
+        let last = Instant(9_999_999_999_999_000_000);
+        assert_eq!(
+            Instant(0).offset_ms(last),
+            serde_json::Number::from(-9_999_999_999_999_i64)
+        );
     }
 }

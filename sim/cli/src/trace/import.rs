@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::format::plural;
 use crate::out;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trace::import::{
     Detected, FORMATS, Format, ImportOptions, MooncakeRows, WekaGap, detect, find, import_files,
 };
@@ -104,13 +104,13 @@ fn sources(files: &[PathBuf]) -> Result<Vec<(&'static Format, PathBuf)>, CliErro
             Err(_) => {}
         }
     }
-    files.iter().map(recognised).collect()
+    files.iter().map(|file| recognised(file)).collect()
 }
 
-fn recognised(file: &PathBuf) -> Result<(&'static Format, PathBuf), CliError> {
+fn recognised(file: &Path) -> Result<(&'static Format, PathBuf), CliError> {
     let Detected { format, reason } = detect(file)?;
     out::note(&looks_like(&file.display().to_string(), format, &reason));
-    Ok((format, file.clone()))
+    Ok((format, file.to_owned()))
 }
 
 /// What a file was taken for, and why.

@@ -13,7 +13,7 @@ use crate::generate::Draw;
 const VALUE_MAX: f64 = 4_294_967_295.0;
 /// Ratio of median to mean of a lognormal that names none (vLLM `bench_dataset.py`, not in its README).
 const MEDIAN_RATIO: f64 = 0.85;
-/// Terms of the inverted sums of Zipf and Poisson: enough for any length of a conversation.
+/// Largest value of a Zipf distribution without a cap: enough for any length of a conversation.
 const TERMS_MAX: u64 = 100_000;
 
 /// A distribution of whole numbers.
@@ -33,14 +33,10 @@ enum Kind {
         mu: f64,
         sigma: f64,
     },
-    /// Weights k^-alpha of 1 to `terms`, which add up to `total`.
-    Zipf {
-        alpha: f64,
-        terms: u64,
-        total: f64,
-    },
-    Poisson {
-        mean: f64,
+    /// By value from `first`: how often it is that or less.
+    Table {
+        first: u64,
+        sums: Vec<f64>,
     },
 }
 
@@ -64,42 +60,45 @@ impl Distribution {
                 let value = libm::exp(mu + sigma * draw.normal());
                 value.min(VALUE_MAX).round() as u64
             }
-            Kind::Zipf {
-                alpha,
-                terms,
-                total,
-            } => invert((1..=terms).map(|k| (k, weight(k, alpha) / total)), draw),
-            Kind::Poisson { mean } => {
-                let mut term = libm::exp(-mean);
-                let terms = (0..TERMS_MAX).map(|k| {
-                    if k > 0 {
-                        term *= mean / k as f64;
-                    }
-                    (k, term)
-                });
-                invert(terms, draw)
+            Kind::Table { first, ref sums } => {
+                let wanted = draw.uniform();
+                let index = sums.partition_point(|&sum| sum <= wanted);
+                first + index.min(sums.len() - 1) as u64
             }
         };
         value.min(most)
     }
 }
 
-fn weight(k: u64, alpha: f64) -> f64 {
-    libm::pow(k as f64, -alpha)
+/// The sums of k^-alpha up to each of 1 to `terms`, over their total.
+fn zipf(alpha: f64, terms: u64) -> Kind {
+    let sums = running((1..=terms).map(|k| libm::pow(k as f64, -alpha)));
+    let total = sums.last().copied().unwrap_or(1.0);
+    Kind::Table {
+        first: 1,
+        sums: sums.into_iter().map(|sum| sum / total).collect(),
+    }
 }
 
-/// The first value up to which the terms add up to more than the draw.
-fn invert(terms: impl Iterator<Item = (u64, f64)>, draw: Draw) -> u64 {
-    let (mut sum, mut last, wanted) = (0.0, 0, draw.uniform());
-    for (value, term) in terms {
-        sum += term;
-        last = value;
-        // Below the smallest step of the sum nothing more is added.
-        if sum > wanted || (term < f64::EPSILON * 1e-3 && sum > 0.5) {
-            break;
+/// The sums of `mean`^k exp(-`mean`) / k! from 0 to as far as anything is added.
+fn poisson(mean: f64) -> Kind {
+    let terms = (mean + 40.0 * libm::sqrt(mean) + 40.0) as u64;
+    let mut term = libm::exp(-mean);
+    let sums = running((0..=terms).map(|k| {
+        if k > 0 {
+            term *= mean / k as f64;
         }
-    }
-    last
+        term
+    }));
+    Kind::Table { first: 0, sums }
+}
+
+fn running(terms: impl Iterator<Item = f64>) -> Vec<f64> {
+    let add = |sum: &mut f64, term: f64| {
+        *sum += term;
+        Some(*sum)
+    };
+    terms.scan(0.0, add).collect()
 }
 
 impl Serialize for Distribution {
@@ -165,15 +164,7 @@ fn parse(source: &Value) -> Result<(Kind, Option<u64>), String> {
             },
         },
         "zipf" => match needed("alpha")? {
-            alpha if alpha > 1.0 => {
-                let terms = max.unwrap_or(u64::MAX).clamp(1, TERMS_MAX);
-                let total = (1..=terms).map(|k| weight(k, alpha)).sum();
-                Kind::Zipf {
-                    alpha,
-                    terms,
-                    total,
-                }
-            }
+            alpha if alpha > 1.0 => zipf(alpha, max.unwrap_or(u64::MAX).clamp(1, TERMS_MAX)),
             alpha => {
                 return Err(format!(
                     "a zipf distribution of alpha {alpha}; it must be above 1"
@@ -182,7 +173,7 @@ fn parse(source: &Value) -> Result<(Kind, Option<u64>), String> {
         },
         "poisson" => match needed("alpha")? {
             // exp(-700) is the last one above 0.
-            mean if (0.0..=700.0).contains(&mean) => Kind::Poisson { mean },
+            mean if (0.0..=700.0).contains(&mean) => poisson(mean),
             mean => {
                 return Err(format!(
                     "a poisson distribution of mean {mean}; from 0 to 700 are supported"
