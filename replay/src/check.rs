@@ -5,10 +5,17 @@
 
 use crate::backend::Backend;
 use crate::device::{DeviceOptions, FaultPlan, ReplayDevice};
+use crate::run::{ReplayError, Replayed, record};
 use devices::CopyFault;
 use devices::conformance::{POOL_BLOCKS, Subject};
 use engine::device::{BlockCopy, Completion, CopyClass, CopyRun, Device, DeviceError, Op};
+use lab::audit::{self, Violation};
+use lab::run::RunOptions;
+use lab::{Setup, Wants};
 use model::{Bytes, ContentId, Direction, LineageId, Nanos, OpId, SessionId};
+use results::manifest::DeviceInfo;
+use results::spec::{Layers, RunSpec};
+use std::path::Path;
 use std::time::Duration;
 
 /// Bytes of a block of the checks: those of the conformance suite.
@@ -224,10 +231,79 @@ fn out_and_back<B: Backend>(
     Ok(())
 }
 
+/// Agents whose KV leaves HBM and comes back ahead of their turns, so that every defect has something to spoil.
+const DEFECT_RUN: &str = "model = \"llama-2-7b\"\nhardware = \"h200\"\npolicy = \"djinn\"\n\
+    [memory]\nhbm_blocks = 120\nhost_blocks = 400\n\
+    [workload]\ngen = \"closed-loop-agents\"\nsessions = 8\n[workload.params]\n\
+    ramp_s = 0.2\nturns = 3\nfirst_prompt = 320\nappend = 32\noutput = 8\n\
+    gap_s = { uniform = { min = 0.3, max = 0.5 } }\n";
+
+/// The defects of the original implementation, and the checker that each must be caught by; `None`: a sound run.
+pub const DEFECTS: [(Option<&str>, &str); 6] = [
+    (None, "nothing is reported"),
+    (Some("restore-drops-copy"), audit::RESTORED_IS_THERE),
+    (Some("evict-frees-nothing"), audit::EVICTED_IS_GONE),
+    (Some("prefetch-races-compute"), audit::MOVED_ONCE),
+    (Some("io-on-hot-path"), audit::NO_WAIT_ON_AN_IDLE_GPU),
+    (Some("signal-lost"), audit::SIGNALS_ARRIVE),
+];
+
+/// A short run with `defect`, on the device that `make` makes for it, and what the checkers of its folder say.
+///
+/// # Errors
+/// If the run cannot be made or does not end.
+pub fn audited<B: Backend>(
+    defect: Option<&str>,
+    make: &dyn Fn(&Setup) -> Result<ReplayDevice<B>, ReplayError>,
+    scratch: &Path,
+) -> Result<Vec<Violation>, ReplayError> {
+    let mut spec =
+        RunSpec::load(&Layers::of_text("defects", DEFECT_RUN)).map_err(lab::LabError::from)?;
+    spec.faults.inject = defect.map(str::to_owned).into_iter().collect();
+    let setup = Setup::new(&spec)?;
+    let mut device = make(&setup)?;
+    let options = RunOptions {
+        wants: Wants {
+            ops: true,
+            samples: None,
+            decisions: true,
+        },
+        live: true,
+        ..RunOptions::default()
+    };
+    let target = scratch.join(defect.unwrap_or("sound"));
+    let info = DeviceInfo::default();
+    match record(&setup, &mut device, &info, &target, &options, |_| ())? {
+        Replayed::Now(finished, _) => Ok(audit::audit(&finished.folder)?),
+        Replayed::Before(folder) => Ok(audit::audit(&folder)?),
+    }
+}
+
+/// Whether a defect was caught, and nothing in a sound run.
+pub fn judge(defect: Option<&str>, checker: &str, found: &[Violation]) -> Finding {
+    let outcome = match (defect, found) {
+        (None, []) => Ok("clean".to_owned()),
+        (None, [first, ..]) => Err(format!("{}: {}", first.checker, first.what)),
+        (Some(_), found) => found
+            .iter()
+            .find(|violation| violation.checker == checker)
+            .map(|violation| violation.what.clone())
+            .ok_or_else(|| format!("`{checker}` did not notice; others: {found:?}")),
+    };
+    Finding {
+        name: match defect {
+            None => "a sound run passes the checkers of its folder".to_owned(),
+            Some(defect) => format!("defect `{defect}` is caught by `{checker}`"),
+        },
+        outcome,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake::FakeGpu;
+    use crate::run::device_options;
 
     fn make(options: DeviceOptions) -> Result<ReplayDevice<FakeGpu>, DeviceError> {
         ReplayDevice::new(FakeGpu::new(BLOCKS, BLOCKS), options)
@@ -238,6 +314,24 @@ mod tests {
         let findings = faults(&make).unwrap();
         assert_eq!(findings.len(), FAULTS.len() + 2);
         for finding in findings {
+            assert!(finding.outcome.is_ok(), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn each_defect_of_the_original_is_caught_by_its_checker() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |setup: &Setup| {
+            let device = ReplayDevice::new(FakeGpu::new(120, 400), device_options(setup));
+            Ok(device?)
+        };
+        for (defect, checker) in DEFECTS {
+            let mut found = audited(defect, &make, folder.path()).unwrap();
+            // A machine that is busy with other things holds a sound run up, too.
+            if defect.is_none() {
+                found.retain(|violation| violation.checker != audit::NO_WAIT_ON_AN_IDLE_GPU);
+            }
+            let finding = judge(defect, checker, &found);
             assert!(finding.outcome.is_ok(), "{finding:?}");
         }
     }

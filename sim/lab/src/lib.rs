@@ -8,6 +8,7 @@
 //!
 //! The simulator and the replay differ in the device that they hand to [`run::execute`], and in nothing else.
 
+pub mod audit;
 mod error;
 pub mod faults;
 mod forecast;

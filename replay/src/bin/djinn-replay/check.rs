@@ -8,7 +8,7 @@ use kernels::kv::KvLayout;
 use lab::Setup;
 use lab::run::RunOptions;
 use replay::CudaDevice;
-use replay::check::{BLOCK_BYTES, BLOCKS, Finding, contract, faults};
+use replay::check::{BLOCK_BYTES, BLOCKS, DEFECTS, Finding, audited, contract, faults, judge};
 use replay::cuda::{Compute, CudaBackend, CudaOptions, Method, order};
 use replay::device::{DeviceOptions, ReplayDevice};
 use replay::run::{Replayed, cuda_device, device_info, record};
@@ -56,6 +56,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         tell(named(contract(&make).map_err(failed)?));
         tell(named(faults(&make).map_err(failed)?));
     }
+    tell(defects(&gpu));
     tell(refusals(&gpu));
     tell(vec![Finding {
         name: "a short run with integrity on".to_owned(),
@@ -105,6 +106,22 @@ fn small_device(
     let backend = CudaBackend::new(gpu, pools, &mut |_| ())
         .map_err(|error| DeviceError(error.to_string()))?;
     ReplayDevice::new(backend, options)
+}
+
+/// The five defects of the original implementation, and a run without any.
+fn defects(gpu: &Gpu) -> Vec<Finding> {
+    let make = |setup: &Setup| cuda_device(setup, gpu, &mut |_| ());
+    let scratch = std::env::temp_dir().join(format!("djinn-replay-defects-{}", std::process::id()));
+    let findings = DEFECTS.map(|(defect, checker)| match audited(defect, &make, &scratch) {
+        Ok(found) => judge(defect, checker, &found),
+        Err(error) => Finding {
+            name: format!("defect {defect:?}"),
+            outcome: Err(error.to_string()),
+        },
+    });
+    // The folders were only there to be looked at.
+    let _ = std::fs::remove_dir_all(&scratch);
+    findings.into()
 }
 
 /// Pools that no machine has.
