@@ -4,9 +4,9 @@
 //! everything (`plan`, with the tick that precedes it). A time that grows from row to row grows with the sessions: the policy's caveats say so.
 
 use model::{
-    Action, Blocks, Bytes, CopyEstimate, Event, Hint, HintSource, Nanos, Need, Oracle, Outcome,
-    Phase, PoolLevel, PrefillEstimate, Report, Residence, SessionId, SessionView, Time, Tokens,
-    ToolClass, TurnIndex, View,
+    Blocks, Bytes, CopyEstimate, Event, Hint, HintSource, Nanos, Need, Oracle, Phase, PoolLevel,
+    PrefillEstimate, Report, Residence, SessionId, SessionView, Time, Tokens, ToolClass, TurnIndex,
+    View,
 };
 use policy::{Policy, REGISTRY};
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,7 +156,6 @@ impl World {
                 Event::Compute(session, Nanos::from_millis(u64::from(session.0))),
                 done,
                 Event::IoWait(session),
-                Event::Acted(session, Action::Keep, Outcome::Done(Blocks(64))),
             ];
             for event in &events {
                 policy.observe(&view, event);

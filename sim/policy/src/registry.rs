@@ -33,6 +33,7 @@ pub const REGISTRY: &[Entry] = &[
     program::thunderagent::DECAY,
     program::concur::ENTRY,
     program::mori::ENTRY,
+    workflow::kvflow::ENTRY,
     workflow::tokencake::PORT,
     workflow::tokencake::PAPER,
     hierarchy::cached_attention::ENTRY,
@@ -40,6 +41,7 @@ pub const REGISTRY: &[Entry] = &[
     hierarchy::hicache::WRITE_THROUGH,
     hierarchy::hicache::SELECTIVE,
     hierarchy::hicache::WRITE_BACK,
+    hierarchy::t_lru::ENTRY,
     hierarchy::wild::ENTRY,
     hierarchy::uni_agent::ENTRY,
 ];

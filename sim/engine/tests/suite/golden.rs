@@ -11,6 +11,18 @@ fn short_of_memory() -> Rig {
     Rig::new(7, 8, vec![a, b, c])
 }
 
+/// 5 blocks of HBM. p holds 2 and waits for its sub-agent, which has two calls to make, when x needs 4 at 100 ms.
+fn workflow() -> Rig {
+    let mut p = session("p", 0, &[(0, 30, 3), (0, 10, 2)]);
+    p.turns[0].spawns.push(model::Spawn {
+        after: model::Nanos::ZERO,
+        at: None,
+        join: Some(model::TurnIndex(1)),
+        session: session("p/a", 0, &[(0, 10, 2), (150, 1, 2), (50, 1, 2)]),
+    });
+    Rig::new(5, 8, vec![p, session("x", 100, &[(0, 60, 3)])])
+}
+
 /// 5 blocks of HBM. a holds 2 and b runs with 2 when c, which needs 3, is queued at 100 ms.
 fn crowded() -> Rig {
     let a = session("a", 0, &[(0, 30, 3), (300, 10, 2)]);
@@ -64,9 +76,11 @@ const SHOWN: &[(&str, &str, fn() -> Rig)] = &[
     ("continuum-paper", "samples_min=0", short_of_memory),
     ("hicache-wt", "", small_host),
     ("hicache-wts", "", many_turns),
+    ("kvflow", "prefetch_steps=2", workflow),
     ("mori", "tick_s=0.1", short_of_memory),
     ("plas", "level_1_tokens=16", one_slot),
     ("strata-defer", "", shared_prefix),
+    ("t-lru", "budget_tokens=20", short_of_memory),
     (
         "thunderagent-release",
         "tick_s=0.05,overhead_tokens=1",

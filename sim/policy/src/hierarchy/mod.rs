@@ -3,5 +3,6 @@
 pub(crate) mod cached_attention;
 pub(crate) mod hicache;
 pub(crate) mod strata_defer;
+pub(crate) mod t_lru;
 pub(crate) mod uni_agent;
 pub(crate) mod wild;

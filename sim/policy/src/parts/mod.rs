@@ -17,7 +17,7 @@ pub(crate) use benefit::Benefit;
 pub(crate) use ewma::Ewma;
 pub(crate) use means::Means;
 pub(crate) use order::{by_class_then_arrival, held_swapped_new};
-pub(crate) use pins::{cheaper_exit, hold_for, utilisation};
+pub(crate) use pins::{cheaper_exit, full_blocks, hold_for, utilisation};
 pub(crate) use sample::Sample;
 pub(crate) use stored::{Stored, store};
 pub(crate) use ttl::{break_even, eq2, expected_cost};

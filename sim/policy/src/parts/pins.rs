@@ -1,6 +1,6 @@
 //! Answers to `on_idle`: hold for a time, then leave.
 
-use model::{Direction, Nanos, Retention, SessionId, SwapOut, Then, Tokens, View};
+use model::{Blocks, Direction, Nanos, Retention, SessionId, SwapOut, Then, Tokens, View};
 
 /// Holds from the end of the turn for `tau`, then does `then`; at once if that time is over. [`Nanos::MAX`] is for ever.
 pub(crate) fn hold_for(view: &View<'_>, session: SessionId, tau: Nanos, then: Then) -> Retention {
@@ -28,6 +28,13 @@ pub(crate) fn cheaper_exit(view: &View<'_>, session: SessionId) -> (f64, Then) {
     } else {
         (recompute.as_secs_f64(), Then::Release)
     }
+}
+
+/// Blocks that a context fills: what its session holds when its turn has just ended, and `hbm_blocks` is not counted yet.
+pub(crate) fn full_blocks(view: &View<'_>, session: SessionId) -> Blocks {
+    // The last token has no KV: it was generated, and not computed with.
+    let with_kv = view.session(session).context.saturating_sub(Tokens(1));
+    with_kv.blocks_floor(view.block_tokens)
 }
 
 /// Share of the HBM pool that is in use.

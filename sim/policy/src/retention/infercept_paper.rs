@@ -5,7 +5,8 @@
 use crate::parts::{chunked_discard, held_swapped_new};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
-    Cadence, Direction, Oracle, OrderKey, Plan, Retention, SessionId, SwapOut, Tokens, View,
+    Blocks, Bytes, Cadence, Direction, Oracle, OrderKey, Part, Plan, Retention, SessionId,
+    StepBudget, SwapOut, Tokens, View, Way,
 };
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,9 +19,8 @@ const FORMULA: &str = "waste_preserve = T x C\n\
      waste_discard  = T_fwd(C) C/2 + n T_fwd(C/n) C_other, n = ceil(C / (S - running))\n\
      swap budget of a step = tokens that the link moves during T_fwd(S)";
 const SOURCE: &str = "Abhyankar et al., InferCept (APIServe), ICML 2024, arXiv 2402.01869; the code that was released differs (infercept-release).";
-const CAVEATS: &str = "Known here through notes on the paper. T_fwd is the machine's profile, not a fit of the paper's. A session is swapped whole: the \
-     last one in a step may exceed the budget. Swap-ins begin when the tool returns; what they have queued on the link is taken off the next step's budget. \
-     It weighs every waiting session at every step: its cost grows with their number, and decode runs end after each step.";
+const CAVEATS: &str = "Known here through notes on the paper. T_fwd is the machine's profile, not a fit of the paper's. Each direction may move the budget of a step; what is \
+     queued on the link is taken off what more is swapped out. It weighs every waiting session at every step: its cost grows with their number, and decode runs end after each step.";
 
 const SATURATION: Param = Param {
     key: "saturation_tokens",
@@ -104,15 +104,12 @@ impl Infercept {
         (preserve, discard)
     }
 
-    /// Bytes that the link moves while a saturated step runs, less those that it has to move already.
-    fn budget(&self, view: &View<'_>) -> u64 {
+    /// Bytes that the link moves while a saturated step runs, at least a block.
+    fn step_bytes(&self, view: &View<'_>) -> Bytes {
         let step = view.prefill_time(Tokens(self.saturation), Tokens::ZERO);
         let rate = view.link[Direction::D2h.index()].bytes_per_s;
         let bytes = u128::from(step.0) * u128::from(rate) / 1_000_000_000;
-        let queued: u64 = view.link.iter().map(|lane| lane.queued.0).sum();
-        u64::try_from(bytes)
-            .unwrap_or(u64::MAX)
-            .saturating_sub(queued)
+        Bytes(u64::try_from(bytes).unwrap_or(u64::MAX)).max(view.block_bytes)
     }
 }
 
@@ -133,15 +130,23 @@ impl Policy for Infercept {
             .filter(|&((preserve, discard), _)| preserve.min(discard) > 0.0)
             .collect();
         waiting.sort_by(|((p, d), a), ((q, e), b)| q.min(*e).total_cmp(&p.min(*d)).then(a.cmp(b)));
-        let mut budget = self.budget(view);
+        let queued: Bytes = view.link.iter().map(|lane| lane.queued).sum();
+        let mut budget = self.step_bytes(view).saturating_sub(queued).0 / view.block_bytes.0;
         let mut host = view.host.free.0;
         let mut retain = Vec::new();
         for ((preserve, discard), session) in waiting {
             let blocks = view.session(session).hbm_blocks.0;
-            if budget > 0 && blocks <= host {
-                budget = budget.saturating_sub(u64::from(blocks) * view.block_bytes.0);
-                host -= blocks;
+            let fits = u64::from(blocks.min(host)).min(budget) as u32;
+            budget -= u64::from(fits);
+            host -= fits;
+            if fits == blocks {
                 retain.push((session, Retention::SwapOut(SwapOut::IfRoom)));
+            } else if fits > 0 {
+                let part = Part {
+                    blocks: Blocks(fits),
+                    how: Way::SwapOut,
+                };
+                retain.push((session, Retention::Part(part)));
             } else if discard < preserve {
                 retain.push((session, Retention::Discard));
             }
@@ -149,6 +154,13 @@ impl Policy for Infercept {
         Plan {
             retain,
             ..Plan::default()
+        }
+    }
+
+    fn step_budget(&self, view: &View<'_>) -> StepBudget {
+        StepBudget {
+            copy: [self.step_bytes(view); 2],
+            ..StepBudget::UNLIMITED
         }
     }
 

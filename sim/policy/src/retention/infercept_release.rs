@@ -5,8 +5,8 @@
 use crate::parts::{Profile, held_swapped_new};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
-    Action, Admission, Blocks, Cadence, Event, Need, Oracle, OrderKey, Outcome, Phase, Plan,
-    Release, Residence, Retention, SessionId, Then, View,
+    Action, Blocks, Bytes, Cadence, Event, Need, Oracle, OrderKey, Outcome, Part, Phase, Plan,
+    Release, Residence, Retention, SessionId, StepBudget, Then, View, Way,
 };
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -28,8 +28,8 @@ pub(crate) const ENTRY: Entry = Entry {
               swap-in budget of a step = a'S + b' + free/2 tokens, swap-out budget = (1 + a')S + b' - free/2 tokens",
     source: "WukLab/InferCept at 3a1a4da, vllm/core/scheduler_v2.py (Apache-2.0); paper: Abhyankar et al., ICML 2024, arXiv 2402.01869.",
     caveats: "The release is fed the trace's true durations: it is an oracle, and its `unknown` flag is never read. Its constants were fitted \
-              on A100s; refit a, c, a', b' for another machine. A swapped victim leaves whole, not block by block from its back. A returning \
-              session is withheld while the swap-in budget is under a block and others run, then comes back whole; one that is swapped is never converted to recomputation while \
+              on A100s; refit a, c, a', b' for another machine. What is swapped out in part comes back \
+              when the tool returns, not as soon as there is room; a swapped session is never converted to recomputation while \
               the queue is empty. It weighs every waiting session at every step: its cost grows with their number, and decode runs end after each step.",
     provenance: Provenance::Release,
     needs: Needs::Oracle,
@@ -101,6 +101,11 @@ impl Infercept {
         view.session(session).hbm_blocks.0 * view.block_tokens
     }
 
+    /// Whole blocks of so many tokens.
+    fn blocks(view: &View<'_>, tokens: f64) -> u32 {
+        (tokens / f64::from(view.block_tokens)) as u32
+    }
+
     fn left_s(&self, view: &View<'_>, session: SessionId) -> f64 {
         let back = self.oracle.returns_at(session);
         back.map_or(0.0, |at| at.since(view.now).as_secs_f64())
@@ -156,8 +161,7 @@ impl Policy for Infercept {
             }
             Event::Short(..) => {
                 let victim = Self::dearest(&self.candidates(view));
-                self.host_full =
-                    victim.is_some_and(|s| view.session(s).hbm_blocks > view.host.free);
+                self.host_full = victim.is_some() && view.host.free == Blocks::ZERO;
             }
             _ => {}
         }
@@ -188,28 +192,35 @@ impl Policy for Infercept {
         }
     }
 
-    fn victims(&self, view: &View<'_>, _: Blocks, _: Need) -> Vec<Release> {
-        let free = f64::from(view.hbm.free.0) * f64::from(view.block_tokens);
-        let room = view.host.free;
-        let victim = Self::dearest(&self.candidates(view)).filter(|&session| {
-            self.profile.budget_out(free) >= f64::from(view.block_tokens)
-                && view.session(session).hbm_blocks <= room
-        });
-        let release = |session| Release {
-            session,
-            how: Then::SwapOut,
+    fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
+        let Some(session) = Self::dearest(&self.candidates(view)) else {
+            return Vec::new();
         };
-        victim.map(release).into_iter().collect()
+        let free = f64::from(view.hbm.free.0) * f64::from(view.block_tokens);
+        let budget = Self::blocks(view, self.profile.budget_out(free));
+        let blocks = need.0.min(budget).min(view.host.free.0);
+        if blocks == 0 {
+            return Vec::new();
+        }
+        let part = Part {
+            blocks: Blocks(blocks),
+            how: Way::SwapOut,
+        };
+        vec![Release {
+            session,
+            how: Then::Part(part),
+        }]
     }
 
-    fn admit(&self, view: &View<'_>, session: SessionId) -> Admission {
+    fn step_budget(&self, view: &View<'_>) -> StepBudget {
         let free = f64::from(view.hbm.free.0) * f64::from(view.block_tokens);
-        let swapped = view.session(session).host_blocks > Blocks::ZERO;
-        let no_budget = self.profile.budget_in(free) < f64::from(view.block_tokens);
-        if swapped && no_budget && view.running > 0 {
-            Admission::Hold
-        } else {
-            Admission::Enter
+        let bytes = |tokens| Bytes(u64::from(Self::blocks(view, tokens)) * view.block_bytes.0);
+        StepBudget {
+            copy: [
+                bytes(self.profile.budget_out(free)),
+                bytes(self.profile.budget_in(free)),
+            ],
+            ..StepBudget::UNLIMITED
         }
     }
 

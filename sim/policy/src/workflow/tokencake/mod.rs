@@ -4,7 +4,7 @@
 
 mod score;
 
-use crate::parts::{Ewma, Waiting, take_until, utilisation};
+use crate::parts::{Ewma, Waiting, full_blocks, take_until, utilisation};
 use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{
     Blocks, Cadence, Event, Nanos, Need, Plan, Release, Retention, SessionId, SwapOut, Then, Time,
@@ -184,7 +184,10 @@ impl TokenCake {
 
     fn offer(&self, view: &View<'_>, session: SessionId, host_free: u32) -> Offer {
         let seen = view.session(session);
-        let blocks = seen.hbm_blocks;
+        let blocks = match seen.hbm_blocks {
+            Blocks(0) => full_blocks(view, session),
+            held => held,
+        };
         Offer {
             wait_s: self.back(view, session).since(view.now).as_secs_f64(),
             transfer_s: 2.0 * self.transfer_s(view, blocks),
