@@ -2,9 +2,9 @@
 //!
 //! Source: CachedAttention (AttentionStore), USENIX ATC 2024.
 
-use crate::parts::{Stored, store};
+use crate::parts::Stored;
 use crate::{Entry, Family, Needs, Policy, Provenance};
-use model::{Event, Plan, Retention, SessionId, View};
+use model::{Blocks, Event, Retention, SessionId, SwapOut, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "cached-attention",
@@ -34,15 +34,15 @@ impl Policy for CachedAttention {
         self.stored.observe(view, event, |_| 0);
     }
 
-    fn on_idle(&self, view: &View<'_>, session: SessionId) -> Retention {
-        store(view, session)
+    fn on_idle(&self, _: &View<'_>, _: SessionId) -> Retention {
+        Retention::SwapOut(SwapOut::OrDiscard)
     }
 
     fn on_end(&self, _: &View<'_>, _: SessionId) -> Retention {
         Retention::Discard
     }
 
-    fn plan(&self, view: &View<'_>) -> Plan {
-        self.stored.plan(view, None)
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+        self.stored.give_up(view, need, None)
     }
 }

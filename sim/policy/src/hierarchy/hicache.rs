@@ -6,16 +6,17 @@
 //! | through, selective | those that have been hit at least twice |
 //! | back | those that HBM evicts |
 
-use crate::parts::{Stored, host_or_cache, store, take_until};
+use crate::parts::{Stored, take_until};
 use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{
-    Blocks, Direction, Event, Nanos, Need, Plan, Release, Restore, Retention, SessionId, Then, View,
+    Blocks, Direction, Event, Nanos, Need, Release, Restore, Retention, SessionId, SwapOut, Then,
+    View,
 };
 
 const SOURCE: &str =
     "SGLang HiCache (Apache-2.0): write policies from code; timeout of pull request 23309.";
 const CAVEATS: &str = "Writing through needs `memory.host = \"inclusive\"`: with an exclusive tier a stored session leaves HBM. In SGLang the stop rules govern loads from storage to the host; here, where the host is the last tier, they govern the \
-     load from the host, and are decided when the turn becomes ready, from what the link has queued. Whole sessions stand for radix nodes. Written through, the host is LRU by session; written back, a full host takes nothing. SGLang sizes it at twice HBM by default.";
+     load from the host, and are decided when the turn becomes ready, from what the link has queued. Whole sessions stand for radix nodes. The host is LRU by session; SGLang sizes it at twice HBM by default.";
 const FORMULA: &str = "stop = 0 (best effort): load only while the turn could not run anyway; 1: wait for the load\n\
      2 (timeout): load if it takes at most min(cap_s, base_s + per_ki_s x tokens/1024)";
 const PARAMS: &[Param] = &[
@@ -84,7 +85,7 @@ pub(crate) const WRITE_BACK: Entry = Entry {
     name: "hicache-wb",
     summary: "SGLang HiCache, write-back: contexts go to the host when HBM evicts them",
     family: Family::Hierarchy,
-    about: "Contexts stay in HBM until somebody needs the room; then those idle longest are written to the host, and to nowhere if it is full. A turn that finds KV on the host loads it, and waits for it as long as the stop rule says.",
+    about: "Contexts stay in HBM until somebody needs the room; then those idle longest are written to the host, where those stored longest ago make room. A turn that finds KV on the host loads it, and waits for it as long as the stop rule says.",
     formula: FORMULA,
     source: SOURCE,
     caveats: CAVEATS,
@@ -169,18 +170,17 @@ impl Policy for HiCache {
             Write::Through { hits_min } if view.session(session).turn.0 < hits_min => {
                 Retention::Release
             }
-            Write::Through { .. } => store(view, session),
+            Write::Through { .. } => Retention::SwapOut(SwapOut::IfRoom),
             Write::Back => Retention::keep(),
         }
     }
 
     fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
         let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        let mut promised = 0;
         take_until(view, oldest_first, need, |seen, _| {
             Some(match self.write {
-                Write::Back => host_or_cache(view, &mut promised, seen.hbm_blocks),
-                Write::Through { .. } => Then::Release,
+                Write::Back if seen.hbm_blocks <= view.host.capacity => Then::SwapOut,
+                _ => Then::Release,
             })
         })
     }
@@ -199,11 +199,8 @@ impl Policy for HiCache {
         }
     }
 
-    fn plan(&self, view: &View<'_>) -> Plan {
-        match self.write {
-            Write::Through { .. } => self.stored.plan(view, None),
-            Write::Back => Plan::default(),
-        }
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+        self.stored.give_up(view, need, None)
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Source: uni-agent, RFC 122 and pull request 179.
 
-use crate::parts::{Stored, store};
+use crate::parts::Stored;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
-use model::{Event, Nanos, Plan, Retention, SessionId, View};
+use model::{Blocks, Event, Nanos, Retention, SessionId, SwapOut, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "uni-agent",
@@ -121,14 +121,15 @@ impl Policy for UniAgent {
 
     fn on_idle(&self, view: &View<'_>, session: SessionId) -> Retention {
         if self.priority(view, session) >= self.priority_min {
-            store(view, session)
+            Retention::SwapOut(SwapOut::OrDiscard)
         } else {
             Retention::Release
         }
     }
 
-    fn plan(&self, view: &View<'_>) -> Plan {
-        self.stored.plan(view, Some(view.now.before(self.lease)))
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+        self.stored
+            .give_up(view, need, Some(view.now.before(self.lease)))
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "victims: idle sessions by expected return, farthest first, spared while return - now < slack x (copy out + copy in)\n\
               prefetch at: expected return - copy in - margin_ms",
     source: "The seed's design, without its defects.",
-    caveats: "It trusts what clients say: with biased hints it evicts the wrong sessions and prefetches at the wrong time.",
+    caveats: "It trusts what clients say: with biased hints it evicts the wrong sessions and prefetches at the wrong time. Sessions that are spared are passed over one by one, so that its cost grows with their number.",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

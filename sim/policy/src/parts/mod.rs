@@ -19,7 +19,7 @@ pub(crate) use means::Means;
 pub(crate) use order::{by_class_then_arrival, held_swapped_new};
 pub(crate) use pins::{cheaper_exit, full_blocks, hold_for, utilisation};
 pub(crate) use sample::Sample;
-pub(crate) use stored::{Stored, store};
+pub(crate) use stored::Stored;
 pub(crate) use ttl::{break_even, eq2, expected_cost};
 pub(crate) use victims::{host_or_cache, take_until};
 pub(crate) use waiting::Waiting;

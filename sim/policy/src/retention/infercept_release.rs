@@ -8,6 +8,7 @@ use model::{
     Action, Blocks, Bytes, Cadence, Event, Need, Oracle, OrderKey, Outcome, Part, Phase, Plan,
     Release, Residence, Retention, SessionId, StepBudget, Then, View, Way,
 };
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -82,7 +83,6 @@ pub(crate) const ENTRY: Entry = Entry {
                 saturation: params.get("saturation_tokens"),
             },
             swapped: BTreeSet::new(),
-            host_full: false,
         })
     },
 };
@@ -92,8 +92,6 @@ struct Infercept {
     profile: Profile,
     /// Sessions whose KV went to the host, and that have not returned.
     swapped: BTreeSet<SessionId>,
-    /// A swap-out was wanted, and the host has no room for it.
-    host_full: bool,
 }
 
 impl Infercept {
@@ -134,34 +132,18 @@ impl Infercept {
             };
         candidates.iter().fold(None, better).map(|(_, s)| s)
     }
-
-    /// The host is full: the swapped session with the longest remaining tool gives up its place.
-    fn given_up(&self, view: &View<'_>) -> Option<SessionId> {
-        let there = |s: &&SessionId| {
-            let seen = view.session(**s);
-            (seen.phase, seen.residence) == (Phase::Idle, Residence::Host)
-        };
-        let swapped = self.swapped.iter().filter(there).copied();
-        swapped.max_by_key(|&s| (self.oracle.returns_at(s), s))
-    }
 }
 
 impl Policy for Infercept {
-    fn observe(&mut self, view: &View<'_>, event: &Event) {
+    fn observe(&mut self, _: &View<'_>, event: &Event) {
         match *event {
             Event::Acted(session, Action::SwapOut, Outcome::Done(_) | Outcome::Clipped(_)) => {
                 self.swapped.insert(session);
             }
-            Event::Compute(session, _) | Event::Ended(session) => {
+            Event::Compute(session, _)
+            | Event::Ended(session)
+            | Event::Acted(session, Action::DropHost, _) => {
                 self.swapped.remove(&session);
-            }
-            Event::Acted(session, Action::DropHost, _) => {
-                self.swapped.remove(&session);
-                self.host_full = false;
-            }
-            Event::Short(..) => {
-                let victim = Self::dearest(&self.candidates(view));
-                self.host_full = victim.is_some() && view.host.free == Blocks::ZERO;
             }
             _ => {}
         }
@@ -178,14 +160,11 @@ impl Policy for Infercept {
     fn plan(&self, view: &View<'_>) -> Plan {
         let candidates = self.candidates(view);
         let stays = Self::dearest(&candidates);
-        let mut retain: Vec<_> = candidates
+        let retain = candidates
             .iter()
             .filter(|&&(_, session)| Some(session) != stays)
             .map(|&(_, session)| (session, Retention::Discard))
             .collect();
-        if self.host_full {
-            retain.extend(self.given_up(view).map(|s| (s, Retention::Discard)));
-        }
         Plan {
             retain,
             ..Plan::default()
@@ -198,7 +177,7 @@ impl Policy for Infercept {
         };
         let free = f64::from(view.hbm.free.0) * f64::from(view.block_tokens);
         let budget = Self::blocks(view, self.profile.budget_out(free));
-        let blocks = need.0.min(budget).min(view.host.free.0);
+        let blocks = need.0.min(budget).min(view.host.capacity.0);
         if blocks == 0 {
             return Vec::new();
         }
@@ -210,6 +189,22 @@ impl Policy for Infercept {
             session,
             how: Then::Part(part),
         }]
+    }
+
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+        let there = |s: &&SessionId| {
+            let seen = view.session(**s);
+            (seen.phase, seen.residence) == (Phase::Idle, Residence::Host)
+        };
+        let mut swapped: Vec<_> = self.swapped.iter().filter(there).copied().collect();
+        swapped.sort_by_key(|&s| Reverse((self.oracle.returns_at(s), s)));
+        let mut found = Blocks::ZERO;
+        let enough = |s: &SessionId| {
+            let short = found < need;
+            found += view.session(*s).host_blocks;
+            short
+        };
+        swapped.into_iter().take_while(enough).collect()
     }
 
     fn step_budget(&self, view: &View<'_>) -> StepBudget {
