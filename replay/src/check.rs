@@ -231,12 +231,14 @@ fn out_and_back<B: Backend>(
     Ok(())
 }
 
-/// Agents whose KV leaves HBM and comes back ahead of their turns, so that every defect has something to spoil.
-const DEFECT_RUN: &str = "model = \"llama-2-7b\"\nhardware = \"h200\"\npolicy = \"djinn\"\n\
+/// Agents whose KV leaves HBM and comes back ahead of their turns, so that every defect has something to spoil. Hints are
+/// a little late, so that `COMPUTE` finds the prefetch under way.
+const DEFECT_RUN: &str = "model = \"llama-2-7b\"\nhardware = \"h200\"\npolicy = \"djinn[margin_ms=0]\"\n\
     [memory]\nhbm_blocks = 120\nhost_blocks = 400\n\
     [workload]\ngen = \"closed-loop-agents\"\nsessions = 8\n[workload.params]\n\
     ramp_s = 0.2\nturns = 3\nfirst_prompt = 320\nappend = 32\noutput = 8\n\
-    gap_s = { uniform = { min = 0.3, max = 0.5 } }\n";
+    gap_s = { uniform = { min = 0.3, max = 0.5 } }\n\
+    [hints.noise]\nbias = 1.005\n";
 
 /// The defects of the original implementation, and the checker that each must be caught by; `None`: a sound run.
 pub const DEFECTS: [(Option<&str>, &str); 6] = [
@@ -265,7 +267,7 @@ pub fn audited<B: Backend>(
     let options = RunOptions {
         wants: Wants {
             ops: true,
-            samples: None,
+            samples: Some(model::Nanos::from_millis(20)),
             decisions: true,
         },
         live: true,
@@ -322,7 +324,10 @@ mod tests {
     fn each_defect_of_the_original_is_caught_by_its_checker() {
         let folder = tempfile::tempdir().unwrap();
         let make = |setup: &Setup| {
-            let device = ReplayDevice::new(FakeGpu::new(120, 400), device_options(setup));
+            let mut gpu = FakeGpu::new(120, 400);
+            // As the link of an H200.
+            gpu.block = Duration::from_micros(150);
+            let device = ReplayDevice::new(gpu, device_options(setup));
             Ok(device?)
         };
         for (defect, checker) in DEFECTS {

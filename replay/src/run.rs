@@ -282,12 +282,7 @@ mod tests {
 
     #[test]
     fn a_recorded_run_decides_the_same_without_its_device() {
-        for policy in [
-            "swap-on-demand",
-            "djinn",
-            "vllm-recompute",
-            "continuum-paper",
-        ] {
+        for policy in ["swap-on-demand", "djinn", "vllm-recompute", "clairvoyant"] {
             let folder = tempfile::tempdir().unwrap();
             let target = folder.path().join("run");
             live(&setup(&[&format!("policy={policy}")]), &target, u64::MAX);

@@ -301,12 +301,15 @@ mod tests {
     #[test]
     fn sizes_and_neighbours_are_timed_on_any_backend() {
         // 5 us a block, both directions and steps at once without effect on each other.
-        let mut device =
-            ReplayDevice::new(FakeGpu::new(600, 600), DeviceOptions::default()).unwrap();
+        let mut gpu = FakeGpu::new(600, 600);
+        // As in a calibration, nothing is stamped.
+        gpu.checks = false;
+        let mut device = ReplayDevice::new(gpu, DeviceOptions::default()).unwrap();
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
         let times = sizes(&mut timed, Direction::D2h).unwrap();
         assert_eq!(times.points.len(), FITTED.len() + HELD_OUT.len());
-        assert!((4_900.0..9_000.0).contains(&times.block_ns), "{times:?}");
+        // Never faster than the fake link; a busy machine may see an end late.
+        assert!(times.block_ns >= 5_000.0 && times.single_ns >= 5_000.0, "{times:?}");
         let decode = TimedSteps {
             shape: StepShape {
                 decode_seqs: 1,
