@@ -109,6 +109,7 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     __shared__ float tops[WARPS][GROUP_MAX], weights[WARPS][GROUP_MAX];
     __shared__ bool last;
 
+    release_successor();
     await_predecessor();
     const unsigned kv_head = blockIdx.x, split = blockIdx.y, seq = blockIdx.z;
     const unsigned group = args.q_heads / args.kv_heads;
@@ -223,8 +224,6 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
         }
     }
 
-    // Only now: what the next kernel asks of L2 would not outlive the KV that streams through it.
-    release_successor();
     // Merge the four warps through shared memory: [warp][row][head_dim] over the rings, which are done with.
     await_copies<0>();
     __syncthreads();

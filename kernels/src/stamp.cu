@@ -5,8 +5,9 @@
 //   contents   [block_count]  uint64, content ids
 //   mismatches [block_count]  uint32, words that differ (stamp_verify; zeroed by the launcher)
 //
-// Word w (8 bytes) of a block, counted over its pieces in order, is mix64(mix64(content) + w): it depends
-// on the content and the place inside the block, not on where the block lies or on the layout.
+// Word w (8 bytes) of a block, counted over its pieces in order, is mix64(mix64(content) + w) as four bf16 values of magnitude
+// 1/8 to 2: sign, mantissa and the last two bits of the exponent are free, the rest is set. It depends on the content and the
+// place inside the block, not on where the block lies or on the layout, and attention can read it as any K and V.
 //
 // Grid: any number of CTAs of 256 threads; each warp strides over tiles of 4 KiB.
 // Traffic: writes (stamp) or reads (stamp_verify) block_count * piece_count * piece_bytes of HBM once.
@@ -26,8 +27,13 @@ struct Words {
     unsigned long long low, high;
 };
 
+// Exponents 124 to 127 of the four values.
+__device__ __forceinline__ unsigned long long as_bf16(unsigned long long bits) {
+    return (bits & 0x81ff81ff81ff81ffull) | 0x3e003e003e003e00ull;
+}
+
 __device__ __forceinline__ Words expected_words(unsigned long long key, unsigned long long word) {
-    return {mix64(key + word), mix64(key + word + 1)};
+    return {as_bf16(mix64(key + word)), as_bf16(mix64(key + word + 1))};
 }
 
 template <bool WRITE>

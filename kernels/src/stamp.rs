@@ -153,9 +153,12 @@ impl BlockContents {
     }
 }
 
-/// Word `word` of a block that holds `content`, counted in 8-byte words over its pieces in order.
+/// Word `word` of a block that holds `content`, counted in 8-byte words over its pieces in order: four bf16 values of magnitude 1/8
+/// to 2, which attention can read as any K and V.
 pub fn word(content: u64, word: u64) -> u64 {
-    mix64(mix64(content).wrapping_add(word))
+    let bits = mix64(mix64(content).wrapping_add(word));
+    // Exponents 124 to 127.
+    bits & 0x81ff_81ff_81ff_81ff | 0x3e00_3e00_3e00_3e00
 }
 
 /// What a stamped block holds, pieces in order, as it also lies in the host pool.
@@ -189,6 +192,22 @@ mod tests {
         assert_ne!(word(7, 0), word(7, 1));
         // Neighbouring contents do not continue each other's words, as content + word alone would.
         assert_ne!(word(7, 1), word(8, 0));
+    }
+
+    #[test]
+    fn a_stamp_is_kv_of_sane_size() {
+        let layout = KvLayout {
+            head_dim: 1024,
+            ..LAYOUT
+        };
+        let values: Vec<f32> = reference(&layout, 7)
+            .chunks_exact(2)
+            .map(|pair| half::bf16::from_le_bytes([pair[0], pair[1]]).to_f32())
+            .collect();
+        assert!(values.iter().all(|x| (0.125..2.0).contains(&x.abs())));
+        // 4,096 values of either sign and of size 0.7 or so: the mean has a standard deviation of 0.01.
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!(mean.abs() < 0.1, "{mean}");
     }
 
     #[test]

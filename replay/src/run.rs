@@ -5,6 +5,7 @@
 
 use crate::CudaDevice;
 use crate::backend::Backend;
+use crate::cuda::model::{Geometry, ModelError};
 use crate::cuda::{CHUNK_BLOCKS_MAX, Compute, CudaBackend, CudaOptions, order};
 use crate::device::{DeviceOptions, ReplayDevice, Timing, csv};
 use engine::device::DeviceError;
@@ -31,6 +32,9 @@ pub enum ReplayError {
     /// The device refuses to start.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The model that computes.
+    #[error(transparent)]
+    Model(ModelError),
     /// A value of the spec that no GPU can replay.
     #[error("`{key}`: {what}")]
     Value {
@@ -49,6 +53,15 @@ pub enum ReplayError {
     },
 }
 
+impl From<ModelError> for ReplayError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Gpu(error) => Self::Gpu(error),
+            other => Self::Model(other),
+        }
+    }
+}
+
 pub use results::spec::Compute as ComputeKind;
 
 /// What came of a replay.
@@ -63,6 +76,9 @@ pub enum Replayed {
 /// What a reader of the results must know of a kind of compute; it goes into the manifest's warnings.
 pub fn caution(compute: ComputeKind) -> &'static str {
     match compute {
+        ComputeKind::Model => {
+            "steps are computed by `model`: random weights, contexts of a decode batch at their mean, new KV beside the pool"
+        }
         ComputeKind::Touch => {
             "steps are stood in for by `touch`: they read as many bytes as weights and KV have, and compute nothing"
         }
@@ -118,6 +134,11 @@ pub fn cuda_options(setup: &Setup) -> Result<CudaOptions, ReplayError> {
                 kv_token_bytes: setup.model.kv_bytes_per_token().0,
             },
             ComputeKind::Spin => Compute::Spin(setup.steps.clone()),
+            ComputeKind::Model => Compute::Model {
+                geometry: Geometry::of(&setup.model)?,
+                tokens: engine.batching.max_batched_tokens,
+                sequences: engine.batching.max_seqs,
+            },
         },
         integrity: setup.spec.replay.integrity,
         lane_depth: memory.lane_depth,

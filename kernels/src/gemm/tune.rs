@@ -6,10 +6,11 @@ use crate::gpu::{Error, Event, Stream, View};
 /// Rounds over the candidates; the first loads code and is not counted.
 const ROUNDS: usize = 6;
 /// Launches timed together.
-const LAUNCHES: u64 = 3;
+const LAUNCHES: usize = 4;
 
 impl Gemm {
-    /// Times the candidates on real buffers and keeps the fastest; `output` is overwritten.
+    /// Times the candidates on real buffers and keeps the fastest; `output` is overwritten. The weights are used in turn: enough of them
+    /// that none is in L2 when its turn comes make the candidates read from HBM, as a pass over many layers does.
     /// Returns its time \[ns\], the median of five rounds. A round times every candidate, so that they share the clocks that the
     /// GPU's power allows.
     ///
@@ -20,21 +21,24 @@ impl Gemm {
         stream: &Stream,
         plan: &mut GemmPlan,
         input: View,
-        weight: View,
+        weights: &[View],
         output: View,
     ) -> Result<u64, Error> {
-        plan.shape.check_buffers(input, weight, output)?;
+        for &weight in weights {
+            plan.shape.check_buffers(input, weight, output)?;
+        }
+        let mut weights = weights.iter().copied().cycle();
         let (start, end) = (Event::new(&self.gpu)?, Event::new(&self.gpu)?);
         let mut times = vec![Vec::with_capacity(ROUNDS); plan.algorithms.len()];
         for _ in 0..ROUNDS {
             for (algorithm, times) in times.iter_mut().enumerate() {
                 start.record(stream)?;
-                for _ in 0..LAUNCHES {
+                for weight in weights.by_ref().take(LAUNCHES) {
                     self.submit(stream, plan, algorithm, [input, weight, output], false)?;
                 }
                 end.record(stream)?;
                 end.synchronize()?;
-                times.push(end.nanos_since(&start)? / LAUNCHES);
+                times.push(end.nanos_since(&start)? / LAUNCHES as u64);
             }
         }
         let mut best = (u64::MAX, 0);

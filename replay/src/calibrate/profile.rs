@@ -81,6 +81,7 @@ pub fn toml(
     let what = match measured.plan.compute {
         ComputeKind::Touch => "steps that read weights and KV and compute nothing (`touch`)",
         ComputeKind::Spin => "steps that pass modelled time (`spin`)",
+        ComputeKind::Model => "the forward pass of a transformer with random weights (`model`)",
     };
     let _ = write!(
         text,

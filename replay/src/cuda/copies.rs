@@ -92,7 +92,7 @@ impl CudaBackend {
         let (Some(Sabotage::Flip), Some(last)) = (chunk.sabotage, chunk.blocks.last()) else {
             return Ok(None);
         };
-        let layout = &self.options.layout;
+        let layout = &self.kv.layout;
         let place = match (chunk.direction, &self.host) {
             (Direction::D2h, Some(host)) => host
                 .view()

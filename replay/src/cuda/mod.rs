@@ -1,7 +1,7 @@
-//! The GPU itself: pools, queues, stamps, and stand-ins for compute.
+//! The GPU itself: pools, queues, stamps, and compute: a model, or stand-ins for one.
 //!
 //! ```text
-//!   compute  ── touch | spin ─────────────────────────►
+//!   compute  ── model | touch | spin ─────────────────►
 //!   stamps   ── write stamps of new blocks ──┬─────────►      urgent
 //!   D2H      checks: verify ──► copies ──────┼─────────►      checks urgent
 //!   H2D                         copies ──► checks: verify ─►  checks urgent
@@ -12,7 +12,8 @@
 //! whole step; compute is cut into slices for the same reason.
 //!
 //! **Integrity:** a block is stamped with its content id when the engine says that a step wrote it, verified on the GPU before it
-//! leaves and after it has returned. A block that is overwritten too early, half copied, or hit by mistake fails there.
+//! leaves and after it has returned. A block that is overwritten too early, half copied, or hit by mistake fails there. A stamp is KV of
+//! sane size, and what a model attends to; its own K and V land in blocks behind the pool (`model::Placement`).
 //! **Absent on purpose:** managed memory, and any allocation after the start.
 
 mod copies;
@@ -30,8 +31,10 @@ use engine::device::StepShape;
 use kernels::gpu::{DeviceBuffer, Error, Event, Gpu, HostPool, PoolPhase, Stream, View};
 use kernels::kv::{KvLayout, KvPool};
 use kernels::occupy::Occupy;
+use kernels::random::Random;
 use kernels::stamp::{BlockContents, Stamp};
 use lists::{ENTRIES, Entry, List, Lists};
+use model::{Geometry, LANDING_BLOCKS, Limits, Model, ModelError, Placement};
 use mover::Mover;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -47,6 +50,15 @@ pub enum Compute {
     },
     /// Passes as much time as a cost model says, on one multiprocessor. For tests of the harness.
     Spin(StepCost),
+    /// The forward pass of a transformer with random weights.
+    Model {
+        /// Its shape; that of the pool follows from it.
+        geometry: Geometry,
+        /// Tokens of a step, beyond which it becomes several passes.
+        tokens: u32,
+        /// Sequences of a step, likewise.
+        sequences: u32,
+    },
 }
 
 /// Sizes of the pools, and what fills them.
@@ -88,6 +100,7 @@ pub struct CudaBackend {
     _pool: DeviceBuffer,
     host: Option<HostPool>,
     weights: Option<DeviceBuffer>,
+    model: Option<(Model, Placement)>,
     sink: DeviceBuffer,
     /// Bytes of a flip: what no block holds.
     poison: DeviceBuffer,
@@ -119,8 +132,15 @@ impl CudaBackend {
         gpu: &Gpu,
         options: CudaOptions,
         progress: &mut dyn FnMut(PoolPhase),
-    ) -> Result<Self, Error> {
-        let layout = options.layout;
+    ) -> Result<Self, ModelError> {
+        let landing = match options.compute {
+            Compute::Model { .. } => LANDING_BLOCKS,
+            Compute::Touch { .. } | Compute::Spin(_) => 0,
+        };
+        let layout = KvLayout {
+            block_count: options.layout.block_count + landing,
+            ..options.layout
+        };
         let pool = DeviceBuffer::new(gpu, layout.pool_bytes())?;
         let weights = match options.compute {
             Compute::Touch { weight_bytes, .. } if weight_bytes >= 16 => {
@@ -153,15 +173,19 @@ impl CudaBackend {
         stamps.fill(poison.view(), 0xa5)?;
         stamps.synchronize()?;
         let stamped = Event::new(gpu)?;
+        let compute = Stream::new(gpu)?;
+        let kv = KvPool {
+            layout,
+            view: pool.view(),
+        };
+        let model = model_of(gpu, &compute, kv, &options)?;
         Ok(Self {
-            compute: Stream::new(gpu)?,
+            compute,
+            model,
             lanes: [lane(Direction::D2h)?, lane(Direction::H2d)?],
             occupy: Occupy::load(gpu)?,
             stamp: Stamp::load(gpu)?,
-            kv: KvPool {
-                layout,
-                view: pool.view(),
-            },
+            kv,
             _pool: pool,
             host,
             weights,
@@ -255,7 +279,7 @@ impl CudaBackend {
         self.stamped.record(&self.stamps)
     }
 
-    fn launch_step(&mut self, shape: &StepShape) -> Result<Work<Event>, Error> {
+    fn launch_step(&mut self, shape: &StepShape) -> Result<Work<Event>, ModelError> {
         let [begun, ended] = self.marks()?;
         begun.record(&self.compute)?;
         match &self.options.compute {
@@ -268,6 +292,13 @@ impl CudaBackend {
                     self.read(weights.view(), 0, weights.view().bytes())?;
                 }
                 self.kv_at = self.read(self.kv.view, self.kv_at, kv_bytes)?;
+            }
+            Compute::Model { .. } => {
+                if let Some((model, placement)) = &mut self.model {
+                    for laid in placement.lay_out(shape) {
+                        laid.pass(|pass| model.submit(&self.compute, pass))?;
+                    }
+                }
             }
         }
         ended.record(&self.compute)?;
@@ -296,6 +327,48 @@ impl CudaBackend {
         }
         Ok(at)
     }
+}
+
+/// Rows of logits and block tables that a model has memory for at most; larger steps become several passes.
+const SEQUENCES_MAX: u32 = 1_024;
+const TOKENS_MAX: u32 = 8_192;
+/// Blocks of a sequence, and of all block tables of a pass together.
+const TABLE_WIDTH_MAX: u32 = 1 << 14;
+const TABLE_ENTRIES: u32 = 1 << 21;
+
+/// The model and its placement, if that is what computes. Fills the pool: KV that nobody has written is attended to as well.
+fn model_of(
+    gpu: &Gpu,
+    stream: &Stream,
+    pool: KvPool,
+    options: &CudaOptions,
+) -> Result<Option<(Model, Placement)>, ModelError> {
+    let Compute::Model {
+        geometry,
+        tokens,
+        sequences,
+    } = &options.compute
+    else {
+        return Ok(None);
+    };
+    let sequences = (*sequences).clamp(1, SEQUENCES_MAX);
+    let limits = Limits {
+        tokens: (*tokens).clamp(sequences, TOKENS_MAX),
+        sequences,
+        table_width: pool.layout.block_count.min(TABLE_WIDTH_MAX),
+        table_entries: TABLE_ENTRIES,
+    };
+    Random::load(gpu)?.fill(stream, pool.view, 0, 1.0)?;
+    let mut model = Model::new(gpu, stream, geometry, pool, limits)?;
+    model.warm_up(stream, sequences, gpu.info().multiprocessors)?;
+    let layout = &options.layout;
+    let placement = Placement::new(
+        layout.block_count,
+        layout.block_tokens,
+        geometry.vocab,
+        limits,
+    );
+    Ok(Some((model, placement)))
 }
 
 impl Drop for CudaBackend {

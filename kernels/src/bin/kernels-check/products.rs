@@ -77,7 +77,7 @@ fn one_shape(suite: &mut Suite, gemm: &Gemm, shape: GemmShape) -> Result<(), Err
         &suite.stream,
         &mut plan,
         input_gpu.view(),
-        weight_gpu.view(),
+        &[weight_gpu.view()],
         output.view(),
     )?;
     gemm.launch(

@@ -75,8 +75,10 @@ impl Bench {
                     *time = median_nanos(&self.gpu, &self.stream, REPEATS, || {
                         graph.launch(&self.stream)
                     })? / copies;
-                    let weight = weights.view().slice(0, weight_bytes)?;
-                    gemm.tune(&self.stream, &mut plan, input.view(), weight, output.view())?;
+                    let all = (0..copies)
+                        .map(|copy| weights.view().slice(copy * weight_bytes, weight_bytes))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    gemm.tune(&self.stream, &mut plan, input.view(), &all, output.view())?;
                 }
                 let [first, tuned] = times;
                 let rate = gigabytes_per_second(weight_bytes, tuned);

@@ -68,6 +68,8 @@ enum Kind {
     Touch,
     /// Pass modelled time
     Spin,
+    /// Compute the forward pass of the model, with random weights
+    Model,
 }
 
 impl From<Kind> for ComputeKind {
@@ -75,6 +77,7 @@ impl From<Kind> for ComputeKind {
         match kind {
             Kind::Touch => Self::Touch,
             Kind::Spin => Self::Spin,
+            Kind::Model => Self::Model,
         }
     }
 }

@@ -10,7 +10,7 @@ use kernels::gpu::{Gpu, Stream, View};
 use kernels::skinny_gemm::{Epilogue, ROWS_MAX, SkinnyGemm, SkinnyProduct};
 use std::collections::BTreeMap;
 
-/// Rows up to which the skinny kernel is the faster one; see `replay/measurements/model.md`.
+/// Rows up to which the skinny kernel is the faster one; see `replay/measurements/model/`.
 pub(super) const SKINNY_ROWS: u32 = if ROWS_MAX < 8 { ROWS_MAX } else { 8 };
 
 /// Numbers of rows for which algorithms are measured.
@@ -114,10 +114,12 @@ impl Products {
         [input, output]: [View; 2],
         [rows_max, samples_max]: [u32; 2],
     ) -> Result<(), ModelError> {
-        let Some(layer) = weights.layers.first() else {
-            return Ok(());
-        };
         for projection in ALL {
+            let all: Vec<View> = weights
+                .layers
+                .iter()
+                .map(|layer| projection.weight(layer, weights))
+                .collect();
             let most = if projection == Projection::Logits {
                 samples_max
             } else {
@@ -129,8 +131,7 @@ impl Products {
             for rows in TUNED_ROWS.into_iter().take(count) {
                 let rows = rows.min(most);
                 let mut plan = self.gemm.plan(projection.shape(&self.geometry, rows))?;
-                let weight = projection.weight(layer, weights);
-                self.gemm.tune(stream, &mut plan, input, weight, output)?;
+                self.gemm.tune(stream, &mut plan, input, &all, output)?;
                 self.tuned.insert((projection, rows), plan);
             }
         }

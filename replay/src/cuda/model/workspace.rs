@@ -80,13 +80,11 @@ impl Workspace {
         })
     }
 
-    /// The largest operands, for tuning: input of the down projection, output of the gate and up projections or the logits.
+    /// The largest input and output of a product, for tuning.
     pub fn largest(&self) -> [View; 2] {
-        let output = if self.logits.view().bytes() > self.gate_up.view().bytes() {
-            &self.logits
-        } else {
-            &self.gate_up
-        };
-        [self.gated.view(), output.view()]
+        let inputs = [self.normed(), self.attended(), self.gated()];
+        let outputs = [self.qkv(), self.hidden(), self.gate_up(), self.logits()];
+        let of = |views: &[View]| views.iter().copied().max_by_key(|view| view.bytes());
+        [of(&inputs), of(&outputs)].map(|largest| largest.expect("neither list is empty"))
     }
 }

@@ -329,6 +329,8 @@ choice! {
         Touch,
         /// Pass the time that the cost model says.
         Spin,
+        /// The forward pass of a transformer with random weights.
+        Model,
     }
 }
 
