@@ -4,6 +4,7 @@
 //! `.toml` is read from disk. A file with a `gen` key holds plain agents; one without, a fleet.
 
 use std::fs;
+use std::path::Path;
 
 use super::{Agents, Fleet, GeneratedWorkload, PlainAgents};
 use crate::TraceError;
@@ -62,9 +63,9 @@ pub const BARE: [(&str, &str, &str); 2] = [
 #[derive(Clone, Debug, PartialEq)]
 pub enum Generator {
     /// Plain agents.
-    Plain(PlainAgents),
+    Plain(Box<PlainAgents>),
     /// A fleet.
-    Fleet(Fleet),
+    Fleet(Box<Fleet>),
 }
 
 impl Generator {
@@ -78,7 +79,7 @@ impl Generator {
         let generator = match (bare, shipped) {
             (Some((_, _, text)), _) => Self::parse(name, text, changes)?,
             (_, Some(shipped)) => Self::parse(name, shipped.text, changes)?,
-            _ if name.ends_with(".toml") => {
+            _ if Path::new(name).extension().is_some_and(|e| e == "toml") => {
                 let text = fs::read_to_string(name).map_err(|source| TraceError::File {
                     action: "read",
                     file: name.to_owned(),
@@ -108,13 +109,13 @@ impl Generator {
         })?;
         if !table.contains_key("gen") {
             return Fleet::from_table(table, changes)
-                .map(Self::Fleet)
+                .map(|fleet| Self::Fleet(Box::new(fleet)))
                 .map_err(|error| in_file(error.to_string()));
         }
         table.extend(changes);
         table
             .try_into()
-            .map(Self::Plain)
+            .map(|plain| Self::Plain(Box::new(plain)))
             .map_err(|error: toml::de::Error| in_file(error.message().to_owned()))
     }
 

@@ -129,6 +129,7 @@ impl Draw {
     }
 
     /// A draw independent of what this one is read as: for a distribution that first chooses among others.
+    #[must_use]
     pub fn derived(self) -> Self {
         Self(philox4x32_10(self.0, DERIVED_KEY))
     }

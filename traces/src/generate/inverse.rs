@@ -42,15 +42,15 @@ fn gamma_cdf(shape: f64, ln_x: f64) -> f64 {
         return libm::exp(front + libm::log(sum));
     }
     let tiny = 1e-300;
-    let mut b = x + 1.0 - shape;
-    let (mut c, mut d) = (1.0 / tiny, 1.0 / b);
-    let mut fraction = d;
-    for i in 1..1_000 {
-        let a = -f64::from(i) * (f64::from(i) - shape);
-        b += 2.0;
-        d = 1.0 / floor_at(a * d + b, tiny);
-        c = floor_at(b + a / c, tiny);
-        let step = d * c;
+    let mut partial = x + 1.0 - shape;
+    let (mut above, mut below) = (1.0 / tiny, 1.0 / partial);
+    let mut fraction = below;
+    for i in (1..1_000).map(f64::from) {
+        let numerator = -i * (i - shape);
+        partial += 2.0;
+        below = 1.0 / floor_at(numerator * below + partial, tiny);
+        above = floor_at(partial + numerator / above, tiny);
+        let step = below * above;
         fraction *= step;
         if (step - 1.0).abs() < 1e-15 {
             break;

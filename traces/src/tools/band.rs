@@ -21,7 +21,7 @@ pub struct Band {
 }
 
 struct Value {
-    value: f64,
+    of: f64,
     count: u64,
     session: u32,
 }
@@ -38,7 +38,7 @@ impl Sink for Band {
         for (quantity, ecdf) in own.ecdfs() {
             let values = self.values.entry(quantity).or_default();
             values.extend(ecdf.counts().map(|(value, count)| Value {
-                value,
+                of: value,
                 count,
                 session: self.sessions,
             }));
@@ -65,7 +65,7 @@ impl Band {
             .collect();
         for values in self.values.values_mut() {
             // Equal values need no order: a distance is taken after the last of them.
-            values.sort_by(|a, b| a.value.total_cmp(&b.value));
+            values.sort_by(|a, b| a.of.total_cmp(&b.of));
         }
         let band = |(&quantity, values): (&Quantity, &Vec<Value>)| {
             let floor = if quantity.is_wait() { floor_s } else { 0.0 };
@@ -95,10 +95,8 @@ fn distance(values: &[Value], times: &[u64], floor: f64) -> f64 {
     for (index, v) in values.iter().enumerate() {
         below_all += v.count;
         below_drawn += v.count * times[v.session as usize];
-        let next = values
-            .get(index + 1)
-            .map_or(f64::INFINITY, |next| next.value);
-        if v.value < next && next > floor {
+        let next = values.get(index + 1).map_or(f64::INFINITY, |next| next.of);
+        if v.of < next && next > floor {
             let difference = below_all as f64 / all as f64 - below_drawn as f64 / drawn as f64;
             largest = largest.max(difference.abs());
         }

@@ -7,7 +7,6 @@ use crate::format::Reader;
 use crate::import::{self, Detected, ImportOptions, ImportReport, Sink};
 
 /// A foreign file that was fed.
-
 pub struct Fed {
     /// What it was taken for, and why.
     pub detected: Detected,

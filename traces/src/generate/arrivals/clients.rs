@@ -78,7 +78,7 @@ impl ClientMixture {
         };
         let mut clients = Clients {
             draws,
-            clients: (0..self.count).map(client).collect(),
+            all: (0..self.count).map(client).collect(),
             next: BinaryHeap::new(),
         };
         for id in 0..self.count {
@@ -91,7 +91,7 @@ impl ClientMixture {
 /// All clients at work; the earliest arrival is taken, ties by client.
 pub(super) struct Clients {
     draws: Draws,
-    clients: Vec<Client>,
+    all: Vec<Client>,
     next: BinaryHeap<Reverse<(Nanos, u32)>>,
 }
 
@@ -104,9 +104,9 @@ struct Client {
 
 impl Clients {
     fn plan(&mut self, id: u32) {
-        let client = &mut self.clients[id as usize];
+        let client = &mut self.all[id as usize];
         let address = (id, client.sent);
-        let interval = interval_at(client.law, &self.draws, address, client.sent == 0);
+        let interval = interval_at(client.law, self.draws, address, client.sent == 0);
         let wait = Nanos::from_secs_f64(interval / client.rate);
         client.sent += 1;
         client.clock = Nanos(client.clock.0.saturating_add(wait.0));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_tenth_of_the_clients_sends_most_of_the_load() {
         let clients = mixture(4_000, 1.9, 1.0).start(1.0, 1);
-        let mut rates: Vec<f64> = clients.clients.iter().map(|client| client.rate).collect();
+        let mut rates: Vec<f64> = clients.all.iter().map(|client| client.rate).collect();
         rates.sort_by(f64::total_cmp);
         let top: f64 = rates[3_600..].iter().sum();
         // Phi(1.9 - 1.2816) = 0.732; the sum is 1.

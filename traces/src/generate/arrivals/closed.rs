@@ -28,7 +28,7 @@ impl Closed {
 
     pub(super) fn start(self, agents: u32, draws: Draws) -> Ramp {
         Ramp {
-            ramp_s: self.ramp_s,
+            length_s: self.ramp_s,
             agents,
             draws,
         }
@@ -36,7 +36,7 @@ impl Closed {
 }
 
 pub(super) struct Ramp {
-    ramp_s: f64,
+    length_s: f64,
     agents: u32,
     draws: Draws,
 }
@@ -45,6 +45,6 @@ impl ArrivalTimes for Ramp {
     fn next(&mut self, agent: u32) -> Nanos {
         let draw = self.draws.at(agent, 0, Purpose::Arrival);
         let part = (f64::from(agent) + draw.uniform()) / f64::from(self.agents);
-        Nanos::from_secs_f64(self.ramp_s * part)
+        Nanos::from_secs_f64(self.length_s * part)
     }
 }

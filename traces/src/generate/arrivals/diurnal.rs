@@ -97,7 +97,7 @@ pub(super) struct Modulated {
 impl ArrivalTimes for Modulated {
     fn next(&mut self, agent: u32) -> Nanos {
         // Seconds that the interval would take at the mean level.
-        let interval = interval_at(self.law, &self.draws, (agent, 0), agent == 0);
+        let interval = interval_at(self.law, self.draws, (agent, 0), agent == 0);
         let mut left = interval / self.rate;
         loop {
             let part = (self.position_s / self.part_s).floor();

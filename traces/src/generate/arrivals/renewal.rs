@@ -122,7 +122,7 @@ impl Renewal {
 /// The interval drawn at an address; the first of a process is cut by the start of the clock.
 pub(super) fn interval_at(
     law: IntervalLaw,
-    draws: &Draws,
+    draws: Draws,
     (agent, turn): (u32, u32),
     is_first: bool,
 ) -> f64 {
@@ -136,7 +136,7 @@ pub(super) fn interval_at(
 
 impl ArrivalTimes for Renewal {
     fn next(&mut self, agent: u32) -> Nanos {
-        let interval = interval_at(self.law, &self.draws, (agent, 0), agent == 0);
+        let interval = interval_at(self.law, self.draws, (agent, 0), agent == 0);
         let wait = Nanos::from_secs_f64(interval / self.rate);
         self.clock = Nanos(self.clock.0.saturating_add(wait.0));
         self.clock

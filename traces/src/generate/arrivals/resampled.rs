@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ArrivalTimes;
 use crate::TraceError;
-use crate::format::{Meta, Session};
+use crate::format::{Meta, Millis, Session};
 use crate::generate::{Draws, Purpose};
 use crate::import::Sink;
 use crate::tools::feed;
@@ -86,7 +86,7 @@ impl Sink for Starts {
     fn session(&mut self, session: Session) -> Result<(), TraceError> {
         if session.parent.is_none() {
             self.times
-                .extend(session.start_ms.value().map(|start| start.nanos()));
+                .extend(session.start_ms.value().map(Millis::nanos));
         }
         Ok(())
     }
