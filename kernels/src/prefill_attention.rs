@@ -137,7 +137,7 @@ impl PrefillAttention {
         };
         // SAFETY: 1. the struct mirrors `PrefillArgs`. 2. `check` covers all but the lists, which the caller owns. 3. both wait first.
         unsafe {
-            attention.launch_overlapping(stream, Launch { grid, threads: 128 }, &parameters)?
+            attention.launch_overlapping(stream, Launch { grid, threads: 128 }, &parameters)?;
         };
         if split_count == 1 {
             return Ok(());
