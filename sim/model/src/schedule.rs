@@ -81,7 +81,8 @@ pub struct Plan {
     pub resume: Vec<SessionId>,
     /// What becomes of KV that is held between turns: as [`Retention`] says, from now on. *Void* for a session that holds none.
     pub retain: Vec<(SessionId, Retention)>,
-    /// Sessions whose KV comes back from the host now. *Void* where there is none, or the turn runs.
+    /// Sessions whose KV comes back from the host now. *Void* where there is none, the turn is queued or runs, or turns that are ready
+    /// wait for memory.
     pub prefetch: Vec<SessionId>,
 }
 

@@ -54,7 +54,10 @@ impl<D: Device> Driver<'_, D> {
         (self.reported, self.reported_steps) = (self.now, self.summary.steps);
         self.tell(Event::Tick(report));
         self.reorder.extend(self.batch.waiting.values());
+        // A tick is a reason to look again, and frees no memory.
+        let short = self.short;
         self.note_change();
+        self.short = short;
     }
 
     /// The next tick of a policy that is consulted periodically: the first multiple of its period from now on, while there are sessions.
@@ -131,7 +134,9 @@ impl<D: Device> Driver<'_, D> {
     fn prefetch_as_planned(&mut self, session: SessionId) {
         let view = self.views.get(session.index());
         let between = |phase| matches!(phase, Phase::Idle | Phase::Held);
-        if view.is_some_and(|view| between(view.phase)) && !self.prefetch_under_way(session) {
+        let idle = view.is_some_and(|view| between(view.phase));
+        if idle && !self.starved && !self.prefetch_under_way(session) {
+            self.live[session.index()].fetched_by_plan = true;
             self.prefetch(session);
         } else {
             self.acted(session, Action::Prefetch, Outcome::Void);

@@ -38,6 +38,7 @@ impl<D: Device> Driver<'_, D> {
     /// The timer of a prefetch, unless a plan has been faster.
     pub(super) fn planned_prefetch(&mut self, session: SessionId) {
         if self.live[session.index()].prefetch == Prefetch::Planned {
+            self.live[session.index()].fetched_by_plan = false;
             self.prefetch(session);
         }
     }
@@ -181,6 +182,12 @@ impl<D: Device> Driver<'_, D> {
 
     /// Takes the destination of a restore that is first in line. Returns whether it may start.
     fn take_destination(&mut self, session: SessionId, class: CopyClass) -> bool {
+        // A plan could go on for ever that fetches what its victims have sent out for a turn that waits for memory.
+        let by_plan = self.live[session.index()].fetched_by_plan;
+        if class == CopyClass::Prefetch && by_plan && self.starved {
+            self.lanes[Direction::H2d.index()].deferred = true;
+            return false;
+        }
         loop {
             if self.ledger.restorable(session).is_none() {
                 // What it would have brought has become useless meanwhile.

@@ -45,6 +45,8 @@ pub(super) struct Live {
     pub closed: bool,
     /// What the present wait's prefetch has come to.
     pub prefetch: Prefetch,
+    /// The last prefetch was a plan's.
+    pub fetched_by_plan: bool,
     /// Blocks brought back for the next turn.
     pub restored: Blocks,
     /// Copy time before the turn was ready.

@@ -130,6 +130,8 @@ pub struct Driver<'a, D: Device> {
     ran_nothing: bool,
     /// The last scheduling, or a restore, failed for want of memory alone.
     short: bool,
+    /// Turns wait for memory, and no scheduling has looked at them since.
+    starved: bool,
     /// The turn for whose admission nobody gave memory, if nothing has changed since: the policy is not asked again.
     refused: Option<SessionId>,
     /// Something has happened since the policy was last consulted.
@@ -218,6 +220,7 @@ impl<'a, D: Device> Driver<'a, D> {
             sleep: None,
             ran_nothing: false,
             short: false,
+            starved: false,
             refused: None,
             changed: false,
             step_ticks: 0,

@@ -58,6 +58,7 @@ impl<D: Device> Driver<'_, D> {
         let before = plan.items.len();
         let passed = self.admit(&mut plan, &mut budget, chunk_max);
         self.batch.just_finished = false;
+        self.starved = self.short && !self.batch.waiting.is_empty();
         let seen = self.batch.running.len() as u32;
         self.summary.running_max = self.summary.running_max.max(seen);
         self.summary.queued_max = self.summary.queued_max.max(self.batch.queued());

@@ -265,14 +265,14 @@ impl Policy for Whim {
 
     fn break_pin(&self, view: &View<'_>) -> Option<SessionId> {
         let soonest = view.idle_by_pin_end.first()?.1;
-        (self.draw(20, soonest, view) % 2 == 0).then_some(soonest)
+        (self.draw(20, soonest, view).is_multiple_of(2)).then_some(soonest)
     }
 
     fn host_victims(&self, view: &View<'_>, _: Blocks, session: SessionId) -> Vec<SessionId> {
         let anybody = (0..view.sessions.len() as u32 + 2).map(SessionId);
         let base = self.draw(21, session, view);
         anybody
-            .filter(|&session| (self.draw(22, session, view) ^ base) % 4 == 0)
+            .filter(|&session| (self.draw(22, session, view) ^ base).is_multiple_of(4))
             .collect()
     }
 
