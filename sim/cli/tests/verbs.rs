@@ -203,6 +203,11 @@ fn policies_lists_all_and_teaches_one() {
         &place.ok(&["policies", "djinn[margin_ms=50]"]).out,
         &["djinn[margin_ms=50,", "margin_ms", "ms", "0 to 60000"],
     );
+    has(
+        &place.ok(&["policies", "continuum-paper"]).out,
+        &["argmax", "rules from: paper", "source: ", "caveats: "],
+    );
+    assert_eq!(place.ok(&["policies", "--markdown"]).out, policy::page());
 }
 
 #[test]

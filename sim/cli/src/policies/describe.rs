@@ -14,7 +14,7 @@ pub fn describe(entry: &Entry, full: &str) -> String {
     if !entry.formula.is_empty() {
         text.push('\n');
         for line in entry.formula.lines() {
-            let _ = writeln!(text, "      {}", line.trim());
+            paragraph(&mut text, 6, line);
         }
     }
     text.push('\n');
@@ -92,8 +92,8 @@ mod tests {
                 entry.params.iter().all(|param| text.contains(param.key)),
                 "{text}"
             );
-            let formula = entry.formula.lines().map(str::trim);
-            assert!(formula.clone().all(|line| text.contains(line)), "{text}");
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words(&text).contains(&words(entry.formula)), "{text}");
             assert!(
                 text.lines().all(|line| line.chars().count() <= WIDTH),
                 "{text}"
