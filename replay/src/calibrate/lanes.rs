@@ -309,7 +309,10 @@ mod tests {
         let times = sizes(&mut timed, Direction::D2h).unwrap();
         assert_eq!(times.points.len(), FITTED.len() + HELD_OUT.len());
         // Never faster than the fake link; a busy machine may see an end late.
-        assert!(times.block_ns >= 5_000.0 && times.single_ns >= 5_000.0, "{times:?}");
+        assert!(
+            times.block_ns >= 5_000.0 && times.single_ns >= 5_000.0,
+            "{times:?}"
+        );
         let decode = TimedSteps {
             shape: StepShape {
                 decode_seqs: 1,
