@@ -212,7 +212,10 @@ pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) 
     let bytes_ns = (per_block(contiguous) - batch_piece).max(1.0);
     let bytes = block_bytes as f64;
     let extra = |beside_ns: f64| beside_ns - times.beside.alone_ns;
-    let steps = (extra(times.beside.decode_ns) + extra(times.beside.prefill_ns)) / 2.0;
+    let steps = f64::midpoint(
+        extra(times.beside.decode_ns),
+        extra(times.beside.prefill_ns),
+    );
     LaneFit {
         chunk_ns,
         bytes_per_s: bytes * 1e9 / bytes_ns,

@@ -258,6 +258,7 @@ fn setup_for(plan: &Plan, method: CopyMethod, hbm_blocks: u32) -> Result<Setup, 
             format!("memory.host_blocks={COPY_BLOCKS}"),
             "workload.gen=closed-loop-agents".to_owned(),
             "workload.sessions=1".to_owned(),
+            "workload.params.turns=1".to_owned(),
             "replay.integrity=false".to_owned(),
         ],
         ..Layers::of_text("calibration", "")

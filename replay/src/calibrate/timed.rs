@@ -139,7 +139,7 @@ impl<'a, B: Backend> Timed<'a, B> {
         let blocks_max = self.blocks_max();
         let blocks = blocks.clamp(1, blocks_max);
         // An odd step has no factor in common with a power of two; where it has one with the pool, one block more is skipped.
-        let stride = (1_031..)
+        let stride = (1_031..u32::MAX)
             .find(|&step| gcd(step, blocks_max) == 1)
             .unwrap_or(1);
         let place = |at: u32| {

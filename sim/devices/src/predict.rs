@@ -67,12 +67,11 @@ pub fn copy_time(
             let rate = lane.rate(Beside { other, steps });
             let end = now + Nanos(transfer_ns(bytes, rate));
             let change = [other_until, steps_until].into_iter().flatten().min();
-            match change.filter(|change| *change < end) {
-                Some(change) => {
-                    bytes -= moved_bytes(change.since(now).0, rate).min(bytes);
-                    now = change;
-                }
-                None => (now, bytes) = (end, 0),
+            if let Some(change) = change.filter(|change| *change < end) {
+                bytes -= moved_bytes(change.since(now).0, rate).min(bytes);
+                now = change;
+            } else {
+                (now, bytes) = (end, 0);
             }
         }
     }

@@ -128,7 +128,6 @@ impl Trail {
         let number = |text: Option<&&str>| text.and_then(|text| text.parse::<u32>().ok());
         match (event, rest.first().copied()) {
             ("io-wait", _) => self.io_waits += 1,
-            ("done", _) => session.restored = 0,
             ("copy-start", Some("H2D")) => session.moving += 1,
             ("copy-end", Some("H2D")) => {
                 session.restored += number(rest.get(1)).unwrap_or_default();
@@ -142,8 +141,8 @@ impl Trail {
                 }
                 session.moving = session.moving.saturating_sub(1);
             }
-            // Whatever takes KV away again.
-            ("swap-out" | "discard" | "release", _) => session.restored = 0,
+            // The turn is over, or KV is taken away again.
+            ("done" | "swap-out" | "discard" | "release", _) => session.restored = 0,
             ("admit", Some(hit)) => {
                 let hit = hit
                     .strip_prefix("hit=")

@@ -63,31 +63,35 @@ fn write_all(sink: &mut FolderSink, rows: &Receiver<Row>) -> Result<(), LabError
 
 impl RowSender {
     /// A writer that has given up has its reason, which the end of the run reports.
-    fn send(&self, row: Row) -> Result<(), LabError> {
+    fn send(&self, row: Row) {
         let _ = self.rows.send(row);
-        Ok(())
     }
 }
 
 impl Sink for RowSender {
     fn turn(&mut self, row: &TurnRow) -> Result<(), LabError> {
-        self.send(Row::Turn(row.clone()))
+        self.send(Row::Turn(row.clone()));
+        Ok(())
     }
 
     fn session(&mut self, row: &SessionRow) -> Result<(), LabError> {
-        self.send(Row::Session(row.clone()))
+        self.send(Row::Session(row.clone()));
+        Ok(())
     }
 
     fn op(&mut self, row: &OpRow) -> Result<(), LabError> {
-        self.send(Row::Op(row.clone()))
+        self.send(Row::Op(row.clone()));
+        Ok(())
     }
 
     fn sample(&mut self, row: &SampleRow) -> Result<(), LabError> {
-        self.send(Row::Sample(row.clone()))
+        self.send(Row::Sample(row.clone()));
+        Ok(())
     }
 
     fn decisions(&mut self, lines: &[u8]) -> Result<(), LabError> {
-        self.send(Row::Decisions(lines.to_vec()))
+        self.send(Row::Decisions(lines.to_vec()));
+        Ok(())
     }
 
     fn wants(&self) -> Wants {

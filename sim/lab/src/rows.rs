@@ -136,6 +136,9 @@ pub enum Progress<'a> {
     Levels(&'a SampleRow),
 }
 
+/// Who is told of progress.
+type Listener<'a> = Box<dyn FnMut(Progress<'_>) + 'a>;
+
 /// Turns records into rows. The first row that cannot be written is remembered, and ends the run's result.
 pub struct RowRecorder<'a, S> {
     sink: &'a mut S,
@@ -144,7 +147,7 @@ pub struct RowRecorder<'a, S> {
     pieces_per_block: u32,
     line: Vec<u8>,
     turns: u64,
-    progress: Option<Box<dyn FnMut(Progress<'_>) + 'a>>,
+    progress: Option<Listener<'a>>,
     error: Option<LabError>,
 }
 

@@ -143,7 +143,7 @@ fn one(gpu: &Gpu, order: KvOrder, geometry: &Geometry) -> Result<(Value, Vec<f32
         }
         all.extend(logits);
     }
-    Ok((describe(geometry, &sequences, rows), all))
+    Ok((describe(geometry, &sequences, &rows), all))
 }
 
 /// Blocks in an order that looks like none.
@@ -235,7 +235,7 @@ fn submit(
     Ok(model.submit(stream, &pass)?)
 }
 
-fn describe(geometry: &Geometry, sequences: &[Sequence], rows: Vec<Value>) -> Value {
+fn describe(geometry: &Geometry, sequences: &[Sequence], rows: &[Value]) -> Value {
     let tensor = |(seed, tensor): (usize, Tensor)| json!({"name": tensor.name, "rows": tensor.rows, "columns": tensor.columns, "bound": tensor.bound, "seed": seed});
     json!({
         "layers": geometry.layers,

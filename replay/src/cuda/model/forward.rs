@@ -68,10 +68,9 @@ impl Forward {
     }
 
     /// Tokens of a split of decode attention, by the contexts of a pass.
-    pub fn split_tokens(&self, sizes: &Sizes, lists: &Lists) -> Result<u32, ModelError> {
-        Ok(self
-            .decode
-            .split_tokens(&self.decode_batch(0, sizes, lists)?))
+    pub fn split_tokens(&self, sizes: &Sizes, lists: &Lists) -> u32 {
+        self.decode
+            .split_tokens(&self.decode_batch(0, sizes, lists))
     }
 
     /// Submits a pass whose lists are on their way, and whose products are prepared. At most `splits` splits of a context.
@@ -95,7 +94,7 @@ impl Forward {
             self.take_rows.launch(
                 stream,
                 &RowsToTake {
-                    table: self.rows(self.workspace.hidden(), 0, rows, hidden)?,
+                    table: slice_rows(self.workspace.hidden(), 0, rows, hidden)?,
                     ids: lists.samples,
                     output: last,
                     row_count: samples,
@@ -134,7 +133,7 @@ impl Forward {
                 &RowsToTake {
                     table: self.weights.embedding,
                     ids,
-                    output: self.rows(hidden, first, row_count, width)?,
+                    output: slice_rows(hidden, first, row_count, width)?,
                     row_count,
                     width,
                 },
@@ -209,7 +208,7 @@ impl Forward {
             most,
         };
         if sizes.decode > 0 {
-            let batch = self.decode_batch(layer, sizes, lists)?;
+            let batch = self.decode_batch(layer, sizes, lists);
             self.decode
                 .launch_split(stream, &batch, &self.workspace.decode, splits)?;
         }
@@ -225,7 +224,7 @@ impl Forward {
             )
         };
         let chunks = PrefillChunks {
-            q: self.rows(self.workspace.qkv(), first, tokens, geometry.qkv_width())?,
+            q: slice_rows(self.workspace.qkv(), first, tokens, geometry.qkv_width())?,
             token_stride: geometry.qkv_width(),
             pool: self.pool,
             layer,
@@ -233,7 +232,7 @@ impl Forward {
             table_stride: lists.table_stride,
             query_start: lists.starts,
             context: behind(lists.contexts, 4)?,
-            output: self.rows(self.workspace.attended(), first, tokens, geometry.q_width())?,
+            output: slice_rows(self.workspace.attended(), first, tokens, geometry.q_width())?,
             q_heads: geometry.q_heads,
             seq_count: sizes.chunks,
             token_count: tokens,
@@ -245,13 +244,8 @@ impl Forward {
             .launch(stream, &chunks, &self.workspace.prefill)?)
     }
 
-    fn decode_batch(
-        &self,
-        layer: u32,
-        sizes: &Sizes,
-        lists: &Lists,
-    ) -> Result<DecodeBatch, ModelError> {
-        Ok(DecodeBatch {
+    fn decode_batch(&self, layer: u32, sizes: &Sizes, lists: &Lists) -> DecodeBatch {
+        DecodeBatch {
             q: self.workspace.qkv(),
             token_stride: self.geometry.qkv_width(),
             pool: self.pool,
@@ -264,7 +258,7 @@ impl Forward {
             output: self.workspace.attended(),
             q_heads: self.geometry.q_heads,
             seq_count: sizes.decode,
-        })
+        }
     }
 
     fn norm(
@@ -285,10 +279,10 @@ impl Forward {
         };
         Ok(self.rms_norm.launch(stream, &rows)?)
     }
+}
 
-    /// `count` rows of `width` bf16 elements, from row `first` on.
-    fn rows(&self, of: View, first: u32, count: u32, width: u32) -> Result<View, ModelError> {
-        let row = 2 * u64::from(width);
-        Ok(of.slice(row * u64::from(first), row * u64::from(count))?)
-    }
+/// `count` rows of `width` bf16 elements, from row `first` on.
+fn slice_rows(of: View, first: u32, count: u32, width: u32) -> Result<View, ModelError> {
+    let row = 2 * u64::from(width);
+    Ok(of.slice(row * u64::from(first), row * u64::from(count))?)
 }

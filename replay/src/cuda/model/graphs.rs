@@ -40,7 +40,8 @@ const BUCKETS: [u32; 19] = [
 ];
 
 pub(super) struct Graphs {
-    graphs: BTreeMap<(u32, u32), Graph>,
+    /// By sequences and splits.
+    made: BTreeMap<(u32, u32), Graph>,
     /// What `sampled` holds, while a graph is being made.
     saved: DeviceBuffer,
     context_max: u32,
@@ -57,7 +58,7 @@ pub(super) fn bucket(sequences: u32, most: u32) -> Option<u32> {
 impl Graphs {
     pub fn new(gpu: &Gpu, limits: &Limits, block_tokens: u32) -> Result<Self, ModelError> {
         Ok(Self {
-            graphs: BTreeMap::new(),
+            made: BTreeMap::new(),
             saved: DeviceBuffer::new(gpu, 4 * u64::from(limits.sequences))?,
             context_max: limits.table_width * block_tokens,
         })
@@ -72,7 +73,7 @@ impl Graphs {
         sequences: u32,
         splits: u32,
     ) -> Result<(), ModelError> {
-        if self.graphs.contains_key(&(sequences, splits)) {
+        if self.made.contains_key(&(sequences, splits)) {
             return Ok(());
         }
         let padding = Pass::default();
@@ -93,18 +94,16 @@ impl Graphs {
             failed = forward.launch(stream, &sizes, &lists, splits).err();
             Ok(())
         });
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                self.graphs.insert((sequences, splits), graph?);
-                Ok(())
-            }
+        if let Some(error) = failed {
+            return Err(error);
         }
+        self.made.insert((sequences, splits), graph?);
+        Ok(())
     }
 
     /// Submits a [prepared](Self::prepare) graph.
     pub fn launch(&self, stream: &Stream, sequences: u32, splits: u32) -> Result<(), ModelError> {
-        let graph = self.graphs.get(&(sequences, splits));
+        let graph = self.made.get(&(sequences, splits));
         let graph = graph.ok_or(ModelError::Unprepared { rows: sequences })?;
         Ok(graph.launch(stream)?)
     }

@@ -209,7 +209,7 @@ impl Model {
             return Ok(());
         }
         let lists = self.inputs.lists(&sizes)?;
-        let split_tokens = self.forward.split_tokens(&sizes, &lists)?;
+        let split_tokens = self.forward.split_tokens(&sizes, &lists);
         let splits = sizes
             .decode_context_max
             .div_ceil(split_tokens)

@@ -65,8 +65,11 @@ fn many_turns() -> Rig {
     Rig::new(7, 8, vec![session("a", 0, &turns)]).with(|c| c.memory.inclusive = true)
 }
 
+/// Name, parameters, run.
+type Shown = (&'static str, &'static str, fn() -> Rig);
+
 /// Policies whose defaults are too slow, too cold or too wide for half a second: the parameters and the run that show their rule.
-const SHOWN: &[(&str, &str, fn() -> Rig)] = &[
+const SHOWN: &[Shown] = &[
     ("cached-attention", "", small_host),
     (
         "concur",

@@ -79,8 +79,11 @@ pub enum Quantity {
     Recomputed,
 }
 
+/// A metric and its name.
+type Named = (&'static str, fn(&RunMetrics) -> Option<u64>);
+
 /// Names of the parts, and where they are in the metrics.
-const PARTS: [(&str, fn(&RunMetrics) -> Option<u64>); 7] = [
+const PARTS: [Named; 7] = [
     ("wake_signal_ns_mean", |m| m.wake_signal_ns_mean),
     ("wake_hold_ns_mean", |m| m.wake_hold_ns_mean),
     ("wake_copy_ns_mean", |m| m.wake_copy_ns_mean),

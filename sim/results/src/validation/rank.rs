@@ -70,7 +70,8 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                     if !row.swapped.is_empty() {
                         row.swapped.push(';');
                     }
-                    row.swapped += &format!("{}/{}", a.policy, b.policy);
+                    let pair = [a.policy.as_str(), "/", b.policy.as_str()];
+                    row.swapped.extend(pair);
                 }
             }
         }
