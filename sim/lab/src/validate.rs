@@ -165,10 +165,10 @@ mod tests {
         let run = simulated(&folder.path().join("run"));
         let rows = open_loop(&run, "a100-80g-pcie4", 0).unwrap();
         // PCIe 4 has less than half the rate of the H200's PCIe 5.
-        let copies = rows.iter().filter(|row| row.kind == "h2d");
-        assert!(copies.clone().count() > 0);
+        let copies: Vec<_> = rows.iter().filter(|row| row.kind == "h2d").collect();
+        assert!(!copies.is_empty());
         assert!(
-            copies.clone().all(|row| row.error() > 0.9),
+            copies.iter().all(|row| row.error() > 0.9),
             "{:?}",
             copies.last()
         );
