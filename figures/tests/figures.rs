@@ -6,7 +6,10 @@ mod synthetic;
 use figures::{ALL, FigureError, by_name};
 use std::fs;
 use std::path::{Path, PathBuf};
-use synthetic::{POLICIES, SEED_TABLE, samples, turns, write_run, write_sweep, write_trace_stat};
+use synthetic::{
+    POLICIES, SEED_TABLE, samples, turns, write_run, write_sweep, write_trace_stat,
+    write_validation,
+};
 
 /// A fresh folder that outlives the test.
 fn folder(name: &str) -> PathBuf {
@@ -66,6 +69,7 @@ fn write_everything(from: &Path) {
     write_sweep(from, &POLICIES, &[10, 20, 40, 80, 120], 5);
     fs::write(from.join("seed_table.csv"), SEED_TABLE).unwrap();
     write_trace_stat(from);
+    write_validation(from);
 }
 
 #[test]
@@ -139,6 +143,7 @@ fn one_policy_with_one_wake_up_makes_figures() {
     )
     .unwrap();
     write_trace_stat(&from);
+    write_validation(&from);
     let out = folder("one/out");
     for figure in &ALL {
         make(figure.name, &from, &out);

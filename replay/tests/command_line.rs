@@ -67,7 +67,7 @@ fn a_wrong_config_is_found_before_the_gpu_is_looked_for() {
 fn a_command_that_makes_no_sense_exits_2() {
     for words in [
         &["replay"][..],
-        &["run", "--compute", "model"],
+        &["run", "--compute", "magic"],
         &["calibrate"],
     ] {
         assert_eq!(replay(words).status.code(), Some(2), "{words:?}");

@@ -111,7 +111,9 @@ fn copies_that_took_longer_show_in_the_open_loop_with_their_sign() {
     };
     // 1 / 1.25 - 1; a longer restore is beside more steps, which the prediction takes into account.
     assert!((of("h2d") + 0.2).abs() < 0.01, "{}", of("h2d"));
-    assert!(of("decode").abs() < 0.01 && of("prefill").abs() < 0.01);
+    assert!(of("decode").abs() < 0.01, "{}", of("decode"));
+    // A prefill follows its restore: it now begins beside it, which the profile says costs a step 7 %.
+    assert!((of("prefill") - 0.07).abs() < 0.01, "{}", of("prefill"));
 }
 
 #[test]

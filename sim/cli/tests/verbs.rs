@@ -435,8 +435,16 @@ fn a_foreign_trace_is_recognised_imported_and_described() {
         &done.err,
         &["4 sessions, 4 calls", "2 sessions have the name"],
     );
+    let misspelt = [
+        "trace",
+        "import",
+        "mooncak",
+        "m.jsonl",
+        "--out",
+        "other.jsonl",
+    ];
     has(
-        &place.refuses(1, &[&["trace", "import", "mooncak"], &both[..]].concat()),
+        &place.refuses(1, &misspelt),
         &["no trace format is called `mooncak`; known: weka"],
     );
     let run = ["run", "--set", "workload.trace=both.jsonl", "--out", "r"];

@@ -229,7 +229,12 @@ impl Setup {
             source: format!("{name} (seed {})", self.spec.seed),
             sha256: sha256_hex(format!("{text}{}", self.spec.seed).as_bytes()),
         };
-        let mut source = generator.workload(self.spec.seed, self.workload_options())?;
+        let mut options = self.workload_options();
+        if options.too_long == TooLong::Error && self.spec.workload.max_context.is_none() {
+            // What HBM cannot hold is the engine's to refuse: it knows in what words.
+            options.max_context = Some(self.model.max_context.get());
+        }
+        let mut source = generator.workload(self.spec.seed, options)?;
         self.collect(&mut source)?;
         self.note(source.report());
         Ok(())

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn every_policy_is_listed_once() {
         for entry in REGISTRY {
-            let rows = format!("  {} ", entry.name);
+            let rows = format!("\n  {} ", entry.name);
             assert_eq!(list().matches(&rows).count(), 1, "{}", entry.name);
         }
     }

@@ -48,6 +48,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         write_csv(path, &rows(&stat))?;
     }
     if let Some(folder) = &args.figure {
+        std::fs::create_dir_all(folder).map_err(|e| CliError::file("create", folder, &e))?;
         let table = folder.join(trace_stat::TABLE);
         results::folder::write_table(&table, rows(&stat))?;
         for file in trace_stat::make(folder, folder)? {
