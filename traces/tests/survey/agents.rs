@@ -4,6 +4,15 @@ use crate::row::{Row, Rows, gap, three};
 use crate::sources;
 use trace::stat::{GapClass, Stat};
 
+/// Class of a tool, and its numbers as the survey writes them.
+type ToolOfSurvey = (
+    &'static str,
+    &'static str,
+    [&'static str; 3],
+    &'static str,
+    [&'static str; 2],
+);
+
 /// Of agentcgroup's three models.
 pub fn rows(path: &std::path::Path) -> Vec<Row> {
     let of = |config| sources::stat(path, &[config], true);
@@ -95,7 +104,7 @@ pub fn rows(path: &std::path::Path) -> Vec<Row> {
     );
     let long = |stat: &Stat| gap(stat, GapClass::ToolOrMixed).long_share.unwrap();
     rows.add("share of tool gap time above 60 s", "52%", long(&haiku));
-    let tools: [(&str, &str, [&str; 3], &str, [&str; 2]); 11] = [
+    let tools: [ToolOfSurvey; 11] = [
         (
             "file_read",
             "306",

@@ -1,6 +1,7 @@
 //! Generated fleets beside the traces that they stand for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use crate::common::shared;
@@ -158,8 +159,9 @@ fn rows(pair: &Pair<'_>) -> String {
         };
         let (ks, limit) = (row.ks.unwrap(), row.band_95.unwrap());
         let within = if ks <= limit { "within" } else { "outside" };
-        text += &format!(
-            "| {} | {} | {} | {} | {} | {ks:.3} | {limit:.3}: {within} |\n",
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {ks:.3} | {limit:.3}: {within} |",
             pair.archetype,
             pair.source,
             row.quantity,

@@ -16,6 +16,7 @@ mod sources;
 mod weka;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 #[test]
 #[ignore = "reads 352 MB"]
@@ -44,7 +45,7 @@ fn public_traces_have_the_statistics_of_the_survey() {
             &row.shown(),
             &verdict,
         ];
-        table += &format!("| {} |\n", cells.join(" | "));
+        let _ = writeln!(table, "| {} |", cells.join(" | "));
     }
     for (trace, (equal, all)) in counts {
         println!("{trace}: {equal} of {all} equal within rounding");

@@ -5,6 +5,15 @@ use crate::row::{Row, Rows, gap, three};
 use crate::{agents, sources, weka};
 use trace::stat::{GapClass, Stat};
 
+/// A domain of tau2, its numbers as the survey writes them.
+type DomainOfSurvey = (
+    &'static str,
+    &'static str,
+    [&'static str; 2],
+    &'static str,
+    [&'static str; 2],
+);
+
 /// Every number that is compared; `None` where a public file is absent.
 pub fn rows() -> Option<Vec<Row>> {
     let made = sources::make()?;
@@ -22,7 +31,7 @@ pub fn rows() -> Option<Vec<Row>> {
 }
 
 fn chat(path: &std::path::Path) -> Vec<Row> {
-    let domains: [(&str, &str, [&str; 2], &str, [&str; 2]); 3] = [
+    let domains: [DomainOfSurvey; 3] = [
         (
             "tau2, airline",
             "gpt-4.1_airline",
