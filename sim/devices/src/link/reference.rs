@@ -42,7 +42,8 @@ impl Server {
     }
 
     fn change_rate(&mut self, now: u64, cost: &LaneCost, beside: Beside) {
-        if self.beside != beside
+        // A rate that stays rounds nothing.
+        if cost.rate(self.beside) != cost.rate(beside)
             && let Some((overhead, bytes)) = self.chunks.front_mut()
         {
             let past = now - self.since;
