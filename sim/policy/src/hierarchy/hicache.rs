@@ -69,31 +69,17 @@ pub(crate) const WRITE_THROUGH: Entry = Entry {
 pub(crate) const SELECTIVE: Entry = Entry {
     name: "hicache-wts",
     summary: "SGLang HiCache, selective write-through: contexts hit at least twice",
-    family: Family::Hierarchy,
     about: "As hicache-wt, but a context is written to the host only if its session has found it at least twice: from its third turn on. Before that it is left to HBM's prefix cache.",
-    formula: FORMULA,
-    source: SOURCE,
-    caveats: CAVEATS,
-    provenance: Provenance::Release,
-    needs: Needs::Nothing,
-    listens: true,
-    params: PARAMS,
     build: |params, _| Box::new(HiCache::new(params, Write::Through { hits_min: 2 })),
+    ..WRITE_THROUGH
 };
 
 pub(crate) const WRITE_BACK: Entry = Entry {
     name: "hicache-wb",
     summary: "SGLang HiCache, write-back: contexts go to the host when HBM evicts them",
-    family: Family::Hierarchy,
     about: "Contexts stay in HBM until somebody needs the room; then those idle longest are written to the host, where those stored longest ago make room. A turn that finds KV on the host loads it, and waits for it as long as the stop rule says.",
-    formula: FORMULA,
-    source: SOURCE,
-    caveats: CAVEATS,
-    provenance: Provenance::Release,
-    needs: Needs::Nothing,
-    listens: true,
-    params: PARAMS,
     build: |params, _| Box::new(HiCache::new(params, Write::Back)),
+    ..WRITE_THROUGH
 };
 
 /// When a context is written to the host.
