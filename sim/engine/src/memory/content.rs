@@ -138,6 +138,14 @@ impl Content {
             })
     }
 
+    /// What positions `from..to` hold, one by one.
+    pub fn blocks(&self, from: u32, to: u32) -> impl Iterator<Item = ContentId> {
+        let runs = self.runs(from, to);
+        runs.flat_map(|(lineage, first, len, _)| {
+            (first..first + len).map(move |index| ContentId { lineage, index })
+        })
+    }
+
     /// Leading positions that hold the same in both.
     pub fn common_blocks(&self, other: &Self) -> u32 {
         let mut at = 0;

@@ -229,8 +229,9 @@ impl Ledger {
         self.hbm
             .register(&mut kv.run, &kv.content, 0, blocks - known);
         if self.config.first_place.is_some() {
-            for position in known..blocks {
-                wrote(kv.run.places()[position as usize], kv.content.at(position));
+            let places = &kv.run.places()[known as usize..];
+            for (&place, content) in places.iter().zip(kv.content.blocks(known, blocks)) {
+                wrote(place, content);
             }
         }
     }

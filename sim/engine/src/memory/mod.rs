@@ -3,13 +3,14 @@
 //! ```text
 //!   Content ──► what position i of a session's context holds        (content)
 //!   Table   ──► the blocks that a holder has, in order of position   (table)
-//!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue)
+//!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue, by_content)
 //!   Ledger  ──► both tiers, and every legal change of hands          (ledger)
 //!   HostTier ──► vLLM's own host tier, in place of the ledger's     (host_tier)
 //! ```
 //!
 //! A naive twin that does all of this block by block (`naive`) is compared with the pool in tests.
 
+mod by_content;
 mod content;
 mod extents;
 mod host_tier;

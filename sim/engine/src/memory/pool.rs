@@ -8,11 +8,12 @@
 //! **Absent on purpose:** who a block belongs to. Holders have [`Table`]s; the pool only counts.
 
 use super::Content;
+use super::by_content::ByIndex;
 use super::extents::{Extent, Index, covering, insert_held, join};
 use super::queue::{FreeQueue, NIL, NodeId, Run};
 use super::table::{Span, Table};
 use model::LineageId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A pool of equal blocks.
 #[derive(Clone, Debug)]
@@ -23,7 +24,31 @@ pub struct BlockPool {
     index: Index,
     queue: FreeQueue,
     /// Physical block of each registered content, if the pool assigns them.
-    places: Option<HashMap<(LineageId, u32, u32), u32>>,
+    places: Option<Places>,
+}
+
+/// Physical blocks of registered content: by lineage and copy.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    lineages: Vec<Vec<ByIndex>>,
+}
+
+impl Places {
+    fn get(&self, lineage: LineageId, copy: u32) -> &ByIndex {
+        &self.lineages[lineage.index()][copy as usize]
+    }
+
+    fn get_mut(&mut self, lineage: LineageId, copy: u32) -> &mut ByIndex {
+        let (at, copy) = (lineage.index(), copy as usize);
+        if self.lineages.len() <= at {
+            self.lineages.resize_with(at + 1, Vec::new);
+        }
+        let copies = &mut self.lineages[at];
+        if copies.len() <= copy {
+            copies.resize_with(copy + 1, ByIndex::default);
+        }
+        &mut copies[copy]
+    }
 }
 
 /// The longest prefix of a context that a pool holds.
@@ -58,7 +83,7 @@ impl BlockPool {
             cached: 0,
             index: Index::default(),
             queue,
-            places: placed.then(HashMap::new),
+            places: placed.then(Places::default),
         }
     }
 
@@ -114,9 +139,8 @@ impl BlockPool {
             self.reference(span);
             table.push_span(span);
             if let Some(places) = &self.places {
-                for i in span.lo..span.hi {
-                    table.push_place(places[&(span.lineage, span.copy, i)]);
-                }
+                let of_copy = places.get(span.lineage, span.copy);
+                table.push_places(of_copy.slice(span.lo, span.hi));
             }
         }
     }
@@ -177,8 +201,9 @@ impl BlockPool {
         }
         self.cached -= taken;
         if let Some(places) = &mut self.places {
+            let of_copy = places.get_mut(lineage, copy);
             for i in (hi - taken..hi).rev() {
-                table.push_place(places.remove(&(lineage, copy, i)).expect("registered"));
+                table.push_place(of_copy.remove(i).expect("registered"));
             }
         }
         taken
@@ -196,9 +221,10 @@ impl BlockPool {
                 let end = end.min(first + len);
                 insert_held(self.index.get_mut(lineage, copy), at, end);
                 if let Some(places) = &mut self.places {
-                    for i in at..end {
-                        let position = table.registered() + (i - at);
-                        places.insert((lineage, copy, i), table.places()[position as usize]);
+                    let of_copy = places.get_mut(lineage, copy);
+                    let from = table.registered() as usize;
+                    for (i, &place) in (at..end).zip(&table.places()[from..]) {
+                        of_copy.insert(i, place);
                     }
                 }
                 table.push_span(Span {
@@ -237,9 +263,9 @@ impl BlockPool {
             for extent in extents.iter().rev() {
                 gone.add_blank(extent.len());
                 if let Some(places) = &mut self.places {
+                    let of_copy = places.get_mut(span.lineage, span.copy);
                     for i in extent.lo..extent.hi {
-                        let place = places.remove(&(span.lineage, span.copy, i));
-                        gone.push_place(place.expect("registered"));
+                        gone.push_place(of_copy.remove(i).expect("registered"));
                     }
                 }
             }
@@ -413,8 +439,8 @@ impl BlockPool {
                 &Run::Cached { lineage, copy, lo } => {
                     let extents = self.index.get(lineage, copy);
                     let extent = extents[covering(extents, lo).expect("indexed")];
-                    let places = (extent.lo..extent.hi).rev();
-                    order.extend(places.map(|i| by_content[&(lineage, copy, i)]));
+                    let places = by_content.get(lineage, copy);
+                    order.extend(places.slice(extent.lo, extent.hi).iter().rev());
                 }
             }
             node = self.queue.next(node);

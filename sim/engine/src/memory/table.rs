@@ -91,6 +91,10 @@ impl Table {
         self.places.push(place);
     }
 
+    pub(super) fn push_places(&mut self, places: &[u32]) {
+        self.places.extend_from_slice(places);
+    }
+
     /// Takes the blank blocks off the end, with their places.
     pub(super) fn split_blank(&mut self) -> Table {
         let places = if self.places.is_empty() {

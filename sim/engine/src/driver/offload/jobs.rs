@@ -17,6 +17,8 @@ pub(super) struct JobLane {
     current: Option<Current>,
     /// Jobs that have left it so far.
     pub left: u64,
+    /// Blocks of the jobs in it.
+    pub blocks: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +43,10 @@ impl JobLane {
         self.current.is_none()
     }
 
-    /// `job` enters behind all others, and may start when `steps` steps are over and scheduling `launch` is launched.
-    pub fn push(&mut self, job: JobId, steps: u64, launch: Option<u64>) {
+    /// `job` of `blocks` blocks enters behind all others, and may start when `steps` steps are over and scheduling `launch` is launched.
+    pub fn push(&mut self, job: JobId, blocks: u32, steps: u64, launch: Option<u64>) {
         self.waiting.push_back(Waiting { job, steps, launch });
+        self.blocks += blocks;
     }
 
     /// Jobs in the lane, in order.
@@ -156,6 +159,7 @@ impl<D: Device> Driver<'_, D> {
         let lane = &mut offload.lanes[direction.index()];
         let current = lane.current.take().expect("the caller has looked");
         lane.left += 1;
+        lane.blocks -= current.run.block_count;
         let CopyRun {
             session,
             class,

@@ -68,12 +68,12 @@ impl<D: Device> Driver<'_, D> {
         // Stores of the last scheduling; of this one, those that its own step must wait for.
         let [d2h, h2d] = &mut offload.lanes;
         for job in std::mem::take(&mut offload.unsubmitted) {
-            d2h.push(job, offload.stepped, None);
+            d2h.push(job, offload.tier.blocks(job), offload.stepped, None);
         }
         for &job in &flush {
             if let Some(at) = stores.iter().position(|&store| store == job) {
                 stores.remove(at);
-                d2h.push(job, offload.stepped, None);
+                d2h.push(job, offload.tier.blocks(job), offload.stepped, None);
             }
         }
         offload.unsubmitted = stores;
@@ -89,7 +89,7 @@ impl<D: Device> Driver<'_, D> {
         offload.stepped += u64::from(runs);
         for job in loads {
             let number = (!runs).then_some(launch.number);
-            h2d.push(job, offload.stepped, number);
+            h2d.push(job, offload.tier.blocks(job), offload.stepped, number);
         }
         launch
     }

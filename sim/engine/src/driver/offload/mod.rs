@@ -107,8 +107,7 @@ impl Offload {
 
     /// Blocks asked for and not yet copied.
     pub fn queued(&self, direction: Direction) -> u32 {
-        let jobs = self.lanes[direction.index()].jobs();
-        jobs.map(|job| self.tier.blocks(job)).sum()
+        self.lanes[direction.index()].blocks
     }
 
     /// How full the host is. What is on its way cannot be taken.

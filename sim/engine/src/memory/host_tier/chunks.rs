@@ -11,8 +11,8 @@
 //!
 //! **Absent on purpose:** runs. vLLM keeps its order by block, and the end of a request interleaves what requests have in common.
 
+use crate::memory::by_content::ByContent;
 use model::ContentId;
-use std::collections::HashMap;
 
 /// Index of a chunk or a ghost.
 pub(super) type ChunkId = u32;
@@ -68,7 +68,7 @@ struct Ends {
 pub(super) struct Chunks {
     nodes: Vec<Node>,
     spare: Vec<ChunkId>,
-    index: HashMap<ContentId, ChunkId>,
+    index: ByContent,
     lists: [Ends; 4],
 }
 
@@ -82,20 +82,20 @@ impl Chunks {
         Self {
             nodes: Vec::new(),
             spare: Vec::new(),
-            index: HashMap::new(),
+            index: ByContent::default(),
             lists: [empty; 4],
         }
     }
 
     /// The chunk of `content`; ghosts are none.
     pub fn chunk(&self, content: ContentId) -> Option<ChunkId> {
-        let &id = self.index.get(&content)?;
+        let id = self.index.get(content)?;
         matches!(self.list(id), List::Once | List::Again).then_some(id)
     }
 
     /// The chunk or ghost of `content`.
     pub fn any(&self, content: ContentId) -> Option<ChunkId> {
-        self.index.get(&content).copied()
+        self.index.get(content)
     }
 
     pub fn list(&self, id: ChunkId) -> List {
@@ -144,8 +144,8 @@ impl Chunks {
 
     /// A new chunk at the back of [`List::Once`], in place of its ghost if there is one.
     pub fn insert(&mut self, content: ContentId, place: u32) -> ChunkId {
-        let id = match self.index.get(&content) {
-            Some(&ghost) => {
+        let id = match self.index.get(content) {
+            Some(ghost) => {
                 self.unlink(ghost);
                 ghost
             }
@@ -166,7 +166,7 @@ impl Chunks {
     /// Forgets a chunk or ghost.
     pub fn remove(&mut self, id: ChunkId) {
         self.unlink(id);
-        self.index.remove(&self.nodes[id as usize].content);
+        self.index.remove(self.nodes[id as usize].content);
         self.spare.push(id);
     }
 

@@ -259,9 +259,12 @@ impl HostTier {
         for ending in std::mem::take(&mut self.endings) {
             self.end(&ending);
         }
-        for place in std::mem::take(&mut self.allocated) {
-            self.orders.flush.extend(self.jobs.readers(place));
+        if self.jobs.has_fences() {
+            for &place in &self.allocated {
+                self.orders.flush.extend(self.jobs.readers(place));
+            }
         }
+        self.allocated.clear();
         std::mem::take(&mut self.orders)
     }
 
@@ -389,9 +392,5 @@ impl HostTier {
 
 /// Positions `from..to` with what they hold.
 fn positions(content: &Content, from: u32, to: u32) -> impl Iterator<Item = (u32, ContentId)> {
-    let runs = content.runs(from, to);
-    let blocks = runs.flat_map(|(lineage, first, len, _)| {
-        (first..first + len).map(move |index| ContentId { lineage, index })
-    });
-    (from..to).zip(blocks)
+    (from..to).zip(content.blocks(from, to))
 }
