@@ -4,29 +4,32 @@
 //!        ┌───────────────────────────── wait ◄── device ◄─────────────┐
 //!        ▼                                                            │
 //!   completions ─► events (signals, timers, arrivals) ─► consult ─► schedule ─► submit
-//!    steps.rs        signals.rs, hold.rs                 cadence.rs  schedule.rs  steps.rs
-//!    lanes.rs        idle.rs (policy and memory)                                  lanes.rs
+//!    steps           signals.rs, hold.rs                 cadence.rs  schedule     steps
+//!    lanes           idle (policy and memory)                                     lanes
 //! ```
 //!
 //! The loop is the same on every device, and time enters it only as the value that `wait` returns.
 
+mod ask;
 mod cadence;
 mod checks;
 mod error;
 mod family;
 mod hold;
 mod idle;
-mod lane;
 mod lanes;
 mod live;
 mod offload;
+mod progress;
 mod schedule;
 mod signals;
 mod steps;
+mod summary;
 
 pub use error::RunError;
 pub use live::Truth;
 pub use offload::OffloadSummary;
+pub use summary::RunSummary;
 
 use crate::batch::Batch;
 use crate::config::EngineConfig;
@@ -34,58 +37,16 @@ use crate::device::{Completion, Device};
 use crate::events::{Due, EventQueue};
 use crate::hints::Hints;
 use crate::memory::{Hits, Ledger};
-use crate::record::{Decision, Recorder, Sample, What};
-use lane::Lane;
+use crate::record::Recorder;
+use lanes::Lane;
 use live::Live;
-use model::{
-    Action, Cadence, Direction, Event, Nanos, Outcome, Phase, PoolLevel, Report, Session,
-    SessionId, SessionView, StepBudget, Tier, Time, TurnIndex, View, Workload,
-};
+use model::{Cadence, Nanos, Report, Session, SessionId, SessionView, StepBudget, Time, Workload};
 use offload::Offload;
 use policy::Policy;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steps::InFlight;
-
-/// What a finished run amounts to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RunSummary {
-    /// Sessions finished.
-    pub sessions: u32,
-    /// Turns finished.
-    pub turns: u64,
-    /// Steps executed.
-    pub steps: u64,
-    /// Calls of the scheduler, as vLLM would have made them.
-    pub schedules: u64,
-    /// Times the loop woke up.
-    pub wakes: u64,
-    /// Tokens generated.
-    pub output_tokens: u64,
-    /// Prompt tokens computed, recomputed ones included.
-    pub prefill_tokens: u64,
-    /// Soft pins broken by the engine.
-    pub pins_broken: u64,
-    /// Turns let in by the engine because nothing else could proceed.
-    pub holds_broken: u64,
-    /// Times a running turn was left out of a step for want of a block.
-    pub stalls: u64,
-    /// Preemptions.
-    pub preemptions: u64,
-    /// Largest batch.
-    pub running_max: u32,
-    /// Largest number of ready turns that did not run.
-    pub queued_max: u32,
-    /// Most blocks of HBM held at once by running turns and idle sessions.
-    pub hbm_held_max: u32,
-    /// End of the last turn.
-    pub end: Time,
-    /// When the run was stopped from outside, if it was: what came after is missing.
-    pub stopped: Option<Time>,
-    /// What vLLM's host tier has moved, if there was one.
-    pub offload: Option<OffloadSummary>,
-}
 
 /// One run: a workload under a policy on a device.
 pub struct Driver<'a, D: Device> {
@@ -346,188 +307,6 @@ impl<'a, D: Device> Driver<'a, D> {
     fn is_stopped(&self) -> bool {
         let stop = self.stop.as_ref();
         stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
-
-    /// A serial run is delivered whole: what happens meanwhile waits for its end.
-    fn uninterruptible(&self) -> bool {
-        let held = || self.in_flight.iter().any(|run| run.launch.is_held());
-        self.config.batching.serial && !self.batch.running.is_empty() && !held()
-    }
-
-    fn wake_time(&self) -> Option<Time> {
-        if self.uninterruptible() {
-            return None;
-        }
-        let start = self
-            .next_session
-            .as_ref()
-            .map(|session| session.start.max(self.now));
-        let event = self.events.next_time().map(|at| at.max(self.now));
-        let sleep = self
-            .sleep
-            .filter(|sleep| !sleep.idle && self.may_schedule())
-            .map(|s| s.until);
-        let tick = self.tick_at.map(|at| at.max(self.now));
-        [start, event, tick, sleep].into_iter().flatten().min()
-    }
-
-    fn finished(&self) -> bool {
-        self.next_session.is_none()
-            && self.alive == 0
-            && self.in_flight.is_empty()
-            && self.lanes.iter().all(Lane::is_quiet)
-            && !self.has_requests()
-    }
-
-    /// A turn has become ready since the schedule of this wake, and the GPU is idle.
-    fn overlooked(&mut self) -> bool {
-        !self.short
-            && !self.batch.waiting.is_empty()
-            && self.batch.running.is_empty()
-            && self.in_flight.is_empty()
-            && self.due()
-    }
-
-    /// Ready turns lack memory, and nothing that is under way will free any.
-    fn stuck(&self) -> bool {
-        self.short
-            && self.batch.queued() > 0
-            && self.batch.running.is_empty()
-            && self.device_idle()
-            && self.leaving() == 0
-    }
-
-    fn device_idle(&self) -> bool {
-        self.in_flight.iter().all(InFlight::is_empty)
-            && self.lanes.iter().all(|lane| lane.current.is_none())
-            && self
-                .offload
-                .as_ref()
-                .is_none_or(|offload| offload.is_quiet())
-    }
-
-    fn stuck_error(&self) -> RunError {
-        let pool = self.ledger.pool(Tier::Hbm);
-        RunError::Stuck {
-            at: self.now,
-            waiting: self.batch.queued(),
-            free: pool.free(),
-            capacity: pool.capacity(),
-        }
-    }
-
-    /// What policies see.
-    fn view(&self) -> View<'_> {
-        let level = |tier| {
-            if let (Tier::Host, Some(offload)) = (tier, &self.offload) {
-                return offload.level();
-            }
-            let pool = self.ledger.pool(tier);
-            PoolLevel {
-                capacity: model::Blocks(pool.capacity()),
-                free: model::Blocks(pool.free()),
-                cached: model::Blocks(pool.cached()),
-            }
-        };
-        let mut link = self.config.link;
-        for direction in Direction::ALL {
-            let offload = self.offload.as_ref();
-            let jobs = offload.map_or(0, |offload| offload.queued(direction));
-            let blocks = self.lanes[direction.index()].left() + jobs;
-            link[direction.index()].queued = self.bytes(blocks);
-        }
-        View {
-            now: self.now,
-            hbm: level(Tier::Hbm),
-            host: level(Tier::Host),
-            block_bytes: self.config.block_bytes,
-            block_tokens: self.config.memory.block_tokens,
-            link,
-            prefill: self.config.prefill,
-            queued: self.batch.queued(),
-            running: self.batch.running.len() as u32,
-            running_max: self.config.batching.max_seqs,
-            sessions: &self.views,
-            batch: &self.batch.running,
-            batch_tokens: self.batch.running_tokens,
-            queue: &self.batch.waiting,
-            queue_tokens: self.batch.queue_tokens,
-            held: &self.held,
-            paused: &self.paused,
-            idle_by_age: &self.idle_by_age,
-            idle_by_return: &self.idle_by_return,
-            idle_by_pin_end: &self.idle_by_pin_end,
-        }
-    }
-
-    /// Asks the policy.
-    fn ask<T>(&self, question: impl FnOnce(&dyn Policy, &View<'_>) -> T) -> T {
-        question(self.policy.as_deref().expect("not observing"), &self.view())
-    }
-
-    /// Tells the policy.
-    fn tell(&mut self, event: Event) {
-        let mut policy = self.policy.take().expect("not observing");
-        policy.observe(&self.view(), &event);
-        self.policy = Some(policy);
-        let change = event.is_change();
-        self.changed |= change;
-        if change || matches!(event, Event::Admitted { .. } | Event::Tick(_)) {
-            self.budget = None;
-        }
-        let queued = |s: &SessionId| {
-            let view = self.views.get(s.index());
-            view.is_some_and(|view| view.phase == Phase::Queued)
-        };
-        self.reorder.extend(event.session().filter(queued));
-    }
-
-    fn log(&mut self, session: SessionId, what: What) {
-        if self.logs {
-            let view = self.views.get(session.index());
-            let turn = view.map_or(TurnIndex(0), |view| view.turn);
-            self.recorder.decision(&Decision {
-                at: self.now,
-                session,
-                turn,
-                what,
-            });
-        }
-    }
-
-    fn acted(&mut self, session: SessionId, action: Action, outcome: Outcome) {
-        self.log(session, What::Acted(action, outcome));
-        self.tell(Event::Acted(session, action, outcome));
-    }
-
-    fn sample(&mut self) {
-        let hbm = self.ledger.pool(Tier::Hbm);
-        let host = self.view().host;
-        let running: u32 = self
-            .batch
-            .running
-            .iter()
-            .map(|&s| self.ledger.kv(s).run.blocks())
-            .sum();
-        // Blocks that several turns share are counted once in the pool and once in each of their tables.
-        let held = hbm.capacity() - hbm.free();
-        let running = running.min(held);
-        let sample = Sample {
-            time: self.now,
-            hbm_running: running,
-            hbm_idle: held - running,
-            hbm_cached: hbm.cached(),
-            hbm_capacity: hbm.capacity(),
-            host_used: (host.capacity - host.free + host.cached).0,
-            host_capacity: host.capacity.0,
-            running: self.batch.running.len() as u32,
-            queued: self.batch.queued(),
-            idle: self.idle,
-            held: self.held.len() as u32,
-            moved: [self.lanes[0].moved, self.lanes[1].moved],
-            busy: Direction::ALL.map(|direction| self.device.lane_busy(direction)),
-        };
-        self.recorder.sample(&sample);
     }
 
     fn hold_up(&mut self, span: Nanos) {

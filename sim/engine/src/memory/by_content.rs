@@ -21,7 +21,9 @@ pub(super) struct ByContent {
 
 impl ByContent {
     pub fn get(&self, content: ContentId) -> Option<u32> {
-        self.lineages.get(content.lineage.index())?.get(content.index)
+        self.lineages
+            .get(content.lineage.index())?
+            .get(content.index)
     }
 
     /// Returns what was there before.
@@ -31,7 +33,9 @@ impl ByContent {
 
     /// Returns what was there.
     pub fn remove(&mut self, content: ContentId) -> Option<u32> {
-        self.lineages.get_mut(content.lineage.index())?.remove(content.index)
+        self.lineages
+            .get_mut(content.lineage.index())?
+            .remove(content.index)
     }
 
     fn lineage(&mut self, lineage: LineageId) -> &mut ByIndex {

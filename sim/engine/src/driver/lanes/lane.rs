@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// One direction of the link.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(in super::super) struct Lane {
     /// Transfers that wait for the lane, by class and place: whose, and how many blocks were asked for.
     waiting: BTreeMap<(CopyClass, u64), (SessionId, u32)>,
     /// Where each of them stands.
@@ -28,7 +28,7 @@ pub(super) struct Lane {
 
 /// A transfer that has its lane.
 #[derive(Debug)]
-pub(super) struct Current {
+pub(in super::super) struct Current {
     pub op: OpId,
     pub session: SessionId,
     pub class: CopyClass,
@@ -50,22 +50,22 @@ pub(super) struct Current {
 
 impl Lane {
     /// Nothing is in it, and what waits for it lacks memory.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(in super::super) fn is_quiet(&self) -> bool {
         self.current.is_none() && (self.waiting.is_empty() || self.deferred)
     }
 
     /// Transfers wait for the lane.
-    pub(super) fn has_waiting(&self) -> bool {
+    pub(in super::super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Blocks asked for and not yet copied.
-    pub(super) fn left(&self) -> u32 {
+    pub(in super::super) fn left(&self) -> u32 {
         let current = self.current.as_ref();
         self.waiting_blocks + current.map_or(0, |c| c.run.block_count - c.counted)
     }
 
-    pub(super) fn push(&mut self, session: SessionId, class: CopyClass, blocks: u32) {
+    pub(in super::super) fn push(&mut self, session: SessionId, class: CopyClass, blocks: u32) {
         debug_assert!(
             !self.places.contains_key(&session),
             "one transfer per session"
@@ -74,7 +74,12 @@ impl Lane {
         self.push_at(session, (class, self.next), blocks);
     }
 
-    pub(super) fn push_at(&mut self, session: SessionId, place: (CopyClass, u64), blocks: u32) {
+    pub(in super::super) fn push_at(
+        &mut self,
+        session: SessionId,
+        place: (CopyClass, u64),
+        blocks: u32,
+    ) {
         self.waiting.insert(place, (session, blocks));
         self.places.insert(session, place);
         self.waiting_blocks += blocks;
@@ -82,7 +87,7 @@ impl Lane {
     }
 
     /// Takes a transfer out of the queue. Returns whether it was there.
-    pub(super) fn remove(&mut self, session: SessionId) -> bool {
+    pub(in super::super) fn remove(&mut self, session: SessionId) -> bool {
         let Some(place) = self.places.remove(&session) else {
             return false;
         };
@@ -93,7 +98,7 @@ impl Lane {
     }
 
     /// A transfer that has given way: it has its destination, and needs no more memory.
-    pub(super) fn resumable(&self) -> Option<(CopyClass, SessionId)> {
+    pub(in super::super) fn resumable(&self) -> Option<(CopyClass, SessionId)> {
         let class = [CopyClass::Demand, CopyClass::Prefetch]
             .into_iter()
             .find(|&class| self.waiting.contains_key(&(class, 0)))?;
@@ -101,7 +106,7 @@ impl Lane {
     }
 
     /// The first in line: whose, and how urgent.
-    pub(super) fn head(&self) -> Option<(CopyClass, SessionId)> {
+    pub(in super::super) fn head(&self) -> Option<(CopyClass, SessionId)> {
         self.waiting
             .first_key_value()
             .map(|(&(class, _), &(session, _))| (class, session))

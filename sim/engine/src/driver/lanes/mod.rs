@@ -1,0 +1,166 @@
+//! The copy queue: which transfer gets its lane next (see `lane`), and what its progress changes.
+//!
+//! A demand
+//! restore cuts a prefetch that has the lane at a chunk boundary. One transfer per session, ever: a later wish joins it (a ready turn raises
+//! its prefetch to demand) or cancels it (a ready turn stops its swap-out, and keeps what never left).
+
+mod destination;
+mod lane;
+mod over;
+mod progress;
+mod requests;
+
+pub(super) use lane::Lane;
+
+use super::Driver;
+use super::live::Prefetch;
+use crate::device::{CopyClass, CopyRun, Device, Op};
+use crate::record::What;
+use lane::Current;
+use model::{Bytes, Direction, OpId, Place, SessionId};
+
+impl<D: Device> Driver<'_, D> {
+    pub(super) fn bytes(&self, blocks: u32) -> Bytes {
+        Bytes(u64::from(blocks) * self.config.block_bytes.0)
+    }
+
+    /// Gives each lane its next transfer, if it is free or should give way. Restores come first, for they may send others out.
+    pub(super) fn pump_lanes(&mut self) {
+        for direction in [Direction::H2d, Direction::D2h] {
+            while self.pump(direction) {}
+        }
+    }
+
+    /// Returns whether there may be more to do.
+    fn pump(&mut self, direction: Direction) -> bool {
+        let lane = &self.lanes[direction.index()];
+        let next = if lane.deferred {
+            lane.resumable()
+        } else {
+            lane.head()
+        };
+        let Some((class, session)) = next else {
+            return false;
+        };
+        if self.copy_allowance(direction) == 0 {
+            return false;
+        }
+        let gives_way = |current: &Current| {
+            class == CopyClass::Demand && current.class > class && !current.yields
+        };
+        if lane
+            .current
+            .as_ref()
+            .is_some_and(|current| !gives_way(current))
+        {
+            return false;
+        }
+        // Plans of step runs know nothing of the blocks that a restore takes.
+        self.settle_steps();
+        let placed = self.ledger.kv(session).transfer.is_some();
+        if direction == Direction::H2d && !placed && !self.take_destination(session, class) {
+            return !self.lanes[direction.index()].deferred;
+        }
+        if let Some(current) = &mut self.lanes[direction.index()].current {
+            current.yields = true;
+            self.device.cut(current.op);
+            return false;
+        }
+        self.start_copy(direction, session, class);
+        true
+    }
+
+    /// Blocks that may begin to move now.
+    fn copy_allowance(&self, direction: Direction) -> u32 {
+        let limit = self.lanes[direction.index()].allowance;
+        limit.filter(|_| self.steps_left() > 0).unwrap_or(u32::MAX)
+    }
+
+    /// A step begins: copies may move so many bytes while it runs.
+    pub(super) fn allow_copies(&mut self, bytes: [Bytes; 2]) {
+        for (lane, bytes) in self.lanes.iter_mut().zip(bytes) {
+            let blocks = bytes.0 / self.config.block_bytes.0.max(1);
+            lane.allowance =
+                (bytes.0 < u64::MAX).then(|| u32::try_from(blocks).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Whether a copy waits for the next step to allow it more.
+    pub(super) fn copies_are_rationed(&self) -> bool {
+        let rationed = |lane: &super::Lane| lane.allowance.is_some() && lane.has_waiting();
+        self.lanes.iter().any(rationed)
+    }
+
+    fn start_copy(&mut self, direction: Direction, session: SessionId, class: CopyClass) {
+        let transfer = self
+            .ledger
+            .kv(session)
+            .transfer
+            .as_ref()
+            .expect("taken above");
+        let (base, left) = (transfer.done, transfer.blocks() - transfer.done);
+        let left = left.min(self.copy_allowance(direction));
+        let mut blocks = self.ledger.block_copies(session, base);
+        blocks.truncate(left as usize);
+        let op = self.new_op();
+        let run = CopyRun {
+            id: op,
+            session,
+            direction,
+            class,
+            block_count: left,
+            chunk_blocks: self.config.chunk_blocks,
+            block_bytes: self.config.block_bytes,
+            blocks,
+        };
+        let kept = CopyRun {
+            blocks: Vec::new(),
+            ..run.clone()
+        };
+        self.device.submit(Op::Copy(run));
+        let lane = &mut self.lanes[direction.index()];
+        lane.remove(session);
+        if let Some(allowance) = &mut lane.allowance {
+            *allowance = allowance.saturating_sub(left);
+        }
+        lane.current = Some(Current {
+            op,
+            session,
+            class,
+            submitted: self.now,
+            base,
+            run: kept,
+            counted: 0,
+            cancelled: false,
+            yields: false,
+            over: None,
+            repeat: false,
+        });
+        let live = &mut self.live[session.index()];
+        if class == CopyClass::Prefetch && live.prefetch == Prefetch::Asked {
+            live.prefetch = Prefetch::Moving;
+            live.record.prefetches += 1;
+        }
+        self.log(session, What::CopyStart(direction, class, left));
+        self.refresh(session);
+    }
+
+    pub(super) fn new_op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op - 1)
+    }
+
+    /// Whether `op` is a step run.
+    pub(super) fn is_step(&self, op: OpId) -> bool {
+        self.in_flight.iter().any(|run| run.op() == Some(op))
+    }
+
+    /// Whether a ready turn that is first in line for the H2D lane waits for room and comes before `place`.
+    pub(super) fn restore_lacks_room_before(&self, place: Place) -> bool {
+        let lane = &self.lanes[Direction::H2d.index()];
+        lane.deferred
+            && lane.head().is_some_and(|(class, session)| {
+                class == CopyClass::Demand && self.live[session.index()].request.place < place
+            })
+    }
+}

@@ -1,0 +1,84 @@
+//! A running turn gives way: back to the front of the queue.
+use super::super::Driver;
+use super::super::steps::Plan;
+use crate::device::Device;
+use crate::record::Part;
+use model::{Action, Blocks, Outcome, Place, SessionId, Tokens};
+
+impl<D: Device> Driver<'_, D> {
+    /// Takes the turn that gives way out of the batch.
+    pub(super) fn preempted_for(&mut self, session: SessionId) -> SessionId {
+        let named = self.ask(|policy, view| policy.preempt(view, session));
+        let at = named.and_then(|named| self.batch.running.iter().position(|&s| s == named));
+        match at {
+            Some(at) => self.batch.running.remove(at),
+            None => self.batch.running.pop().expect("the turn itself runs"),
+        }
+    }
+
+    /// Takes a turn out of the step that is being put together, if it is in it: it gives way after all. Returns how many of its blocks hold
+    /// what has been computed.
+    pub(super) fn take_out(
+        &mut self,
+        session: SessionId,
+        plan: &mut Plan,
+        budget: &mut u32,
+    ) -> u32 {
+        let Some(at) = plan.items.iter().position(|item| item.session == session) else {
+            return u32::MAX;
+        };
+        let item = plan.items.remove(at);
+        let request = &mut self.live[session.index()].request;
+        request.computed -= item.tokens;
+        request.in_flight -= item.tokens;
+        request.recomputed -= item.again;
+        if item.resumed && request.scheduled.is_some() {
+            request.resumed_tokens -= item.context;
+        }
+        *budget += item.tokens;
+        self.batch.running_tokens -= u64::from(item.tokens);
+        let view = &mut self.views[session.index()];
+        view.computed -= Tokens(item.tokens);
+        view.service -= Tokens(item.tokens);
+        item.registered
+    }
+
+    /// A turn runs no more.
+    pub(in super::super) fn leave_batch(&mut self, session: SessionId) {
+        let request = &mut self.live[session.index()].request;
+        request.running = false;
+        self.batch.running_tokens -= u64::from(request.computed);
+        self.views[session.index()].computed = Tokens::ZERO;
+    }
+
+    /// Back to the front of the queue; what it had stays a hit while it survives, except what was never computed, from block `keep` on.
+    pub(super) fn preempt(&mut self, session: SessionId, keep: u32) {
+        let blocks = Blocks(self.ledger.kv(session).run.blocks());
+        self.note_preempted(session);
+        self.ledger.release_run(session, keep);
+        self.leave_batch(session);
+        let number = self.batch.front();
+        let request = &mut self.live[session.index()].request;
+        request.existed = request.existed.max(request.computed);
+        request.computed = 0;
+        request.placeholders = 0;
+        request.stale = request.in_flight;
+        request.resumed = true;
+        request.preemptions += 1;
+        request.waits(Part::Queue, self.now);
+        let prompt = request.prompt;
+        let view = &mut self.views[session.index()];
+        view.phase = model::Phase::Queued;
+        view.preempted = true;
+        view.queued_since = self.now;
+        let key = self.order_key(session);
+        let place = Place { key, number };
+        self.live[session.index()].request.place = place;
+        self.batch.waiting.insert(place, session);
+        self.batch.queue_tokens += u64::from(prompt);
+        self.summary.preemptions += 1;
+        self.report.preemptions += 1;
+        self.acted(session, Action::Preempt, Outcome::Done(blocks));
+        self.note_change();
+    }
+}
