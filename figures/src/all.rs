@@ -1,8 +1,8 @@
 //! The figures by name, each with its claim, what it needs, and how it is made.
 
 use crate::{
-    FigureError, seed_table, timeline, trace_stat, validation, wakeup_breakdown, wakeup_cdf,
-    wakeup_vs_agents,
+    FigureError, policy_heat, policy_places, seed_table, timeline, trace_stat, validation,
+    wakeup_breakdown, wakeup_cdf, wakeup_vs_agents,
 };
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub struct Figure {
 }
 
 /// Every figure, in the order in which they are made.
-pub const ALL: [Figure; 7] = [
+pub const ALL: [Figure; 9] = [
     Figure {
         name: wakeup_cdf::NAME,
         claim: "The policy decides the tail of the wake-up latency far more than its median.",
@@ -61,6 +61,18 @@ pub const ALL: [Figure; 7] = [
         claim: "The simulator's times are those of the GPU, operation by operation and wake-up by wake-up.",
         needs: validation::NEEDS,
         make: validation::make,
+    },
+    Figure {
+        name: policy_heat::NAME,
+        claim: "What a policy gains depends on workload and load more than on its name; none is the best everywhere.",
+        needs: policy_heat::NEEDS,
+        make: policy_heat::make,
+    },
+    Figure {
+        name: policy_places::NAME,
+        claim: "Few policies are in front in more than one workload, and many cannot be told apart.",
+        needs: policy_places::NEEDS,
+        make: policy_places::make,
     },
 ];
 

@@ -16,6 +16,8 @@ pub mod format;
 pub mod numbers;
 pub mod render;
 
+pub mod policy_heat;
+pub mod policy_places;
 pub mod seed_table;
 pub mod timeline;
 pub mod trace_stat;
@@ -28,6 +30,7 @@ mod axis;
 mod canvas;
 mod font;
 mod legend;
+mod matrix;
 mod panel;
 mod runs;
 mod sweep;

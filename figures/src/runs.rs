@@ -69,11 +69,11 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<(String, Vec<RunTurns>)>, Figure
     for path in find(folder)? {
         let run = RunFolder::open(&path)?;
         let spec = &run.manifest().spec;
-        let warmup_ns = Measure::of(spec).warmup_ns;
+        let measure = Measure::of(spec);
         let mut wakeups = Vec::new();
         for turn in run.turns()? {
             let turn = turn?;
-            if turn.wait_ns.is_some() && turn.ready_ns >= warmup_ns {
+            if turn.wait_ns.is_some() && measure.counts(turn.ready_ns) {
                 wakeups.push(turn);
             }
         }

@@ -7,7 +7,7 @@ use figures::{ALL, FigureError, by_name};
 use std::fs;
 use std::path::{Path, PathBuf};
 use synthetic::{
-    POLICIES, SEED_TABLE, samples, turns, write_run, write_sweep, write_trace_stat,
+    POLICIES, SEED_TABLE, samples, turns, write_ranking, write_run, write_sweep, write_trace_stat,
     write_validation,
 };
 
@@ -70,6 +70,7 @@ fn write_everything(from: &Path) {
     fs::write(from.join("seed_table.csv"), SEED_TABLE).unwrap();
     write_trace_stat(from);
     write_validation(from);
+    write_ranking(from);
 }
 
 #[test]
@@ -144,6 +145,7 @@ fn one_policy_with_one_wake_up_makes_figures() {
     .unwrap();
     write_trace_stat(&from);
     write_validation(&from);
+    write_ranking(&from);
     let out = folder("one/out");
     for figure in &ALL {
         make(figure.name, &from, &out);

@@ -5,6 +5,7 @@ use results::manifest::{
     Counts, DeviceInfo, HardwareInfo, Manifest, ModelInfo, PolicyInfo, SCHEMA, TraceInfo, Wall,
 };
 use results::metrics::RunMetrics;
+use results::ranking::{DifferenceRow, Measured, PlaceRow};
 use results::rows::{SampleRow, SessionRow, TraceStatRow, TurnRow};
 use results::runs::{RunIdentity, RunRow, write_runs};
 use results::spec::RunSpec;
@@ -251,6 +252,51 @@ pub fn write_validation(folder: &Path) {
         ..WakeupPairRow::default()
     });
     write_table(&folder.join(WAKEUPS), wakeups).unwrap();
+}
+
+/// The tables of a ranking: two workloads at two loads; `keep-always` is saturated where much comes.
+pub fn write_ranking(folder: &Path) {
+    let (mut differences, mut places) = (Vec::new(), Vec::new());
+    for (workload, load, heat) in [
+        ("weka", "light", 0.3),
+        ("weka", "knee", 1.5),
+        ("tau2", "light", 0.1),
+        ("tau2", "knee", 0.8),
+    ] {
+        for metric in Measured::ALL {
+            for (place, (policy, scale)) in POLICIES.iter().enumerate() {
+                let ratio = (*policy != "keep-always" || load == "light")
+                    .then(|| (scale / 2.2_f64).powf(heat));
+                differences.push(DifferenceRow {
+                    workload: workload.to_owned(),
+                    load: load.to_owned(),
+                    metric: metric.name().to_owned(),
+                    policy: (*policy).to_owned(),
+                    setting: "default".to_owned(),
+                    saturated: if ratio.is_none() { 8 } else { 0 },
+                    shards: 10,
+                    samples_min: 700,
+                    ratio,
+                    ratio_low: ratio.map(|ratio| ratio * 0.95),
+                    ratio_high: ratio.map(|ratio| ratio * 1.05),
+                    ..DifferenceRow::default()
+                });
+                places.push(PlaceRow {
+                    workload: workload.to_owned(),
+                    load: load.to_owned(),
+                    metric: metric.name().to_owned(),
+                    setting: "default".to_owned(),
+                    policy: (*policy).to_owned(),
+                    place: ratio.map(|_| place as u64 / 2 * 2 + 1),
+                    tied: 2,
+                    ratio,
+                    ..PlaceRow::default()
+                });
+            }
+        }
+    }
+    write_table(&folder.join("differences.csv"), differences).unwrap();
+    write_table(&folder.join("ranking.csv"), places).unwrap();
 }
 
 /// Every number of the original evaluation beside simulated ranges, as made up as the rest.

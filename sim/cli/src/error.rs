@@ -129,6 +129,10 @@ impl From<LabError> for CliError {
             LabError::Folder(error) => error.into(),
             LabError::Run(error) => error.into(),
             LabError::Value { .. } => Self::hinted(error, "`djinn new FILE` explains every key"),
+            LabError::Ranking { .. } => Self::hinted(
+                error,
+                "configs/experiments/policies.toml shows every key; `djinn rank --help`",
+            ),
             LabError::Profile(_) | LabError::Row(_) | LabError::File { .. } => Self::failed(error),
         }
     }

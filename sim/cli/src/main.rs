@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   new ──► config ──► run, sweep ──► results ──► show, explain, compare, figures
-//!                        ▲
-//!   trace import, gen ──► trace ──► trace stat
+//!                        ▲                     ▲
+//!   trace import, gen ──► trace ──► trace stat  │
+//!                           └──► rank ──────────┘
 //! ```
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes: 0, 1 for what failed, 2 for a command that makes no sense.
@@ -25,6 +26,7 @@ mod new;
 mod oracle;
 mod playback;
 mod policies;
+mod rank;
 mod reproduce;
 mod run;
 mod show;
@@ -55,6 +57,7 @@ A first look:
   djinn compare results/RUN results/RUN         is the difference larger than chance?
   djinn explain results/RUN 17 3                what happened to the KV of session 17 before turn 3
   djinn policies djinn                          what a policy does, and its parameters
+  djinn rank --quick                            all policies on public workloads, at loads that are found
 
 `djinn VERB --help` has examples of each verb.";
 
@@ -62,6 +65,7 @@ A first look:
 enum Verb {
     Run(run::Args),
     Sweep(sweep::Args),
+    Rank(rank::Args),
     Show(show::Args),
     Explain(explain::Args),
     Compare(compare::Args),
@@ -80,6 +84,7 @@ impl Verb {
         match self {
             Self::Run(args) => run::run(&args),
             Self::Sweep(args) => sweep::run(&args),
+            Self::Rank(args) => rank::run(&args),
             Self::Show(args) => show::run(&args),
             Self::Explain(args) => explain::run(&args),
             Self::Compare(args) => compare::run(&args),

@@ -34,6 +34,14 @@ pub enum LabError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// The config of a ranking is wrong.
+    #[error("{name}: {what}")]
+    Ranking {
+        /// The file.
+        name: String,
+        /// What is wrong, and where.
+        what: String,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {error}")]
     File {

@@ -14,6 +14,7 @@ pub mod faults;
 mod forecast;
 pub mod oracle;
 pub mod playback;
+pub mod ranking;
 mod row_thread;
 mod rows;
 pub mod run;

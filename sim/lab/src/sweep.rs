@@ -66,12 +66,44 @@ pub fn run(
     options: &SweepOptions,
     progress: &(dyn Fn(SweepProgress) + Sync),
 ) -> Result<SweepReport, LabError> {
+    let carried = carry_out(sweep.points(), options, progress)?;
+    let runs_csv = options.out.join("runs.csv");
+    write_runs(&runs_csv, &carried.rows)?;
+    Ok(SweepReport {
+        ran: sweep.len() - carried.skipped - carried.failed.len(),
+        skipped: carried.skipped,
+        failed: carried.failed,
+        runs_csv,
+    })
+}
+
+/// Runs that were carried out.
+#[derive(Debug, Default)]
+pub struct CarriedOut {
+    /// Rows of the runs that are there, in the order of their points.
+    pub rows: Vec<RunRow>,
+    /// Runs that were there before.
+    pub skipped: usize,
+    /// Runs that failed: id and reason. Their rows are missing.
+    pub failed: Vec<(String, String)>,
+    /// CPU time of each run whose row is there, now or before \[s\], where the system tells.
+    pub cpu_s: Vec<(SweepPoint, f64)>,
+}
+
+/// Carries out those of `points` whose rows are not in `options.out` yet.
+///
+/// # Errors
+/// As [`run`].
+pub fn carry_out(
+    points: &[SweepPoint],
+    options: &SweepOptions,
+    progress: &(dyn Fn(SweepProgress) + Sync),
+) -> Result<CarriedOut, LabError> {
     let rows = options.out.join("rows");
     std::fs::create_dir_all(&rows).map_err(|error| LabError::File {
         path: rows.clone(),
         error,
     })?;
-    let points = sweep.points();
     let (done, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(Vec::new());
     let point = |point: &SweepPoint| -> Result<(), LabError> {
@@ -80,8 +112,16 @@ pub fn run(
         if path.exists() {
             skipped.fetch_add(1, Ordering::Relaxed);
         } else {
+            let before = thread_cpu_ns();
             match one(point, options) {
-                Ok(row) => write_runs(&path, std::slice::from_ref(&row))?,
+                Ok(row) => {
+                    let cost = thread_cpu_ns()
+                        .zip(before)
+                        .map(|(after, before)| after - before);
+                    // Only told, and different each time: no part of the row, and no loss where it cannot be written.
+                    let _ = cost.map(|ns| std::fs::write(cost_file(&path), ns.to_string()));
+                    write_runs(&path, std::slice::from_ref(&row))?;
+                }
                 Err(error @ (LabError::Folder(_) | LabError::File { .. })) => return Err(error),
                 Err(error) => {
                     let mut failed = failed.lock().expect("no holder panics");
@@ -104,17 +144,37 @@ pub fn run(
             what: error.to_string(),
         })?;
     pool.install(|| points.par_iter().try_for_each(point))?;
-    let runs_csv = options.out.join("runs.csv");
-    write_runs(&runs_csv, &gather(points, &rows)?)?;
     let mut failed = failed.into_inner().expect("no holder panics");
     failed.sort();
-    let skipped = skipped.into_inner();
-    Ok(SweepReport {
-        ran: points.len() - skipped - failed.len(),
-        skipped,
+    Ok(CarriedOut {
+        rows: gather(points, &rows)?,
+        skipped: skipped.into_inner(),
         failed: failed.into_iter().map(|(_, id, why)| (id, why)).collect(),
-        runs_csv,
+        cpu_s: costs(points, &rows),
     })
+}
+
+/// Where the cost of a run stands, beside its row.
+fn cost_file(row: &Path) -> PathBuf {
+    row.with_extension("cpu_ns")
+}
+
+fn costs(points: &[SweepPoint], rows: &Path) -> Vec<(SweepPoint, f64)> {
+    let one = |point: &SweepPoint| {
+        let row = rows.join(format!("{}.csv", point.spec.run_id()));
+        let ns: f64 = std::fs::read_to_string(cost_file(&row))
+            .ok()?
+            .parse()
+            .ok()?;
+        Some((point.clone(), ns / 1e9))
+    };
+    points.iter().filter_map(one).collect()
+}
+
+/// CPU time that this thread has used \[ns\], where the system tells.
+fn thread_cpu_ns() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    stat.split_whitespace().next()?.parse().ok()
 }
 
 /// Rows of the runs that are there, in the order of the sweep.

@@ -14,6 +14,7 @@ pub mod folder;
 pub mod manifest;
 pub mod metrics;
 pub mod parts;
+pub mod ranking;
 pub mod rows;
 pub mod runs;
 pub mod spec;

@@ -205,6 +205,27 @@ impl Interval {
     }
 }
 
+/// Mean of `values` and its 95 % interval from `resamples` draws of as many of them, with replacement; `None` of none.
+///
+/// A percentile interval of few values is a little too narrow (of ten, it covers the truth about nine times in ten): read a difference that
+/// it only just shows as none.
+pub fn bootstrap_mean(
+    values: &[f64],
+    resamples: usize,
+    mut draws: Draws,
+) -> Option<(f64, Interval)> {
+    let mean = |sum: f64| sum / values.len() as f64;
+    let estimates = (0..resamples).map(|_| {
+        let drawn = (0..values.len()).map(|_| values[draws.below(values.len())]);
+        mean(drawn.sum())
+    });
+    if values.is_empty() {
+        return None;
+    }
+    let interval = Interval::central_95(estimates.collect())?;
+    Some((mean(values.iter().sum()), interval))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

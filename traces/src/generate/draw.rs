@@ -24,6 +24,8 @@ pub enum Domain {
     Clients = 3,
     /// Which sessions a resample of a trace has.
     Resampling = 4,
+    /// How long the waits of a trace are, where those recorded were no real ones.
+    Retiming = 5,
 }
 
 /// What a value is for. The numbers are part of every generated workload: never change or reuse one.

@@ -4,8 +4,9 @@
 //! so the files run side by side, all from 0. Block ids and shared prefixes of different files name different content, unless it is
 //! said that they do not.
 
+use super::rename::rename;
 use crate::TraceError;
-use crate::format::{After, BLOCK_ID_END, HashScope, Meta, ParentLink, Session};
+use crate::format::{BLOCK_ID_END, HashScope, Meta, Session};
 use crate::import::Sink;
 
 /// What equal block ids and prefix ids in different files mean.
@@ -101,14 +102,7 @@ impl Sink for Merge<'_> {
     }
 
     fn session(&mut self, mut session: Session) -> Result<(), TraceError> {
-        session.sid = self.name(&session.sid);
-        if let Some(parent) = &mut session.parent {
-            let sid = match parent {
-                ParentLink::Session(sid) => sid,
-                ParentLink::Call(parent) => &mut parent.sid,
-            };
-            *sid = self.name(sid);
-        }
+        rename(&mut session, |sid| self.name(sid));
         if self.content == Content::Apart {
             for part in session.shared_prefix.iter_mut().flatten() {
                 part.id = self.name(&part.id);
@@ -116,11 +110,6 @@ impl Sink for Merge<'_> {
         }
         let is_global = self.is_global();
         for call in &mut session.calls {
-            for after in call.after.iter_mut().flatten() {
-                if let After::Other { sid, .. } = after {
-                    *sid = self.name(sid);
-                }
-            }
             if let Some(blocks) = call.blocks.as_mut().filter(|_| is_global) {
                 for (first, count) in &mut blocks.add {
                     let moved = first.checked_add(self.offset);

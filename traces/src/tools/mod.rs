@@ -3,6 +3,7 @@
 //! ```text
 //!   file ─► feed ─► select (head, cut, sample, only) ─► scale ─► FileSink, or a Collector
 //!   files ─► merge ─► FileSink                files ─► Diff
+//!   file ─► Deck ─► deal ─► retime ─► FileSink
 //! ```
 //!
 //! Every tool is a [`Sink`](crate::import::Sink) before another, so a trace of any length passes through a session at a time and
@@ -14,22 +15,27 @@
 mod band;
 mod clusters;
 mod cut;
+mod deck;
 mod diff;
 mod families;
 mod feed;
 mod head;
 mod merge;
 mod only;
+mod rename;
+mod retime;
 mod sample;
 mod scale;
 
 pub use band::Band;
 pub use clusters::Clusters;
 pub use cut::Cut;
+pub use deck::Deck;
 pub use diff::{Diff, DiffRow};
 pub use feed::{Fed, feed, feed_with};
 pub use head::Head;
 pub use merge::{Content, Merge};
 pub use only::{Only, OnlyMatching};
+pub use retime::{Retime, Waits};
 pub use sample::{Pick, Sampled};
 pub use scale::Scale;

@@ -72,7 +72,7 @@ impl Pick {
 }
 
 /// The number of a session.
-fn key(seed: u64, sid: &str) -> u64 {
+pub(super) fn key(seed: u64, sid: &str) -> u64 {
     let hash = sid.bytes().fold(splitmix64(seed), |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -67,11 +67,11 @@ pub(super) fn latencies(metrics: &RunMetrics) -> String {
             count(P99_SAMPLES_MIN as u64)
         );
     }
-    if m.turns_warmup > 0 {
+    if m.turns_outside > 0 {
         let _ = writeln!(
             text,
-            "  {} in the warm-up do not count",
-            plural(m.turns_warmup, "turn")
+            "  {} outside the measured time do not count",
+            plural(m.turns_outside, "turn")
         );
     }
     text

@@ -2,7 +2,7 @@
 
 use super::SEEDS_MIN;
 use super::sample::{Cluster, Metric};
-use crate::stats::{Draws, Interval, Quantile};
+use crate::stats::{Draws, Interval, Quantile, bootstrap_mean};
 use std::fmt;
 
 /// How to resample. Equal settings give equal intervals, bit for bit.
@@ -182,13 +182,8 @@ impl Bootstrap {
         if within.len() < SEEDS_MIN {
             return None;
         }
-        let mut draws = self.draws(metric, 1 + statistic as u64);
-        let estimates = (0..self.resamples).map(|_| {
-            let drawn = (0..within.len()).map(|_| within[draws.below(within.len())]);
-            drawn.sum::<f64>() / within.len() as f64
-        });
-        let interval = Interval::central_95(estimates.collect())?;
-        Some((within.iter().sum::<f64>() / within.len() as f64, interval))
+        let draws = self.draws(metric, 1 + statistic as u64);
+        bootstrap_mean(&within, self.resamples, draws)
     }
 
     /// A stream of its own for every interval, so that none shifts when another is added.

@@ -76,7 +76,7 @@ pub struct Comparison {
     pub pairs: usize,
     /// Sessions with at least one turn that both have.
     pub sessions: usize,
-    /// Turns that only one side has (failures, warm-up): `[only a, only b]`. They are left out, so a side
+    /// Turns that only one side has (failures, the measured time): `[only a, only b]`. They are left out, so a side
     /// that fails its slow sessions looks better than it is; read them before the differences.
     pub turns_unmatched: [usize; 2],
     /// Finished sessions that only one side has: `[only a, only b]`.

@@ -102,7 +102,7 @@ impl RunSample {
         }
     }
 
-    /// Reads a run folder; what its spec's warm-up excludes is left out.
+    /// Reads a run folder; what its spec does not measure is left out.
     ///
     /// # Errors
     /// If a row is damaged.
@@ -119,9 +119,9 @@ impl RunSample {
         Ok(sample)
     }
 
-    /// Takes in a turn, unless it begins in the warm-up.
+    /// Takes in a turn, unless it begins outside the measured time.
     pub fn turn(&mut self, row: &TurnRow, measure: Measure) {
-        if row.ready_ns >= measure.warmup_ns {
+        if measure.counts(row.ready_ns) {
             let sample = TurnSample {
                 after_wait: row.wait_ns.is_some(),
                 first_token_ns: row.first_token_ns.saturating_sub(row.ready_ns),
@@ -131,10 +131,10 @@ impl RunSample {
         }
     }
 
-    /// Takes in a session, if it finished and did not arrive in the warm-up.
+    /// Takes in a session, if it finished and arrived within the measured time.
     pub fn session(&mut self, row: &SessionRow, measure: Measure) {
         if let Some(end_ns) = row.end_ns
-            && row.start_ns >= measure.warmup_ns
+            && measure.counts(row.start_ns)
         {
             self.completion
                 .insert(row.session, end_ns.saturating_sub(row.start_ns));

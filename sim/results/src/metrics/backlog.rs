@@ -37,12 +37,13 @@ pub struct Backlog {
 
 impl Backlog {
     /// From the arrivals of sessions and the `(ready, end)` of every turn \[ns\]; `None` where no verdict
-    /// can be had. Arrivals in the warm-up are not looked at.
+    /// can be had. Arrivals outside the measured time are not looked at, and where that has an end, it ends the arrivals: a sub-agent
+    /// that a session starts in the drain is none.
     pub(super) fn of(measure: Measure, arrivals: &[u64], turns: &[(u64, u64)]) -> Option<Self> {
         let counted = arrivals
             .iter()
             .copied()
-            .filter(|&start| start >= measure.warmup_ns);
+            .filter(|&start| measure.counts(start));
         let first = counted.clone().min()?;
         let last = counted.clone().max()?;
         let window = last - first;
@@ -75,6 +76,7 @@ mod tests {
 
     const MEASURE: Measure = Measure {
         warmup_ns: 0,
+        until_ns: u64::MAX,
         slo_ns: 0,
         drained: true,
     };
@@ -108,6 +110,21 @@ mod tests {
         assert!((backlog.mid - 25.0).abs() < 1.5, "{backlog:?}");
         assert!((backlog.end - 45.0).abs() < 1.5, "{backlog:?}");
         assert!(!backlog.stable());
+    }
+
+    #[test]
+    fn arrivals_end_with_the_measured_time_and_not_with_what_starts_in_the_drain() {
+        let (mut arrivals, turns) = single_server(20);
+        // A sub-agent started at 2,000 ns, when 1,000 ns of arrivals are over and the backlog shrinks.
+        arrivals.push(2_000);
+        let whole = Backlog::of(MEASURE, &arrivals, &turns).unwrap();
+        assert!(whole.stable(), "the drain is taken for the end: {whole:?}");
+        let measured = Measure {
+            until_ns: 1_001,
+            ..MEASURE
+        };
+        let backlog = Backlog::of(measured, &arrivals, &turns).unwrap();
+        assert!(!backlog.stable(), "{backlog:?}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Collector {
     spans: Vec<(u64, u64)>,
     /// Sessions with a turn outside the SLO, by number.
     missed_slo: Vec<bool>,
-    /// Sessions that finished and arrived after the warm-up.
+    /// Sessions that finished and arrived within the measured time.
     candidates: Vec<u32>,
 }
 
@@ -66,8 +66,8 @@ impl Collector {
         parts::check_order(row)?;
         self.last_token_ns = self.last_token_ns.max(row.end_ns);
         self.spans.push((row.ready_ns, row.end_ns));
-        if row.ready_ns < self.measure.warmup_ns {
-            self.metrics.turns_warmup += 1;
+        if !self.measure.counts(row.ready_ns) {
+            self.metrics.turns_outside += 1;
             return Ok(());
         }
 
@@ -144,7 +144,7 @@ impl Collector {
         match row.end_ns {
             Some(end_ns) => {
                 m.finished += 1;
-                if row.start_ns >= self.measure.warmup_ns {
+                if self.measure.counts(row.start_ns) {
                     self.jct_ns.push(end_ns.saturating_sub(row.start_ns));
                     self.candidates.push(row.session);
                 }
@@ -234,7 +234,8 @@ impl Collector {
     fn rates(&mut self) {
         let m = &mut self.metrics;
         m.duration_ns = self.last_token_ns.saturating_sub(self.measure.warmup_ns);
-        let seconds = m.duration_ns as f64 / 1e9;
+        let measured = self.measure.until_ns.saturating_sub(self.measure.warmup_ns);
+        let seconds = m.duration_ns.min(measured) as f64 / 1e9;
         let per_s = |count: u64| (seconds > 0.0).then(|| count as f64 / seconds);
         m.goodput_turns_per_s = per_s(m.slo_turns);
         m.goodput_sessions_per_s = per_s(m.slo_sessions);

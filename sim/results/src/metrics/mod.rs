@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Which rows count:
-//! - **turns** that were ready before the end of the warm-up are left out of every metric of turns;
-//! - **sessions** that arrived before it are left out of `jct_*` and of the sessions within the SLO;
+//! - **turns** that were ready before the end of the warm-up, or after the end of the measured time where one is set, are left
+//!   out of every metric of turns;
+//! - **sessions** that arrived before or after it are left out of `jct_*` and of the sessions within the SLO;
 //! - **totals of sessions** (finished, failed, swaps, bytes) are those of the whole run, because a
 //!   failure or a copy is not undone by having happened early;
 //! - the **backlog** is that of all turns, because it is what says whether the run had settled.
@@ -33,6 +34,8 @@ use serde::{Deserialize, Serialize};
 pub struct Measure {
     /// Turns ready before this instant do not count \[ns\].
     pub warmup_ns: u64,
+    /// Nor do turns ready at this instant or later \[ns\]; `u64::MAX` for no end.
+    pub until_ns: u64,
     /// A turn is within its SLO if its first token comes at most this long after it was ready \[ns\].
     pub slo_ns: u64,
     /// The run went on until every session was over. If not, the backlog at its end is unknown, for a
@@ -45,9 +48,18 @@ impl Measure {
     pub fn of(spec: &RunSpec) -> Self {
         Self {
             warmup_ns: model::Nanos::from_secs_f64(spec.measure.warmup_s).0,
+            until_ns: spec
+                .measure
+                .until_s
+                .map_or(u64::MAX, |until| model::Nanos::from_secs_f64(until).0),
             slo_ns: model::Nanos::from_secs_f64(spec.measure.slo_wakeup_ms / 1e3).0,
             drained: spec.measure.drain,
         }
+    }
+
+    /// Whether what begins at `instant` \[ns\] counts.
+    pub fn counts(self, instant: u64) -> bool {
+        (self.warmup_ns..self.until_ns).contains(&instant)
     }
 }
 
@@ -61,10 +73,10 @@ pub struct RunMetrics {
     pub finished: u64,
     /// Of those: failed, for whatever reason.
     pub failed: u64,
-    /// Turns that count: finished, and ready after the warm-up.
+    /// Turns that count: finished, and ready within the measured time.
     pub turns: u64,
-    /// Turns left out because they were ready in the warm-up.
-    pub turns_warmup: u64,
+    /// Turns left out because they were ready in the warm-up, or after the end of the measured time.
+    pub turns_outside: u64,
     /// Of `turns`: those after a wait. The sample count of `wakeup_ns_*`, `wake_turn_ns_*` and
     /// `wake_*_ns_mean`.
     pub wakeups: u64,
@@ -160,7 +172,7 @@ pub struct RunMetrics {
     pub tpot_ns_p99: Option<u64>,
 
     // Session completion time: arrival to last token, waits included.
-    /// Finished sessions that arrived after the warm-up: the sample count of `jct_ns_*`.
+    /// Finished sessions that arrived within the measured time: the sample count of `jct_ns_*`.
     pub jct_count: u64,
     /// Mean completion time.
     pub jct_ns_mean: Option<u64>,
@@ -169,10 +181,10 @@ pub struct RunMetrics {
     /// 99 % quantile of the completion time.
     pub jct_ns_p99: Option<u64>,
 
-    // Goodput and throughput over `duration_ns`.
+    // Goodput and throughput over `duration_ns`, or over the measured time where that ends earlier.
     /// Turns whose first token came within the SLO, with or without a wait.
     pub slo_turns: u64,
-    /// Finished sessions that arrived after the warm-up and all of whose turns were within the SLO.
+    /// Of `jct_count`: those all of whose counted turns were within the SLO.
     pub slo_sessions: u64,
     /// `slo_turns` per second.
     pub goodput_turns_per_s: Option<f64>,

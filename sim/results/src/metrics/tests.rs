@@ -37,6 +37,7 @@ fn session(session: u32, start_ns: u64, end_ns: Option<u64>) -> SessionRow {
 /// No warm-up, one second to the first token.
 const MEASURE: Measure = Measure {
     warmup_ns: 0,
+    until_ns: u64::MAX,
     slo_ns: SECOND,
     drained: true,
 };
@@ -102,6 +103,31 @@ fn a_run_of_two_sessions_adds_up() {
 }
 
 #[test]
+fn turns_and_sessions_after_the_measured_time_do_not_count() {
+    // Measured from 1 s to 5 s: one turn of three, one session of two; 10 tokens over those 4 s.
+    let turns = [
+        turn(0, None, 0, SECOND, SECOND),
+        turn(0, Some(1), 2 * SECOND, 3 * SECOND, 9 * SECOND),
+        turn(1, None, 5 * SECOND, 6 * SECOND, 8 * SECOND),
+    ];
+    let sessions = [
+        session(0, SECOND, Some(9 * SECOND)),
+        session(1, 5 * SECOND, Some(8 * SECOND)),
+    ];
+    let measure = Measure {
+        warmup_ns: SECOND,
+        until_ns: 5 * SECOND,
+        ..MEASURE
+    };
+    let m = metrics(measure, &turns, &sessions);
+    assert_eq!((m.turns, m.turns_outside, m.jct_count), (1, 2, 1));
+    assert_eq!((m.sessions, m.finished), (2, 2));
+    // The run goes on until 9 s, rates do not.
+    assert_eq!(m.duration_ns, 8 * SECOND);
+    assert_eq!(m.turns_per_s, Some(1.0 / 4.0));
+}
+
+#[test]
 fn turns_that_begin_in_the_warm_up_do_not_count() {
     let turns = [
         turn(0, None, 0, SECOND, 2 * SECOND),
@@ -117,7 +143,7 @@ fn turns_that_begin_in_the_warm_up_do_not_count() {
     };
     let m = metrics(measure, &turns, &sessions);
     assert_eq!(
-        (m.turns, m.turns_warmup, m.ttft_count, m.wakeups),
+        (m.turns, m.turns_outside, m.ttft_count, m.wakeups),
         (1, 1, 0, 1)
     );
     assert_eq!(m.duration_ns, 4 * SECOND);

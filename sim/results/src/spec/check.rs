@@ -138,6 +138,14 @@ fn hints(spec: &RunSpec) -> Result<(), Fault> {
 
 fn measure(spec: &RunSpec) -> Result<(), Fault> {
     not_negative("measure.warmup_s", spec.measure.warmup_s)?;
+    if let Some(until) = spec.measure.until_s {
+        must(
+            until.is_finite() && until > spec.measure.warmup_s,
+            "measure.until_s",
+            "must be more than `warmup_s`",
+            until,
+        )?;
+    }
     positive("measure.slo_wakeup_ms", spec.measure.slo_wakeup_ms)
 }
 

@@ -278,6 +278,9 @@ impl Default for Noise {
 pub struct Measure {
     /// Turns that begin earlier do not count \[s\].
     pub warmup_s: f64,
+    /// Turns that begin at this time or later do not count \[s\]; empty for no end. Leaves out the drain, in which the load falls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_s: Option<f64>,
     /// Go on after the last arrival until every session is over.
     pub drain: bool,
     /// A turn whose first token comes later than this misses its SLO \[ms\].
@@ -288,6 +291,7 @@ impl Default for Measure {
     fn default() -> Self {
         Self {
             warmup_s: 0.0,
+            until_s: None,
             drain: true,
             slo_wakeup_ms: 2_000.0,
         }

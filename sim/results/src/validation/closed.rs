@@ -25,11 +25,11 @@ impl Side {
     /// # Errors
     /// If a row is damaged.
     pub fn of_folder(folder: &RunFolder) -> Result<Self, FolderError> {
-        let warmup_ns = Measure::of(&folder.manifest().spec).warmup_ns;
+        let measure = Measure::of(&folder.manifest().spec);
         let mut wakeups = BTreeMap::new();
         for row in folder.turns()? {
             let row = row?;
-            if row.wait_ns.is_some() && row.ready_ns >= warmup_ns {
+            if row.wait_ns.is_some() && measure.counts(row.ready_ns) {
                 wakeups.insert((row.session, row.turn), row);
             }
         }

@@ -6,6 +6,7 @@ use crate::rows::{SessionRow, TurnRow};
 
 const MEASURE: Measure = Measure {
     warmup_ns: 0,
+    until_ns: u64::MAX,
     slo_ns: 0,
     drained: true,
 };

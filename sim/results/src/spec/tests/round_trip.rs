@@ -32,6 +32,10 @@ fn the_template_has_every_key_and_its_comments_are_valid() {
             end_timeout_s: Some(1.0),
             ..Hints::default()
         },
+        measure: Measure {
+            until_s: Some(1.0),
+            ..Measure::default()
+        },
         ..RunSpec::default()
     };
     for line in full
