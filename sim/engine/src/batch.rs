@@ -3,6 +3,7 @@
 use crate::record::{PARTS, Part};
 use model::{Nanos, Place, SessionId, Time};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// One turn from its arrival to its last token, as vLLM's scheduler sees it.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Request {
     pub output: u32,
     /// Tokens whose KV is scheduled.
     pub computed: u32,
+    /// What is missing in the middle of the prompt, until it is scheduled.
+    pub hole: Option<Hole>,
     /// Generated tokens whose value is still in flight (scheduling ahead).
     pub placeholders: u32,
     /// Tokens scheduled in steps that are not over.
@@ -53,10 +56,42 @@ pub(crate) struct Request {
     pub wake: WakeClock,
 }
 
+/// A turn has KV behind a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// First token behind it.
+    pub end: u32,
+    /// Tokens there that have KV.
+    pub kept: u32,
+}
+
+impl Hole {
+    /// Blocks of the context that are kept.
+    pub(crate) fn blocks(self, block_tokens: u32) -> Range<u32> {
+        self.end / block_tokens..(self.end + self.kept) / block_tokens
+    }
+}
+
 impl Request {
     /// Tokens known: prompt and output.
     pub(crate) fn tokens(&self) -> u32 {
         self.prompt + self.output
+    }
+
+    /// Tokens that are to be computed before the next one is known.
+    pub(crate) fn left(&self) -> u32 {
+        let kept = self.hole.map_or(0, |hole| hole.kept);
+        self.tokens() + self.placeholders - self.computed - kept
+    }
+
+    /// The hole, if `tokens` more fill it.
+    pub(crate) fn fills(&self, tokens: u32) -> Option<Hole> {
+        self.hole.filter(|hole| self.computed + tokens >= hole.end)
+    }
+
+    /// Tokens that have KV when `tokens` more are computed.
+    pub(crate) fn after(&self, tokens: u32) -> u32 {
+        self.computed + tokens + self.fills(tokens).map_or(0, |hole| hole.kept)
     }
 
     /// From `at` on it waits for this, unless its first token is out.

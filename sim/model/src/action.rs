@@ -63,17 +63,51 @@ pub enum Then {
     Part(Part),
 }
 
-/// The end of a session's KV in HBM: its last so many blocks, all of them if there are no more.
+/// A part of a session's KV in HBM: its first or last so many blocks, all of them if there are no more.
 ///
-/// KV is useful as far as it is complete from its beginning, so the end is what can leave while the rest keeps its worth.
-///
-/// Absent on purpose: the beginning. What follows a hole is useless to an engine that computes prompts from their first missing token on.
+/// KV is useful as far as it is complete from its beginning, so the back is what can leave while the rest keeps its worth. What follows a
+/// hole is useless to an engine that computes prompts from their first missing token on; a policy that lets the front go says that its
+/// engine is another one (`Policy::computes_mid_sequence`), or brings the front back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// How many blocks.
     pub blocks: Blocks,
+    /// Which of them.
+    pub end: End,
     /// How they leave. Those that go to the host are copied even if it has them already.
     pub how: Way,
+}
+
+/// An end of a session's KV.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// Its first blocks: cheap to compute again, for they attend to little.
+    Front,
+    /// Its last blocks.
+    #[default]
+    Back,
+}
+
+/// KV that a session gives up on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostRelease {
+    /// A session that has KV there, and is between turns.
+    pub session: SessionId,
+    /// How many blocks; all of them if there are no more.
+    pub blocks: Blocks,
+    /// Which of them.
+    pub end: End,
+}
+
+impl HostRelease {
+    /// Everything that `session` has there.
+    pub const fn all(session: SessionId) -> Self {
+        Self {
+            session,
+            blocks: Blocks(u32::MAX),
+            end: End::Back,
+        }
+    }
 }
 
 /// How blocks leave HBM.
@@ -126,6 +160,7 @@ pub enum Restore {
     Load,
     /// Do not wait for the host: drop what is there and recompute.
     Recompute,
-    /// Copy the first so many blocks, let the turn wait for them, and recompute the rest.
+    /// Copy so many blocks, let the turn wait for them, and recompute the rest: the first, or those next to what HBM holds of the end of
+    /// the context.
     Split(Blocks),
 }

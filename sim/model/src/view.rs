@@ -179,8 +179,12 @@ pub struct SessionView {
     pub pin_until: Time,
     /// Blocks of this session held in HBM.
     pub hbm_blocks: Blocks,
+    /// Block of its context that they begin with; 0 unless the front has left.
+    pub hbm_from: Blocks,
     /// Blocks of this session on the host.
     pub host_blocks: Blocks,
+    /// Block of its context that they begin with.
+    pub host_from: Blocks,
     /// Where its KV is, or goes.
     pub residence: Residence,
     /// A prefetch is planned or under way for the present wait.
@@ -218,7 +222,9 @@ impl Default for SessionView {
             waited: Nanos::ZERO,
             pin_until: Time::NEVER,
             hbm_blocks: Blocks::ZERO,
+            hbm_from: Blocks::ZERO,
             host_blocks: Blocks::ZERO,
+            host_from: Blocks::ZERO,
             residence: Residence::None,
             prefetching: false,
             signalled: false,

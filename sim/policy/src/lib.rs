@@ -34,8 +34,8 @@ pub use registry::{
 };
 
 use model::{
-    Admission, Blocks, Cadence, Event, Need, Offload, OrderKey, Plan, Queueing, Release, Restore,
-    Retention, SessionId, StepBudget, Time, Tokens, View,
+    Admission, Blocks, Cadence, Event, HostRelease, Need, Offload, OrderKey, Plan, Queueing,
+    Release, Restore, Retention, SessionId, StepBudget, Time, Tokens, View,
 };
 
 /// A KV policy. Deciding is pure (`&self`); learning happens in [`Policy::observe`] alone. Every question has vLLM's
@@ -66,6 +66,12 @@ pub trait Policy: Send {
     /// Whether vLLM's host tier writes host memory, in place of what this policy would swap out. Asked once, before the run.
     fn offload(&self) -> Option<Offload> {
         None
+    }
+
+    /// Whether the engine computes missing KV in the middle of a sequence, so that what a session holds behind a hole is of use. vLLM does
+    /// not: it computes a prompt from its first missing token on. Asked once, before the run.
+    fn computes_mid_sequence(&self) -> bool {
+        false
     }
 
     /// The session's turn is ready: may it join the queue? Not asked while the session is paused by a plan.
@@ -122,7 +128,12 @@ pub trait Policy: Send {
 
     /// The host lacks `need` blocks for a swap-out of `session`: whose KV is dropped there, in this order? Blocks that turn out to be on
     /// the host already count as needed. What finds no room after that stays in HBM, or is dropped, as the swap-out says.
-    fn host_victims(&self, _view: &View<'_>, _need: Blocks, _session: SessionId) -> Vec<SessionId> {
+    fn host_victims(
+        &self,
+        _view: &View<'_>,
+        _need: Blocks,
+        _session: SessionId,
+    ) -> Vec<HostRelease> {
         Vec::new()
     }
 

@@ -37,6 +37,7 @@ pub const REGISTRY: &[Entry] = &[
     workflow::tokencake::PORT,
     workflow::tokencake::PAPER,
     hierarchy::cached_attention::ENTRY,
+    hierarchy::pensieve::ENTRY,
     hierarchy::strata_defer::ENTRY,
     hierarchy::hicache::WRITE_THROUGH,
     hierarchy::hicache::SELECTIVE,

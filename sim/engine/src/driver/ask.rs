@@ -99,7 +99,8 @@ impl<D: Device> Driver<'_, D> {
             .batch
             .running
             .iter()
-            .map(|&s| self.ledger.kv(s).run.blocks())
+            .map(|&s| self.ledger.kv(s))
+            .map(|kv| kv.run.blocks() + kv.behind.blocks())
             .sum();
         // Blocks that several turns share are counted once in the pool and once in each of their tables.
         let held = hbm.capacity() - hbm.free();

@@ -149,6 +149,10 @@ impl<'a, D: Device> Driver<'a, D> {
         if device.places_blocks() || offload.is_some() {
             config.memory.first_place.get_or_insert(0);
         }
+        let mut ledger = Ledger::new(config.memory);
+        if policy.computes_mid_sequence() {
+            ledger.compute_mid_sequence();
+        }
         Self {
             device,
             cadence: policy.cadence(),
@@ -163,7 +167,7 @@ impl<'a, D: Device> Driver<'a, D> {
             events: EventQueue::default(),
             next_session: None,
             hints: Hints::new(config.hints),
-            ledger: Ledger::new(config.memory),
+            ledger,
             live: Vec::new(),
             views: Vec::new(),
             idle_by_age: BTreeSet::new(),

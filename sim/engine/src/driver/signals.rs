@@ -8,8 +8,8 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Action, Blocks, Direction, Event, Nanos, Outcome, Phase, Residence, Restore, SessionId, Time,
-    Tokens, ToolClass, TurnIndex,
+    Blocks, Direction, Event, Nanos, Phase, Residence, Restore, SessionId, Time, Tokens, ToolClass,
+    TurnIndex,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -195,16 +195,15 @@ impl<D: Device> Driver<'_, D> {
         self.note_change();
     }
 
-    /// Only the first `blocks` blocks are to come back from the host; the session gives up the rest. Returns whether there are any.
+    /// Only `blocks` blocks are to come back from the host, those next to what HBM has; the session gives up the rest. Returns whether there
+    /// are any.
     fn restore_part(&mut self, session: SessionId, blocks: Blocks) -> bool {
         if blocks == Blocks::ZERO {
             return false;
         }
-        let (lo, _) = self.ledger.restorable(session).expect("the caller asked");
-        let dropped = self.ledger.trim_host(session, lo.saturating_add(blocks.0));
-        if dropped > 0 {
-            self.acted(session, Action::DropHost, Outcome::Done(Blocks(dropped)));
-        }
+        let found = self.ledger.restorable(session).expect("the caller asked");
+        let dropped = found.blocks().saturating_sub(blocks.0);
+        self.trim_host(session, found.end, dropped);
         true
     }
 

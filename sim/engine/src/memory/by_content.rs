@@ -119,9 +119,10 @@ mod tests {
             let (mut map, mut naive) = (ByContent::default(), HashMap::new());
             for (lineage, index, value) in history {
                 let content = ContentId { lineage: LineageId(lineage), index };
-                match value {
-                    Some(value) => prop_assert_eq!(map.insert(content, value), naive.insert(content, value)),
-                    None => prop_assert_eq!(map.remove(content), naive.remove(&content)),
+                if let Some(value) = value {
+                    prop_assert_eq!(map.insert(content, value), naive.insert(content, value));
+                } else {
+                    prop_assert_eq!(map.remove(content), naive.remove(&content));
                 }
                 for index in 0..20 {
                     let content = ContentId { index, ..content };

@@ -24,7 +24,7 @@ mod table;
 
 pub use content::{Content, Lineages};
 pub use host_tier::{Found, HostTier, JobId, Orders};
-pub use ledger::{Kv, Ledger, LedgerConfig, SwapStart, Transfer};
+pub use ledger::{Kv, Ledger, LedgerConfig, Restorable, SwapStart, Transfer};
 
 pub use pool::{BlockPool, Hits};
 pub use table::{Span, Table};

@@ -242,7 +242,7 @@ impl BlockPool {
     /// Drops the references of `table`, tail first. Blocks that nobody else references are free: with content at the back of
     /// the queue, without it at the front.
     pub fn release(&mut self, mut table: Table) {
-        let blank = table.split_blank();
+        let blank = table.split_all_blank();
         for &span in table.spans().iter().rev() {
             self.unreference(span, |pool, extent| pool.enqueue_cached(span, extent));
         }
@@ -252,7 +252,7 @@ impl BlockPool {
     /// Drops the references of `table`. Blocks that nobody else references lose their content and are free at the
     /// front of the queue, the tail foremost. Returns how many became free.
     pub fn discard(&mut self, mut table: Table) -> u32 {
-        let blank = table.split_blank();
+        let blank = table.split_all_blank();
         let mut gone = Table::default();
         for &span in table.spans() {
             let mut extents = Vec::new();

@@ -1,6 +1,6 @@
 //! The blocks that one holder has: a running turn, a soft pin, a session's place on the host.
 
-use model::LineageId;
+use model::{End, LineageId};
 
 /// Blocks `lo..hi` of `lineage`, each the `copy`-th block that holds this content.
 ///
@@ -96,7 +96,7 @@ impl Table {
     }
 
     /// Takes the blank blocks off the end, with their places.
-    pub(super) fn split_blank(&mut self) -> Table {
+    pub(super) fn split_all_blank(&mut self) -> Table {
         let places = if self.places.is_empty() {
             Vec::new()
         } else {
@@ -110,15 +110,22 @@ impl Table {
         }
     }
 
-    /// Takes the last `count` blocks off a table that has only blank ones.
-    pub(super) fn split_blank_tail(&mut self, count: u32) -> Table {
+    /// Takes the first or last `count` blocks off a table that has only blank ones.
+    pub(super) fn split_blank(&mut self, end: End, count: u32) -> Table {
         debug_assert_eq!(self.registered, 0, "a target has only blank blocks");
-        self.blank -= count;
+        let rest = self.blank - count;
         let places = if self.places.is_empty() {
             Vec::new()
         } else {
-            self.places.split_off(self.blank as usize)
+            match end {
+                End::Back => self.places.split_off(rest as usize),
+                End::Front => {
+                    let back = self.places.split_off(count as usize);
+                    std::mem::replace(&mut self.places, back)
+                }
+            }
         };
+        self.blank = rest;
         Table {
             spans: Vec::new(),
             registered: 0,

@@ -59,6 +59,13 @@ fn shared_prefix() -> Rig {
     Rig::new(5, 8, vec![a, b, session("c", 200, &[(0, 70, 3)])])
 }
 
+/// One block of host memory. When c needs two blocks of a and b, their first blocks are cheapest to compute again.
+fn leading_chunks() -> Rig {
+    let mut rig = short_of_memory().with(|c| c.prefill.pair_ps = 200_000_000);
+    rig.config.memory.host_blocks = 1;
+    rig
+}
+
 /// One session of four turns, on a host that keeps its copies.
 fn many_turns() -> Rig {
     let turns = [(0, 30, 3), (50, 10, 2), (50, 10, 2), (50, 10, 2)];
@@ -81,6 +88,7 @@ const SHOWN: &[Shown] = &[
     ("hicache-wts", "", many_turns),
     ("kvflow", "prefetch_steps=2", workflow),
     ("mori", "tick_s=0.1", short_of_memory),
+    ("pensieve", "chunk_tokens=16", leading_chunks),
     ("plas", "level_1_tokens=16", one_slot),
     ("strata-defer", "", shared_prefix),
     ("t-lru", "budget_tokens=20", short_of_memory),

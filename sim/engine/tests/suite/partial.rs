@@ -4,11 +4,11 @@
 
 use crate::common::{Log, MS, Rig, session};
 use crate::scripted::Scripted;
-use engine::record::Part as Wake;
+use engine::record::{OpKind, Part as Wake};
 use model::Direction::{D2h, H2d};
 use model::{
-    Blocks, Bytes, Part, Release, Restore, Retention, Session, SessionId, StepBudget, SwapOut,
-    Then, Tokens, Way,
+    Blocks, Bytes, End, HostRelease, Part, Release, Restore, Retention, Session, SessionId,
+    StepBudget, SwapOut, Then, Tokens, Way,
 };
 
 fn run(rig: &Rig, policy: Scripted) -> Log {
@@ -30,6 +30,7 @@ fn a() -> Session {
 const fn last<const BLOCKS: u32>(how: Way) -> Part {
     Part {
         blocks: Blocks(BLOCKS),
+        end: End::Back,
         how,
     }
 }
@@ -92,6 +93,7 @@ fn a_victim_gives_no_more_than_is_needed() {
         victims: |view, need, _| {
             let how = Then::Part(Part {
                 blocks: need,
+                end: End::Back,
                 how: Way::SwapOut,
             });
             let idle = view.idle_by_age.iter();
@@ -199,6 +201,12 @@ fn copies_move_no_more_per_step_than_the_budget() {
     assert!(after.count() <= 1);
 }
 
+const ANYBODY: [HostRelease; 3] = [
+    HostRelease::all(SessionId(1)),
+    HostRelease::all(SessionId(7)),
+    HostRelease::all(SessionId(0)),
+];
+
 #[test]
 fn kv_on_the_host_makes_room_for_a_swap_out_if_the_policy_says_so() {
     let a = session("a", 0, &[(0, 30, 3), (500, 10, 2)]);
@@ -206,7 +214,7 @@ fn kv_on_the_host_makes_room_for_a_swap_out_if_the_policy_says_so() {
     // Nobody can make room for itself, and there is no session 7.
     let policy = Scripted {
         on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
-        host_victims: &[SessionId(1), SessionId(7), SessionId(0)],
+        host_victims: &ANYBODY,
         ..Scripted::default()
     };
     let log = run(&Rig::new(20, 2, vec![a, b]), policy);
@@ -225,4 +233,145 @@ fn kv_on_the_host_makes_room_for_a_swap_out_if_the_policy_says_so() {
     );
     assert_eq!(log.turn(0, 1).hit, Tokens(0));
     assert_eq!(log.turn(1, 1).hit, Tokens(32));
+}
+
+/// The first so many blocks leave.
+const fn first<const BLOCKS: u32>(how: Way) -> Part {
+    Part {
+        blocks: Blocks(BLOCKS),
+        end: End::Front,
+        how,
+    }
+}
+
+/// Prompt tokens and pairs of the steps that computed anything of prompts, in order.
+fn prefills(log: &Log) -> Vec<(u32, u64)> {
+    let steps = log.ops.iter().filter_map(|op| match op.kind {
+        OpKind::Steps {
+            prefill_tokens,
+            prefill_pairs,
+            ..
+        } => Some((prefill_tokens, prefill_pairs)),
+        OpKind::Copy { .. } => None,
+    });
+    steps.filter(|step| step.0 > 0).collect()
+}
+
+#[test]
+fn the_beginning_of_the_kv_is_dropped_and_computed_in_the_middle_of_the_sequence() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(first::<4>(Way::Discard)),
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(log.lines("discard")[0], "0.188000000 s0 t0 discard done 4");
+    // Six of ten blocks are there: 64 tokens again, and 171 - 160 new ones. 288 + 10 + 64 + 11.
+    let turn = log.turn(0, 1);
+    assert_eq!((turn.hit, turn.recomputed), (Tokens(96), Tokens(64)));
+    assert_eq!(log.times_ms(0, 1), (373, 383));
+    // 64 tokens behind nothing, 64 x 65 / 2 = 2,080 pairs; 11 behind 160, 11 x 160 + 11 x 12 / 2 = 1,826.
+    assert_eq!(prefills(&log)[1], (75, 2_080 + 1_826));
+    // Ten blocks for an instant, six for 100 ms.
+    assert_eq!(log.session(0).idle_block_ns, 6 * 100 * u128::from(MS));
+}
+
+#[test]
+fn what_is_held_behind_a_hole_is_useless_to_an_engine_that_computes_from_the_first_missing_token() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(first::<4>(Way::Discard)),
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    // 288 + 10 + 171.
+    let turn = log.turn(0, 1);
+    assert_eq!((turn.hit, turn.recomputed), (Tokens(0), Tokens(160)));
+    assert_eq!(log.times_ms(0, 1).0, 469);
+}
+
+#[test]
+fn a_hole_is_filled_over_several_steps_under_the_token_budget() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(first::<4>(Way::Discard)),
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    let rig = Rig::new(40, 40, vec![a()]).with(|c| c.batching.max_batched_tokens = 40);
+    let log = run(&rig, policy);
+    // The first turn takes 40, 40, 40 and 38 tokens: 40 + 158, then two more tokens: 218. Back at 318: 40 tokens of the hole; its last
+    // 24 and the 11 behind it: 318 + 50 + 45.
+    assert_eq!(log.times_ms(0, 1).0, 413);
+    // 40 x 41 / 2 = 820; 24 behind 40, 24 x 40 + 300 = 1,260, and 1,826 as before.
+    assert_eq!(prefills(&log)[4..], [(40, 820), (35, 1_260 + 1_826)]);
+}
+
+#[test]
+fn the_beginning_of_the_kv_leaves_and_returns_in_front_of_what_stays() {
+    for mid_sequence in [false, true] {
+        let policy = Scripted {
+            on_idle: |_, _| Retention::Part(first::<4>(Way::SwapOut)),
+            mid_sequence,
+            ..Scripted::default()
+        };
+        let log = run(&Rig::new(40, 40, vec![a()]), policy);
+        assert_eq!(
+            log.copies(Bytes(MS)),
+            [
+                (D2h, 0, "write-back", 4, 188, 192),
+                (H2d, 0, "demand", 4, 288, 292)
+            ]
+        );
+        assert_eq!(log.turn(0, 1).hit, Tokens(160));
+        assert_eq!(log.times_ms(0, 1), (313, 323));
+        // Ten blocks for 4 ms while some leave, six for 96 ms, and ten for 4 ms while some return.
+        assert_eq!(
+            log.session(0).idle_block_ns,
+            (40 + 6 * 96 + 40) * u128::from(MS)
+        );
+    }
+}
+
+#[test]
+fn a_context_is_dropped_on_the_host_and_in_hbm_at_once() {
+    let b = session("b", 200, &[(0, 30, 3), (500, 10, 2)]);
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(first::<6>(Way::SwapOut)),
+        host_victims: &[HostRelease {
+            session: SessionId(0),
+            blocks: Blocks(2),
+            end: End::Front,
+        }],
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 6, vec![a(), b]), policy);
+    // b ends at 200 + 40 + 20 = 260 with two blocks, and finds the host full: a's first two are dropped there.
+    assert_eq!(
+        log.lines("drop-host")[0],
+        "0.260000000 s0 t0 drop-host done 2"
+    );
+    // a: [2 dropped | 4 on the host | 4 in HBM]. The four are back at 292; then 32 tokens again and 11 new ones.
+    assert_eq!(log.copies(Bytes(MS))[2], (H2d, 0, "demand", 4, 288, 292));
+    let turn = log.turn(0, 1);
+    assert_eq!((turn.hit, turn.restored), (Tokens(128), Tokens(64)));
+    assert_eq!(turn.recomputed, Tokens(32));
+    assert_eq!(log.times_ms(0, 1).0, 292 + 10 + 43);
+}
+
+#[test]
+fn a_split_restore_of_the_beginning_loads_what_is_next_to_the_rest() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::Part(first::<6>(Way::SwapOut)),
+        restore: Restore::Split(Blocks(4)),
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    // Blocks 2 to 5 are loaded, 0 and 1 computed again: as above.
+    assert_eq!(log.copies(Bytes(MS))[1], (H2d, 0, "demand", 4, 288, 292));
+    assert_eq!(
+        log.lines("drop-host")[0],
+        "0.288000000 s0 t1 drop-host done 2"
+    );
+    assert_eq!(log.times_ms(0, 1).0, 292 + 10 + 43);
 }

@@ -1,8 +1,9 @@
 //! Policies that are not in the registry: one that does as it is told, and one that answers anything.
 
 use model::{
-    Admission, Blocks, Bytes, Cadence, Nanos, Need, OrderKey, Part, Plan, Queueing, Release,
-    Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time, Tokens, View, Way,
+    Admission, Blocks, Bytes, Cadence, End, HostRelease, Nanos, Need, OrderKey, Part, Plan,
+    Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time, Tokens,
+    View, Way,
 };
 use policy::Policy;
 use std::num::NonZeroU32;
@@ -22,7 +23,8 @@ pub struct Scripted {
     pub chunk: fn(&View<'_>, SessionId) -> Tokens,
     pub preempt: Option<SessionId>,
     pub break_pin: Option<SessionId>,
-    pub host_victims: &'static [SessionId],
+    pub host_victims: &'static [HostRelease],
+    pub mid_sequence: bool,
 }
 
 impl Default for Scripted {
@@ -41,6 +43,7 @@ impl Default for Scripted {
             preempt: None,
             break_pin: None,
             host_victims: &[],
+            mid_sequence: false,
         }
     }
 }
@@ -85,8 +88,11 @@ impl Policy for Scripted {
     fn break_pin(&self, _: &View<'_>) -> Option<SessionId> {
         self.break_pin
     }
-    fn host_victims(&self, _: &View<'_>, _: Blocks, _: SessionId) -> Vec<SessionId> {
+    fn host_victims(&self, _: &View<'_>, _: Blocks, _: SessionId) -> Vec<HostRelease> {
         self.host_victims.to_vec()
+    }
+    fn computes_mid_sequence(&self) -> bool {
+        self.mid_sequence
     }
 }
 
@@ -136,7 +142,16 @@ impl Whim {
         };
         Part {
             blocks: Blocks((draw >> 8) as u32 % 7),
+            end: Self::end(draw >> 16),
             how,
+        }
+    }
+
+    fn end(draw: u64) -> End {
+        if draw.is_multiple_of(2) {
+            End::Back
+        } else {
+            End::Front
         }
     }
 }
@@ -268,12 +283,22 @@ impl Policy for Whim {
         (self.draw(20, soonest, view).is_multiple_of(2)).then_some(soonest)
     }
 
-    fn host_victims(&self, view: &View<'_>, _: Blocks, session: SessionId) -> Vec<SessionId> {
+    fn host_victims(&self, view: &View<'_>, _: Blocks, session: SessionId) -> Vec<HostRelease> {
         let anybody = (0..view.sessions.len() as u32 + 2).map(SessionId);
         let base = self.draw(21, session, view);
         anybody
-            .filter(|&session| (self.draw(22, session, view) ^ base).is_multiple_of(4))
+            .map(|session| (session, self.draw(22, session, view) ^ base))
+            .filter(|(_, draw)| draw.is_multiple_of(4))
+            .map(|(session, draw)| HostRelease {
+                session,
+                blocks: Blocks((draw >> 8) as u32 % 7 + 1),
+                end: Self::end(draw >> 16),
+            })
             .collect()
+    }
+
+    fn computes_mid_sequence(&self) -> bool {
+        (self.0 >> 20).is_multiple_of(2)
     }
 
     fn queueing(&self, view: &View<'_>, session: SessionId) -> Queueing {

@@ -4,7 +4,7 @@
 
 use crate::parts::Stored;
 use crate::{Entry, Family, Needs, Policy, Provenance};
-use model::{Blocks, Event, Retention, SessionId, SwapOut, View};
+use model::{Blocks, Event, HostRelease, Retention, SessionId, SwapOut, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "cached-attention",
@@ -42,7 +42,7 @@ impl Policy for CachedAttention {
         Retention::Discard
     }
 
-    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
         self.stored.give_up(view, need, None)
     }
 }

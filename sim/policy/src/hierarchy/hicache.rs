@@ -9,8 +9,8 @@
 use crate::parts::{Stored, take_until};
 use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{
-    Blocks, Direction, Event, Nanos, Need, Release, Restore, Retention, SessionId, SwapOut, Then,
-    View,
+    Blocks, Direction, Event, HostRelease, Nanos, Need, Release, Restore, Retention, SessionId,
+    SwapOut, Then, View,
 };
 
 const SOURCE: &str =
@@ -185,7 +185,7 @@ impl Policy for HiCache {
         }
     }
 
-    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
         self.stored.give_up(view, need, None)
     }
 }

@@ -7,7 +7,8 @@
 use crate::parts::{Ewma, full_blocks, take_until};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
-    Blocks, Event, Need, Part, Release, Retention, SessionId, Then, Tokens, ToolClass, View, Way,
+    Blocks, End, Event, Need, Part, Release, Retention, SessionId, Then, Tokens, ToolClass, View,
+    Way,
 };
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -83,6 +84,7 @@ impl Policy for TLru {
             (_, Blocks(0)) => Retention::keep(),
             _ => Retention::Part(Part {
                 blocks: tail,
+                end: End::Back,
                 how: Way::Release,
             }),
         }

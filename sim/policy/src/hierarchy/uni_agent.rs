@@ -4,7 +4,7 @@
 
 use crate::parts::Stored;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
-use model::{Blocks, Event, Nanos, Retention, SessionId, SwapOut, View};
+use model::{Blocks, Event, HostRelease, Nanos, Retention, SessionId, SwapOut, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "uni-agent",
@@ -127,7 +127,7 @@ impl Policy for UniAgent {
         }
     }
 
-    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
         self.stored
             .give_up(view, need, Some(view.now.before(self.lease)))
     }

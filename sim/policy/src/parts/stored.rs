@@ -1,6 +1,6 @@
 //! Sessions whose KV a policy stores on the host, in the order in which it would give them up there.
 
-use model::{Action, Blocks, Event, Outcome, Phase, Residence, SessionId, Time, View};
+use model::{Action, Blocks, Event, HostRelease, Outcome, Phase, Residence, SessionId, Time, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Stored sessions by rank, then by the time at which they were stored: the first goes first.
@@ -34,7 +34,12 @@ impl Stored {
     }
 
     /// Who gives up `need` blocks of the host. Sessions stored before `expired` go before all others.
-    pub fn give_up(&self, view: &View<'_>, need: Blocks, expired: Option<Time>) -> Vec<SessionId> {
+    pub fn give_up(
+        &self,
+        view: &View<'_>,
+        need: Blocks,
+        expired: Option<Time>,
+    ) -> Vec<HostRelease> {
         let late = |at: Time| expired.is_some_and(|expired| at < expired);
         let first = expired.map(|_| self.order.iter().filter(|&&(_, at, _)| late(at)));
         let then = self.order.iter().filter(|&&(_, at, _)| !late(at));
@@ -49,7 +54,7 @@ impl Stored {
             let idle = matches!(seen.phase, Phase::Idle | Phase::Held);
             if idle && seen.residence == Residence::Host && seen.host_blocks > Blocks::ZERO {
                 found += seen.host_blocks;
-                given_up.push(session);
+                given_up.push(HostRelease::all(session));
             }
         }
         given_up

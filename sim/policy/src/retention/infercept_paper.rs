@@ -5,7 +5,7 @@
 use crate::parts::{chunked_discard, held_swapped_new};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
-    Blocks, Bytes, Cadence, Direction, Oracle, OrderKey, Part, Plan, Retention, SessionId,
+    Blocks, Bytes, Cadence, Direction, End, Oracle, OrderKey, Part, Plan, Retention, SessionId,
     StepBudget, SwapOut, Tokens, View, Way,
 };
 use std::num::NonZeroU32;
@@ -144,6 +144,7 @@ impl Policy for Infercept {
             } else if fits > 0 {
                 let part = Part {
                     blocks: Blocks(fits),
+                    end: End::Back,
                     how: Way::SwapOut,
                 };
                 retain.push((session, Retention::Part(part)));

@@ -5,8 +5,8 @@
 use crate::parts::{Profile, held_swapped_new};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
-    Action, Blocks, Bytes, Cadence, Event, Need, Oracle, OrderKey, Outcome, Part, Phase, Plan,
-    Release, Residence, Retention, SessionId, StepBudget, Then, View, Way,
+    Action, Blocks, Bytes, Cadence, End, Event, HostRelease, Need, Oracle, OrderKey, Outcome, Part,
+    Phase, Plan, Release, Residence, Retention, SessionId, StepBudget, Then, View, Way,
 };
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -183,6 +183,7 @@ impl Policy for Infercept {
         }
         let part = Part {
             blocks: Blocks(blocks),
+            end: End::Back,
             how: Way::SwapOut,
         };
         vec![Release {
@@ -191,7 +192,7 @@ impl Policy for Infercept {
         }]
     }
 
-    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<SessionId> {
+    fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
         let there = |s: &&SessionId| {
             let seen = view.session(**s);
             (seen.phase, seen.residence) == (Phase::Idle, Residence::Host)
@@ -204,7 +205,8 @@ impl Policy for Infercept {
             found += view.session(*s).host_blocks;
             short
         };
-        swapped.into_iter().take_while(enough).collect()
+        let victims = swapped.into_iter().take_while(enough);
+        victims.map(HostRelease::all).collect()
     }
 
     fn step_budget(&self, view: &View<'_>) -> StepBudget {

@@ -26,11 +26,13 @@ impl<D: Device> Driver<'_, D> {
         };
         let pinned = !kv.pin.is_empty();
         let live = &mut self.live[session.index()];
-        live.held = kv.pin.blocks();
+        live.held = kv.held();
         let pin_until = live.pin_until;
         let view = &mut self.views[session.index()];
         view.hbm_blocks = Blocks(kv.pin.registered());
+        view.hbm_from = Blocks(kv.pin_base);
         view.host_blocks = Blocks(kv.host.blocks());
+        view.host_from = Blocks(kv.host_base);
         view.residence = residence;
         view.pin_until = pin_until;
         view.prefetching = live.prefetch.is_pending();

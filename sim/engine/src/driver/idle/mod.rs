@@ -19,8 +19,8 @@ use crate::events::Due;
 use crate::memory::SwapStart;
 use crate::record::What;
 use model::{
-    Action, Blocks, Outcome, Part, Phase, Residence, Retention, SessionId, SessionView, SwapOut,
-    Then, Tier, Time, Way,
+    Action, Blocks, End, Outcome, Part, Phase, Residence, Retention, SessionId, SessionView,
+    SwapOut, Then, Tier, Time, Way,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -29,7 +29,7 @@ impl<D: Device> Driver<'_, D> {
         match self.ask(|policy, view| policy.on_idle(view, session)) {
             Retention::Release => {
                 let blocks = Blocks(self.ledger.kv(session).run.blocks());
-                self.ledger.release_run(session, u32::MAX);
+                self.ledger.release_run(session, u32::MAX, 0..0);
                 self.acted(session, Action::Release, Outcome::Done(blocks));
             }
             retention => {
@@ -107,18 +107,21 @@ impl<D: Device> Driver<'_, D> {
         self.acted(session, action, Outcome::Done(Blocks(blocks)));
     }
 
-    /// The end of a pinned session's KV leaves; the rest stays pinned.
+    /// A part of a pinned session's KV leaves; the rest stays pinned.
     fn end_part(&mut self, session: SessionId, part: Part) {
         let blocks = part.blocks.0;
         let (action, freed) = match part.how {
             Way::SwapOut => {
                 self.make_host_room(session, blocks);
-                let start = self.ledger.swap_out_back(session, blocks);
+                let start = self.ledger.swap_out_part(session, part.end, blocks);
                 return self.swap_out_started(session, start);
             }
-            Way::Release => (Action::Release, self.ledger.release_back(session, blocks)),
+            Way::Release => {
+                let freed = self.ledger.release_part(session, part.end, blocks);
+                (Action::Release, freed)
+            }
             Way::Discard => {
-                let freed = self.ledger.discard_back(session, blocks);
+                let freed = self.ledger.discard_part(session, part.end, blocks);
                 (Action::Discard, freed)
             }
         };
@@ -142,7 +145,8 @@ impl<D: Device> Driver<'_, D> {
             return;
         }
         let need = Blocks(wanted - free);
-        for victim in self.ask(|policy, view| policy.host_victims(view, need, session)) {
+        for release in self.ask(|policy, view| policy.host_victims(view, need, session)) {
+            let victim = release.session;
             if self.ledger.pool(Tier::Host).free() >= wanted {
                 break;
             }
@@ -157,7 +161,7 @@ impl<D: Device> Driver<'_, D> {
                 continue;
             }
             self.forget_restore(victim);
-            self.drop_host(victim);
+            self.trim_host(victim, release.end, release.blocks.0);
         }
     }
 
@@ -206,7 +210,12 @@ impl<D: Device> Driver<'_, D> {
 
     /// Gives up what the session has on the host.
     pub(super) fn drop_host(&mut self, session: SessionId) {
-        let blocks = self.ledger.drop_host(session);
+        self.trim_host(session, End::Back, u32::MAX);
+    }
+
+    /// Gives up the first or last `blocks` blocks that the session has on the host.
+    pub(super) fn trim_host(&mut self, session: SessionId, end: End, blocks: u32) {
+        let blocks = self.ledger.trim_host(session, end, blocks);
         if blocks > 0 {
             self.acted(session, Action::DropHost, Outcome::Done(Blocks(blocks)));
             self.refresh(session);

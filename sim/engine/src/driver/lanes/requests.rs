@@ -12,12 +12,12 @@ impl<D: Device> Driver<'_, D> {
 
     /// A restore asks for its lane.
     pub(in super::super) fn request_restore(&mut self, session: SessionId, class: CopyClass) {
-        let (lo, hi) = self.ledger.restorable(session).expect("the caller asked");
+        let found = self.ledger.restorable(session).expect("the caller asked");
         let live = &mut self.live[session.index()];
         if class == CopyClass::Prefetch {
             live.prefetch = Prefetch::Asked;
         }
-        self.lanes[Direction::H2d.index()].push(session, class, hi - lo);
+        self.lanes[Direction::H2d.index()].push(session, class, found.blocks());
         self.refresh(session);
     }
 

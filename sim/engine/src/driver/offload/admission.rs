@@ -65,7 +65,7 @@ impl<D: Device> Driver<'_, D> {
         blocks: u32,
     ) {
         let block = self.config.memory.block_tokens;
-        self.ledger.admit(session, hits, blocks);
+        self.ledger.admit(session, hits, blocks, &(0..0));
         let request = &mut self.live[session.index()].request;
         let (cached, found) = (hits.blocks * block, blocks * block);
         if request.preemptions == 0 {
@@ -106,7 +106,7 @@ impl<D: Device> Driver<'_, D> {
         let request = &mut self.live[session.index()].request;
         let full = request.computed / self.config.memory.block_tokens;
         // The copy has written them.
-        self.ledger.register(session, full, &mut |_, _| ());
+        self.ledger.register(session, full, None);
         if request.computed == request.tokens() {
             // Its KV is complete, and still a step is needed to sample from.
             request.computed -= 1;

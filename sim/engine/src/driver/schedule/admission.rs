@@ -3,6 +3,7 @@ use super::super::Driver;
 use super::super::idle::Room;
 use super::super::offload::Entry;
 use super::super::steps::Plan;
+use crate::batch::Hole;
 use crate::device::Device;
 use crate::memory::{Found, Hits};
 use crate::record::What;
@@ -91,11 +92,13 @@ impl<D: Device> Driver<'_, D> {
                 }
                 cached = (hits.blocks + found) * block;
             }
+            let hole = self.hole(session, hits).filter(|_| held == 0);
+            let kept = hole.map_or(0, |hole| hole.kept);
             let (mut now, mut reserved) = (0, 0);
             if found > 0 {
                 reserved = self.promised_to_prefills();
             } else {
-                let missing = tokens - cached;
+                let missing = tokens - cached - kept;
                 now = missing
                     .min(self.chunk(session, missing, chunk_max))
                     .min(budget);
@@ -108,11 +111,14 @@ impl<D: Device> Driver<'_, D> {
             };
             let extra = hits.unheld + watermark;
             let gate = if batching.reserve_full {
+                let held = held + kept / block;
                 tokens.div_ceil(block).saturating_sub(held)
             } else {
                 0
             };
-            let entering = self.blocks_to_enter(session, cached + now, held);
+            let joins = filled_by(hole, cached + now).map_or(0, |hole| hole.kept);
+            let entering =
+                self.blocks_to_enter(session, cached + now + joins, held + joins / block);
             let need = gate.max(entering + reserved) + extra;
             let free = self.ledger.pool(Tier::Hbm).free();
             if need <= free {
@@ -151,6 +157,17 @@ impl<D: Device> Driver<'_, D> {
         upto.div_ceil(block).saturating_sub(held)
     }
 
+    /// What a turn that enters with `hits` holds behind a hole, if that is of use. At least one token is computed behind it.
+    fn hole(&self, session: SessionId, hits: &Hits) -> Option<Hole> {
+        let block = self.config.memory.block_tokens;
+        let limit = (self.live[session.index()].request.tokens() - 1) / block;
+        let behind = self.ledger.behind(session, hits, limit);
+        (!behind.is_empty()).then(|| Hole {
+            end: behind.start * block,
+            kept: (behind.end - behind.start) * block,
+        })
+    }
+
     /// The turn joins the batch.
     fn enter(
         &mut self,
@@ -165,6 +182,8 @@ impl<D: Device> Driver<'_, D> {
         self.batch.running.push(session);
         self.note_hit(session, Tokens(hits.blocks * block));
         let held = self.ledger.kv(session).run.blocks();
+        let hole = self.hole(session, hits).filter(|_| held == 0);
+        let kept = hole.map_or(0, |hole| hole.kept);
         let live = &mut self.live[session.index()];
         let request = &mut live.request;
         let cached = if held > 0 {
@@ -172,27 +191,35 @@ impl<D: Device> Driver<'_, D> {
         } else {
             hits.blocks * block
         };
+        let hit = cached + kept;
         if request.preemptions == 0 {
-            request.hit = cached;
+            request.hit = hit;
         }
         request.computed = cached;
+        request.hole = hole;
         request.running = true;
-        let compute = Tokens(request.tokens() - cached);
+        let compute = Tokens(request.tokens() - hit);
         self.batch.queue_tokens -= u64::from(request.prompt);
         self.batch.running_tokens += u64::from(cached);
         self.report.admissions += 1;
         self.report.asked += u64::from(request.tokens());
-        self.report.hit += u64::from(cached);
+        self.report.hit += u64::from(hit);
         let view = &mut self.views[session.index()];
         view.phase = model::Phase::Running;
         view.preempted = false;
         view.computed = Tokens(cached);
         let waited = self.now.since(view.queued_since);
-        let need = self.blocks_to_enter(session, cached + tokens, held + hits.blocks);
+        let filled = filled_by(hole, cached + tokens);
+        let joins = filled.map_or(0, |hole| hole.kept);
+        let held_then = held + hits.blocks;
+        let need =
+            self.blocks_to_enter(session, cached + tokens + joins, held_then + joins / block);
+        let behind = filled.map_or(0, |hole| need - (hole.end / block - held_then));
         if held > 0 {
             self.ledger.grow(session, need);
         } else {
-            self.ledger.admit(session, hits, need);
+            let kept = hole.map_or(0..0, |hole| hole.blocks(block));
+            self.ledger.admit(session, hits, need - behind, &kept);
         }
         self.note_allocated(session, 0);
         self.note_prefill(session, tokens);
@@ -200,16 +227,21 @@ impl<D: Device> Driver<'_, D> {
         self.log(
             session,
             What::Admit {
-                hit: Tokens(cached),
+                hit: Tokens(hit),
                 compute,
             },
         );
         self.tell(Event::Admitted {
             session,
-            hit: Tokens(cached),
+            hit: Tokens(hit),
             compute,
             waited,
         });
-        self.put(session, tokens, plan);
+        self.put(session, tokens, behind, plan);
     }
+}
+
+/// `hole`, if KV of the first `tokens` tokens fills it.
+fn filled_by(hole: Option<Hole>, tokens: u32) -> Option<Hole> {
+    hole.filter(|hole| tokens >= hole.end)
 }

@@ -17,6 +17,7 @@ mod running;
 
 use super::Driver;
 use super::steps::{Item, Plan};
+use crate::batch::Hole;
 use crate::device::Device;
 use crate::record::{Part, StepRecord};
 use model::{SessionId, StepBudget, Tier, Time, Tokens};
@@ -110,21 +111,34 @@ impl<D: Device> Driver<'_, D> {
         chunk_max.min(own.0.max(1))
     }
 
-    /// Adds a turn's share to the step.
-    fn put(&mut self, session: SessionId, tokens: u32, plan: &mut Plan) {
+    /// Adds a turn's share to the step. It has its blocks, but for `behind` blocks beyond what it holds behind a hole that is filled now.
+    fn put(&mut self, session: SessionId, tokens: u32, behind: u32, plan: &mut Plan) {
         let block = self.config.memory.block_tokens;
         let registered = self.ledger.kv(session).run.registered();
-        self.note_computed(session, tokens);
         let request = &mut self.live[session.index()].request;
         let context = request.computed;
-        request.computed += tokens;
+        let filled = request.fills(tokens);
+        request.computed = request.after(tokens);
         request.in_flight += tokens;
+        if let Some(hole) = filled {
+            request.hole = None;
+            self.register(session, hole.end / block);
+            self.ledger.join(session);
+            self.ledger.grow(session, behind);
+        }
+        let kept = filled.map_or(0, |hole| hole.kept);
+        self.note_computed(session, tokens, kept);
+        let request = &mut self.live[session.index()].request;
         let computed = request.computed;
         let emits = computed >= request.tokens() + request.placeholders;
         let decode = tokens == 1 && context >= request.prompt;
         let mut again = 0;
         if !decode {
             again = request.existed.min(computed) - request.existed.min(context);
+            let behind = |hole: Hole| {
+                request.existed.min(hole.end + hole.kept) - request.existed.min(hole.end)
+            };
+            again -= filled.map_or(0, behind);
             request.recomputed += again;
         }
         request.waits(Part::Queue, self.now);
@@ -142,15 +156,16 @@ impl<D: Device> Driver<'_, D> {
             decode,
             resumed,
             registered,
+            filled,
         });
         self.register(session, full);
     }
 
-    /// `tokens` more of a running turn get KV.
-    pub(super) fn note_computed(&mut self, session: SessionId, tokens: u32) {
-        self.batch.running_tokens += u64::from(tokens);
+    /// `tokens` more of a running turn get KV, and `kept` behind them have it.
+    pub(super) fn note_computed(&mut self, session: SessionId, tokens: u32, kept: u32) {
+        self.batch.running_tokens += u64::from(tokens + kept);
         let view = &mut self.views[session.index()];
-        view.computed += Tokens(tokens);
+        view.computed += Tokens(tokens + kept);
         view.service += Tokens(tokens);
     }
 
@@ -172,7 +187,8 @@ impl<D: Device> Driver<'_, D> {
             decode_seqs: items.iter().filter(|item| item.decode).count() as u32,
             kv_tokens: items
                 .iter()
-                .map(|i| u64::from(i.context) + u64::from(i.tokens))
+                .flat_map(Item::chunks)
+                .map(|chunk| u64::from(chunk.context) + u64::from(chunk.tokens))
                 .sum(),
             preempted: plan.preempted,
             finished: 0,

@@ -4,6 +4,7 @@ use super::super::steps::Plan;
 use crate::device::Device;
 use crate::record::Part;
 use model::{Action, Blocks, Outcome, Place, SessionId, Tokens};
+use std::ops::Range;
 
 impl<D: Device> Driver<'_, D> {
     /// Takes the turn that gives way out of the batch.
@@ -17,30 +18,33 @@ impl<D: Device> Driver<'_, D> {
     }
 
     /// Takes a turn out of the step that is being put together, if it is in it: it gives way after all. Returns how many of its blocks hold
-    /// what has been computed.
+    /// what has been computed, and which of those behind do.
     pub(super) fn take_out(
         &mut self,
         session: SessionId,
         plan: &mut Plan,
         budget: &mut u32,
-    ) -> u32 {
+    ) -> (u32, Range<u32>) {
         let Some(at) = plan.items.iter().position(|item| item.session == session) else {
-            return u32::MAX;
+            return (u32::MAX, 0..0);
         };
+        let block = self.config.memory.block_tokens;
         let item = plan.items.remove(at);
         let request = &mut self.live[session.index()].request;
-        request.computed -= item.tokens;
+        let kept = item.filled.map_or(0, |hole| hole.kept);
+        request.computed -= item.tokens + kept;
         request.in_flight -= item.tokens;
         request.recomputed -= item.again;
         if item.resumed && request.scheduled.is_some() {
             request.resumed_tokens -= item.context;
         }
         *budget += item.tokens;
-        self.batch.running_tokens -= u64::from(item.tokens);
+        self.batch.running_tokens -= u64::from(item.tokens + kept);
         let view = &mut self.views[session.index()];
-        view.computed -= Tokens(item.tokens);
+        view.computed -= Tokens(item.tokens + kept);
         view.service -= Tokens(item.tokens);
-        item.registered
+        let behind = item.filled.map_or(0..0, |hole| hole.blocks(block));
+        (item.registered, behind)
     }
 
     /// A turn runs no more.
@@ -51,16 +55,19 @@ impl<D: Device> Driver<'_, D> {
         self.views[session.index()].computed = Tokens::ZERO;
     }
 
-    /// Back to the front of the queue; what it had stays a hit while it survives, except what was never computed, from block `keep` on.
-    pub(super) fn preempt(&mut self, session: SessionId, keep: u32) {
-        let blocks = Blocks(self.ledger.kv(session).run.blocks());
+    /// Back to the front of the queue; what it had stays a hit while it survives, except what was never computed: from block `keep` on, but
+    /// for the blocks `written`.
+    pub(super) fn preempt(&mut self, session: SessionId, keep: u32, written: Range<u32>) {
+        let kv = self.ledger.kv(session);
+        let blocks = Blocks(kv.run.blocks() + kv.behind.blocks());
         self.note_preempted(session);
-        self.ledger.release_run(session, keep);
+        self.ledger.release_run(session, keep, written);
         self.leave_batch(session);
         let number = self.batch.front();
         let request = &mut self.live[session.index()].request;
         request.existed = request.existed.max(request.computed);
         request.computed = 0;
+        request.hole = None;
         request.placeholders = 0;
         request.stale = request.in_flight;
         request.resumed = true;

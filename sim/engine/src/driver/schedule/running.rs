@@ -34,7 +34,7 @@ impl<D: Device> Driver<'_, D> {
             let last_in_flight = request.placeholders > 0
                 && request.computed + 2 - request.placeholders
                     >= request.prompt + request.output_max;
-            let wanted = request.tokens() + request.placeholders - request.computed;
+            let wanted = request.left();
             if last_in_flight || wanted == 0 {
                 at += 1;
                 continue;
@@ -43,9 +43,14 @@ impl<D: Device> Driver<'_, D> {
                 .min(self.chunk(session, wanted, chunk_max))
                 .min(*budget);
             let held = self.ledger.kv(session).run.blocks();
-            let need = (request.computed + tokens)
+            // What it holds behind a hole joins it when that is filled: no block is taken for it.
+            let filled = request.fills(tokens);
+            let joins = filled.map_or(0, |hole| hole.kept / block);
+            let need = request
+                .after(tokens)
                 .div_ceil(block)
-                .saturating_sub(held);
+                .saturating_sub(held + joins);
+            let behind = filled.map_or(0, |hole| need - (hole.end / block - held));
             match self.room_to_grow(session, need, plan, budget) {
                 Growth::Fits => at = self.position(session, at),
                 Growth::Stalls => {
@@ -64,9 +69,9 @@ impl<D: Device> Driver<'_, D> {
                 Growth::Preempted => break,
             }
             let held = self.ledger.kv(session).run.blocks();
-            self.ledger.grow(session, need);
+            self.ledger.grow(session, need - behind);
             self.note_allocated(session, held);
-            self.put(session, tokens, plan);
+            self.put(session, tokens, behind, plan);
             *budget -= tokens;
             at += 1;
         }
@@ -107,8 +112,8 @@ impl<D: Device> Driver<'_, D> {
                 return Growth::Waits;
             }
             let victim = self.preempted_for(session);
-            let keep = self.take_out(victim, plan, budget);
-            self.preempt(victim, keep);
+            let (keep, written) = self.take_out(victim, plan, budget);
+            self.preempt(victim, keep, written);
             plan.preempted += 1;
             if victim == session {
                 // Alone, it would come back to find no more than now: pins are in its way.

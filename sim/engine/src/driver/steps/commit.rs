@@ -83,7 +83,7 @@ impl<D: Device> Driver<'_, D> {
         if need > 0 {
             self.ledger.grow(session, need);
         }
-        self.note_computed(session, steps);
+        self.note_computed(session, steps, 0);
         if !ahead {
             self.register(session, computed / block);
         }
@@ -91,6 +91,9 @@ impl<D: Device> Driver<'_, D> {
 
     /// The first `blocks` blocks of a running turn are full.
     pub(in super::super) fn register(&mut self, session: SessionId, blocks: u32) {
+        if !self.device.places_blocks() {
+            return self.ledger.register(session, blocks, None);
+        }
         let (device, offload) = (&mut *self.device, &mut self.offload);
         let mut wrote = |block: u32, content: ContentId| {
             let deferred = offload
@@ -100,6 +103,6 @@ impl<D: Device> Driver<'_, D> {
                 device.wrote(block, content);
             }
         };
-        self.ledger.register(session, blocks, &mut wrote);
+        self.ledger.register(session, blocks, Some(&mut wrote));
     }
 }

@@ -18,7 +18,8 @@ mod submit;
 
 use super::offload::Launch;
 use super::{Driver, Sleep};
-use crate::device::Device;
+use crate::batch::Hole;
+use crate::device::{Device, PrefillChunk};
 use crate::memory::Orders;
 use crate::record::{OpKind, StepRecord};
 use model::{OpId, SessionId, Time};
@@ -41,6 +42,28 @@ pub(super) struct Item {
     pub resumed: bool,
     /// Blocks of the turn that were registered before.
     pub registered: u32,
+    /// The hole that these tokens fill: what is behind it has KV already.
+    pub filled: Option<Hole>,
+}
+
+impl Item {
+    /// What is computed: in two pieces if a hole is filled and there is more to compute behind it.
+    pub fn chunks(&self) -> impl Iterator<Item = PrefillChunk> {
+        let split = self.filled.map(|hole| hole.end - self.context);
+        let first = split.unwrap_or(self.tokens);
+        let kept = self.filled.map_or(0, |hole| hole.kept);
+        let pieces = [
+            PrefillChunk {
+                tokens: first,
+                context: self.context,
+            },
+            PrefillChunk {
+                tokens: self.tokens - first,
+                context: self.context + first + kept,
+            },
+        ];
+        pieces.into_iter().filter(|piece| piece.tokens > 0)
+    }
 }
 
 /// A run that is not over.

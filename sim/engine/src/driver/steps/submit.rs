@@ -1,7 +1,7 @@
 //! What a scheduling has put together goes to the device.
 use super::super::Driver;
 use super::{InFlight, Plan};
-use crate::device::{Device, PrefillChunk, StepPhase, StepRun, StepShape};
+use crate::device::{Device, StepPhase, StepRun, StepShape};
 use crate::record::OpKind;
 
 impl<D: Device> Driver<'_, D> {
@@ -37,10 +37,7 @@ impl<D: Device> Driver<'_, D> {
                 shape.decode_seqs += 1;
                 shape.decode_kv_tokens += u64::from(item.context + 1);
             } else {
-                shape.prefill.push(PrefillChunk {
-                    tokens: item.tokens,
-                    context: item.context,
-                });
+                shape.prefill.extend(item.chunks());
             }
         }
         let kind = OpKind::Steps {

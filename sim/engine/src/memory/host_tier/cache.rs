@@ -17,6 +17,8 @@ pub(super) struct Cache {
     /// Chunks that are being stored or loaded.
     busy: u32,
     offers: u64,
+    /// Chunks that the last offer includes and that could be evicted for another one.
+    included: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,7 @@ impl Cache {
             places: (0..capacity).rev().collect(),
             busy: 0,
             offers: 0,
+            included: 0,
         }
     }
 
@@ -76,11 +79,13 @@ impl Cache {
     /// A new offer: what it includes is not evicted for it.
     pub fn begin_offer(&mut self) -> u64 {
         self.offers += 1;
+        self.included = 0;
         self.offers
     }
 
     /// Offer `offer` includes a block that the host holds.
     pub fn include(&mut self, chunk: ChunkId, offer: u64) {
+        self.included += u32::from(self.chunks.is_evictable(chunk, offer));
         self.chunks.mark(chunk, offer);
     }
 
@@ -96,6 +101,10 @@ impl Cache {
         let missing = count.saturating_sub(self.places.len() as u32);
         if missing == 0 {
             return true;
+        }
+        if missing > self.held() - self.busy - self.included {
+            // Asked again at the next scheduling: not worth a look at every chunk.
+            return false;
         }
         let victims = match &self.order {
             Order::Lru => lru::victims(&self.chunks, missing, offer),

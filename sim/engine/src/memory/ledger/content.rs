@@ -29,9 +29,12 @@ impl Ledger {
             kv.transfer.is_none(),
             "a transfer is settled before the content changes"
         );
-        let dead = kv.pin.split_off(kept);
+        let dead = kv.split_pin_from(kept);
         self.hbm.release(dead);
         let dead = kv.host.split_off(kept.saturating_sub(kv.host_base));
+        if kv.host.is_empty() {
+            kv.host_base = 0;
+        }
         self.host.release(dead);
     }
 }

@@ -1,15 +1,22 @@
 //! The only thing that changes who holds what.
 //!
 //! ```text
-//!             admit / grow             idle: pin                swap out (tail first)
-//!   free ──────────────────► run ─────────────────► pin ───────────────────────────► host
-//!    ▲      register fills ──┘  └─ release, preempt    ▲                               │
-//!    └──────────────────────────── release, discard ───┴──── restore (head first) ◄────┘
+//!             admit / grow             idle: pin                swap out (outer end first)
+//!   free ──────────────────► run ─────────────────► pin ────────────────────────────────► host
+//!    ▲      register fills ──┘  └─ release, preempt    ▲                                    │
+//!    └──────────────────────────── release, discard ───┴──── restore (inner end first) ◄────┘
+//!
+//!   context   0 ─────────────────────────────────────────────► end of the last turn
+//!             [        pin        |  host or gone  ]     the back has left
+//!             [ gone |  host  |        pin         ]     the front has left: of use to an engine that computes it in the middle
 //! ```
 //!
-//! A session's idle KV is always a prefix of its context in HBM (`pin`, positions from 0) and a contiguous part of it on the
-//! host (`host`, positions from `host_base`). A swap-out copies from the tail down and a restore from the head up, so that this
-//! holds at every instant, whatever is cancelled. What is on the host already (by content, any session's) is clean and not copied.
+//! A session's idle KV is a contiguous part of its context in HBM (`pin`, positions from `pin_base`; 0 unless a policy lets the front
+//! go) and a contiguous part of it on the host (`host`, positions from `host_base`). Copies are made in the order that keeps both so at
+//! every instant, whatever is cancelled. What is on the host already (by content, any session's) is clean and not copied.
+//!
+//! What a turn can use is the longest run of blocks in HBM from position 0. An engine that computes missing KV in the middle of a
+//! sequence uses what the session holds behind a hole as well (`behind`).
 //!
 //! A restore takes its destination whole when it enters the lane: half a destination helps nobody, and two restores that hold
 //! half each would block one another. A partial last block is given up with the turn, as in vLLM.
@@ -24,13 +31,17 @@
 //! **Invariant:** per tier, free + held = capacity; every block of a table is referenced.
 
 mod content;
+#[cfg(test)]
+mod naive;
 mod pin;
 mod restore;
 mod swap_out;
 mod turn;
 
+pub use restore::Restorable;
+
 use super::{BlockPool, Content, Hits, Lineages, Table};
-use model::{Direction, SessionId, SharedPrefix, Tier};
+use model::{Direction, End, SessionId, SharedPrefix, Tier};
 
 /// Sizes and rules of the two tiers.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +69,17 @@ pub struct Kv {
     pub content: Content,
     /// Blocks of the running turn.
     pub run: Table,
+    /// Blocks of the running turn behind a hole that it has not computed yet: positions from `behind_base`.
+    pub behind: Table,
+    /// Position of the first block of `behind`.
+    pub behind_base: u32,
     /// Blocks held while idle; blank ones are the destination of a restore.
     pub pin: Table,
+    /// Position of the first block of `pin`; 0 if there is none.
+    pub pin_base: u32,
     /// Blocks on the host.
     pub host: Table,
-    /// Position of the first block of `host`.
+    /// Position of the first block of `host`; 0 if there is none.
     pub host_base: u32,
     /// The one transfer it may have.
     pub transfer: Option<Transfer>,
@@ -70,27 +87,57 @@ pub struct Kv {
     leaked: Vec<Table>,
 }
 
-/// KV on its way. Positions `lo..hi`; a swap-out goes down from `hi`, a restore up from `lo`.
+/// KV on its way, to or from one end of the pin. What is next to the pin, or nearest to its other end, is last to leave and first to return:
+/// what is held stays contiguous.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     /// Which way.
     pub direction: Direction,
+    /// Which end of the pin.
+    pub end: End,
     /// First position.
     pub lo: u32,
     /// One past the last position.
     pub hi: u32,
     /// Blocks that have arrived.
     pub done: u32,
-    /// Host blocks to be filled (swap-out).
+    /// Blocks to be filled: on the host for a swap-out; in HBM for a restore of what precedes the pin.
     target: Table,
-    /// Host blocks that are clean and held so that they stay (swap-out): positions from 0.
+    /// Host blocks that are clean and held so that they stay (swap-out): positions from `clean_base`.
     clean: Table,
+    clean_base: u32,
 }
 
 impl Transfer {
     /// Blocks to move in all.
     pub fn blocks(&self) -> u32 {
         self.hi - self.lo
+    }
+
+    /// Positions of the blocks that have not arrived.
+    fn left(&self) -> (u32, u32) {
+        if self.descends() {
+            (self.lo, self.hi - self.done)
+        } else {
+            (self.lo + self.done, self.hi)
+        }
+    }
+
+    /// Whether the last position is copied first.
+    fn descends(&self) -> bool {
+        matches!(
+            (self.direction, self.end),
+            (Direction::D2h, End::Back) | (Direction::H2d, End::Front)
+        )
+    }
+}
+
+impl Kv {
+    /// Blocks of HBM that the session holds between turns, the destination of a restore included.
+    pub fn held(&self) -> u32 {
+        let transfer = self.transfer.as_ref();
+        let coming = transfer.filter(|transfer| transfer.direction == Direction::H2d);
+        self.pin.blocks() + coming.map_or(0, |transfer| transfer.target.blocks())
     }
 }
 
@@ -114,6 +161,8 @@ pub struct Ledger {
     lineages: Lineages,
     sessions: Vec<Kv>,
     scratch: Hits,
+    /// Missing KV can be computed in the middle of a sequence.
+    mid_sequence: bool,
 }
 
 impl Ledger {
@@ -126,8 +175,14 @@ impl Ledger {
             lineages: Lineages::default(),
             sessions: Vec::new(),
             scratch: Hits::default(),
+            mid_sequence: false,
             config,
         }
+    }
+
+    /// The engine computes missing KV in the middle of a sequence: what is held behind a hole is of use.
+    pub fn compute_mid_sequence(&mut self) {
+        self.mid_sequence = true;
     }
 
     /// Its sizes and rules.
@@ -172,7 +227,7 @@ impl Ledger {
         self.drop_host(session);
         self.stop_leak(session);
         let kv = &mut self.sessions[session.index()];
-        debug_assert!(kv.run.is_empty() && kv.transfer.is_none());
+        debug_assert!(kv.run.is_empty() && kv.behind.is_empty() && kv.transfer.is_none());
         *kv = Kv::default();
     }
 
@@ -190,6 +245,12 @@ impl Ledger {
             }
             if !kv.run.is_empty() && (!kv.pin.is_empty() || in_flight.is_some()) {
                 return Err(format!("session {id} runs and is idle at once"));
+            }
+            if !kv.behind.is_empty() && (!self.mid_sequence || kv.run.blocks() > kv.behind_base) {
+                return Err(format!("session {id} holds blocks behind no hole"));
+            }
+            if (kv.pin.is_empty() && kv.pin_base > 0) || (kv.host.is_empty() && kv.host_base > 0) {
+                return Err(format!("session {id} holds nothing, at some place"));
             }
         }
         Ok(())

@@ -1,22 +1,70 @@
-//! From the host back to HBM, from the head up.
+//! From the host back to HBM: what follows the pin from its first block up, what precedes it from its last block down.
 
 use super::{Ledger, Transfer};
 use crate::device::BlockCopy;
 use crate::memory::Table;
-use model::{Direction, SessionId};
+use model::{Direction, End, SessionId};
+
+/// What a restore would bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restorable {
+    /// First position.
+    pub lo: u32,
+    /// One past the last position.
+    pub hi: u32,
+    /// Next to which end of what HBM holds it belongs.
+    pub end: End,
+}
+
+impl Restorable {
+    /// How many blocks.
+    pub fn blocks(self) -> u32 {
+        self.hi - self.lo
+    }
+}
 
 impl Ledger {
-    /// Positions that a restore would bring back now: from the end of what HBM holds to the end of the host's part.
-    /// `None` if there is nothing to bring, or a hole that no copy fills.
-    pub fn restorable(&mut self, session: SessionId) -> Option<(u32, u32)> {
+    /// What a restore would bring back now: what is missing between what HBM holds and the far end of the host's part. `None` if there is
+    /// nothing to bring, or a hole that nothing fills.
+    pub fn restorable(&mut self, session: SessionId) -> Option<Restorable> {
         let kv = &self.sessions[session.index()];
-        let end = kv.host_base + kv.host.blocks();
         if kv.host.is_empty() {
             return None;
         }
-        self.hbm.lookup(&kv.content, 0, end, &mut self.scratch);
-        let held = self.scratch.blocks;
-        (held >= kv.host_base && held < end).then_some((held, end))
+        let (lo, hi) = (kv.host_base, kv.host_end());
+        self.hbm.lookup(&kv.content, 0, hi, &mut self.scratch);
+        let cached = self.scratch.blocks;
+        if kv.pin_base == 0 || cached > kv.pin_base {
+            let from = if cached < lo && self.mid_sequence && kv.pin.is_empty() {
+                lo
+            } else {
+                cached
+            };
+            let found = Restorable {
+                lo: from,
+                hi,
+                end: End::Back,
+            };
+            return (from >= lo && from < hi).then_some(found);
+        }
+        // What is held begins later, and counts if nothing will be missing before it, or what is will be computed.
+        let (base, end) = (kv.pin_base, kv.pin_end());
+        let of_use = |from: u32| self.mid_sequence || cached >= from;
+        if lo < base && base <= hi && of_use(lo) {
+            Some(Restorable {
+                lo,
+                hi: base,
+                end: End::Front,
+            })
+        } else if lo <= end && end < hi && of_use(base) {
+            Some(Restorable {
+                lo: end,
+                hi,
+                end: End::Back,
+            })
+        } else {
+            None
+        }
     }
 
     /// Begins to bring a session's KV back; takes the destination.
@@ -24,28 +72,41 @@ impl Ledger {
     /// # Errors
     /// The number of free blocks that are missing; nothing has changed then.
     pub fn begin_restore(&mut self, session: SessionId) -> Result<(), u32> {
-        let (lo, hi) = self
+        let found = self
             .restorable(session)
             .expect("the caller asked `restorable`");
-        let unheld = self.scratch.unheld;
+        let Restorable { lo, hi, end } = found;
+        let kv = &mut self.sessions[session.index()];
+        // Everything that precedes it in HBM is held, once; unless it is behind a hole.
+        let prefix = end == End::Back && self.scratch.blocks == lo;
+        let unheld = if prefix { self.scratch.unheld } else { 0 };
         let needed = hi - lo + unheld;
         if needed > self.hbm.free() {
             return Err(needed - self.hbm.free());
         }
-        let kv = &mut self.sessions[session.index()];
-        // Hold everything that precedes it, once.
-        let mut pin = Table::default();
-        self.hbm.touch(&self.scratch, &mut pin);
-        let old = std::mem::replace(&mut kv.pin, pin);
-        self.hbm.release(old);
-        self.hbm.take(hi - lo, &mut kv.pin);
+        let mut target = Table::default();
+        if prefix {
+            let mut pin = Table::default();
+            self.hbm.touch(&self.scratch, &mut pin);
+            let old = std::mem::replace(&mut kv.pin, pin);
+            self.hbm.release(old);
+            kv.pin_base = 0;
+        } else if kv.pin.is_empty() {
+            kv.pin_base = lo;
+        }
+        match end {
+            End::Back => self.hbm.take(hi - lo, &mut kv.pin),
+            End::Front => self.hbm.take(hi - lo, &mut target),
+        }
         kv.transfer = Some(Transfer {
             direction: Direction::H2d,
+            end,
             lo,
             hi,
             done: 0,
-            target: Table::default(),
+            target,
             clean: Table::default(),
+            clean_base: 0,
         });
         Ok(())
     }
@@ -57,8 +118,20 @@ impl Ledger {
         debug_assert_eq!(transfer.direction, Direction::H2d);
         let news = done - transfer.done;
         transfer.done = done;
-        if news > 0 {
-            self.hbm.register(&mut kv.pin, &kv.content, 0, news);
+        if news == 0 {
+            return;
+        }
+        match transfer.end {
+            End::Back => self
+                .hbm
+                .register(&mut kv.pin, &kv.content, kv.pin_base, news),
+            End::Front => {
+                let (_, base) = transfer.left();
+                let mut arrived = transfer.target.split_blank(End::Back, news);
+                self.hbm.register(&mut arrived, &kv.content, base, news);
+                arrived.append(&kv.pin);
+                (kv.pin, kv.pin_base) = (arrived, base);
+            }
         }
     }
 
@@ -67,9 +140,14 @@ impl Ledger {
     pub fn end_restore(&mut self, session: SessionId) {
         let kv = &mut self.sessions[session.index()];
         let transfer = kv.transfer.take().expect("a restore is in flight");
-        let empty = kv.pin.split_blank();
+        let empty = kv.pin.split_all_blank();
+        if kv.pin.is_empty() {
+            kv.pin_base = 0;
+        }
+        let complete = transfer.done == transfer.blocks();
         self.hbm.release(empty);
-        if transfer.done == transfer.blocks() {
+        self.hbm.release(transfer.target);
+        if complete {
             self.drop_host(session);
         }
     }
@@ -80,23 +158,40 @@ impl Ledger {
         let (Some(transfer), Some(_)) = (&kv.transfer, self.config.first_place) else {
             return Vec::new();
         };
-        let content = |position| kv.content.at(position);
-        match transfer.direction {
-            Direction::D2h => (transfer.lo..transfer.hi - from)
-                .rev()
-                .map(|position| BlockCopy {
-                    source: kv.pin.places()[position as usize],
-                    destination: transfer.target.places()[(position - transfer.lo) as usize],
-                    content: content(position),
-                })
-                .collect(),
-            Direction::H2d => (transfer.lo + from..transfer.hi)
-                .map(|position| BlockCopy {
-                    source: kv.host.places()[(position - kv.host_base) as usize],
-                    destination: kv.pin.places()[position as usize],
-                    content: content(position),
-                })
-                .collect(),
+        let at =
+            |table: &Table, base: u32, position: u32| table.places()[(position - base) as usize];
+        let copy = |position: u32| {
+            let target = || at(&transfer.target, transfer.lo, position);
+            let (source, destination) = match transfer.direction {
+                Direction::D2h => {
+                    let first = match transfer.end {
+                        End::Back => transfer.lo,
+                        // Its first blocks have been filled, and are the host's.
+                        End::Front => transfer.lo + transfer.done,
+                    };
+                    let target = at(&transfer.target, first, position);
+                    (at(&kv.pin, kv.pin_base, position), target)
+                }
+                Direction::H2d => {
+                    let arrives = transfer.end == End::Front && position < kv.pin_base;
+                    let target = if arrives {
+                        target()
+                    } else {
+                        at(&kv.pin, kv.pin_base, position)
+                    };
+                    (at(&kv.host, kv.host_base, position), target)
+                }
+            };
+            BlockCopy {
+                source,
+                destination,
+                content: kv.content.at(position),
+            }
+        };
+        if transfer.descends() {
+            (transfer.lo..transfer.hi - from).rev().map(copy).collect()
+        } else {
+            (transfer.lo + from..transfer.hi).map(copy).collect()
         }
     }
 }
