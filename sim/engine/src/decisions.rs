@@ -11,7 +11,7 @@
 //! a function of its inputs, so two runs are compared byte for byte.
 
 use crate::record::{Decision, What};
-use model::Outcome;
+use model::{Outcome, Time};
 use std::fmt;
 
 impl fmt::Display for Decision {
@@ -46,6 +46,13 @@ impl fmt::Display for Decision {
             }
             What::CopyEnd(direction, blocks) => write!(f, "copy-end {direction} {blocks}"),
             What::PrefetchAt(at) => write!(f, "prefetch-at {at}"),
+            What::Price(blocks, price, until) => {
+                write!(f, "price {blocks} at {}", price.0)?;
+                match until {
+                    Time::NEVER => Ok(()),
+                    until => write!(f, " until {until}"),
+                }
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Due {
     IoWait,
     /// A soft pin expires.
     PinEnds,
+    /// What the prefix cache keeps of a session is worth no more than anything else.
+    PriceEnds,
     /// A prefetch begins.
     Prefetch,
     /// The scheduler concludes that the session is over.

@@ -2,7 +2,7 @@
 
 use crate::device::CopyClass;
 use model::{
-    Action, Bytes, Direction, Hint, Nanos, OpId, Outcome, SessionId, Time, Tokens, TurnIndex,
+    Action, Bytes, Direction, Hint, Nanos, OpId, Outcome, Price, SessionId, Time, Tokens, TurnIndex,
 };
 
 /// Receives everything that happens. Every method has an empty default.
@@ -299,4 +299,6 @@ pub enum What {
     CopyEnd(Direction, u32),
     /// A prefetch is planned for this time.
     PrefetchAt(Time),
+    /// So many blocks in the prefix cache have this price until then.
+    Price(u32, Price, Time),
 }

@@ -88,6 +88,26 @@ pub enum End {
     Back,
 }
 
+/// What a block in the prefix cache that nobody holds is worth. The lowest price is taken first, and of equal prices the least recent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Price(pub i64);
+
+impl Price {
+    /// What a block is worth of which nobody says anything: least recently used goes first, as in vLLM.
+    pub const NORMAL: Self = Self(0);
+}
+
+/// The price of a part of a session's context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priced {
+    /// So many blocks, from the end of the part before.
+    pub blocks: Blocks,
+    /// What each is worth while it is cached and nobody holds it. [`Price::NORMAL`] leaves it what it is.
+    pub price: Price,
+    /// Until when; from then on it is [`Price::NORMAL`], as if it had just been released. [`Time::NEVER`] is no end.
+    pub until: Time,
+}
+
 /// KV that a session gives up on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostRelease {

@@ -19,7 +19,9 @@ mod units;
 mod view;
 mod workload;
 
-pub use action::{End, HostRelease, Need, Part, Release, Restore, Retention, SwapOut, Then, Way};
+pub use action::{
+    End, HostRelease, Need, Part, Price, Priced, Release, Restore, Retention, SwapOut, Then, Way,
+};
 pub use event::{Action, Event, Outcome, Report};
 pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass, TurnIndex};
 pub use offload::{Eviction, Offload, Poll};

@@ -34,8 +34,8 @@ pub use registry::{
 };
 
 use model::{
-    Admission, Blocks, Cadence, Event, HostRelease, Need, Offload, OrderKey, Plan, Queueing,
-    Release, Restore, Retention, SessionId, StepBudget, Time, Tokens, View,
+    Admission, Blocks, Cadence, Event, HostRelease, Need, Offload, OrderKey, Plan, Priced,
+    Queueing, Release, Restore, Retention, SessionId, StepBudget, Time, Tokens, View,
 };
 
 /// A KV policy. Deciding is pure (`&self`); learning happens in [`Policy::observe`] alone. Every question has vLLM's
@@ -47,6 +47,7 @@ use model::{
 /// | `order`, `queueing` | a turn is let in; `order` again when an event names its session, and of all at a tick |
 /// | `step_budget`, `chunk` | a step is put together |
 /// | `on_idle`, `on_end` | a turn, or the session, ends |
+/// | `price` | KV has gone to the prefix cache |
 /// | `victims`, `preempt`, `break_pin` | HBM is short: in this order |
 /// | `host_victims` | a swap-out finds the host full |
 /// | `prefetch_at`, `restore` | KV is on the host: between turns, and when the turn is let in |
@@ -111,6 +112,12 @@ pub trait Policy: Send {
 
     /// HBM lacks `need` blocks: whose KV leaves, in this order? More than needed is not an error.
     fn victims(&self, _view: &View<'_>, _need: Blocks, _why: Need) -> Vec<Release> {
+        Vec::new()
+    }
+
+    /// Blocks of the session have gone to the prefix cache: what are they worth there, from the beginning of its context? What is not said
+    /// has the normal price, and goes in the order in which vLLM would take it. Asked again if `IO_WAIT` arrives later.
+    fn price(&self, _view: &View<'_>, _session: SessionId) -> Vec<Priced> {
         Vec::new()
     }
 

@@ -43,6 +43,7 @@ pub const REGISTRY: &[Entry] = &[
     hierarchy::hicache::SELECTIVE,
     hierarchy::hicache::WRITE_BACK,
     hierarchy::t_lru::ENTRY,
+    hierarchy::trtllm_retention::ENTRY,
     hierarchy::wild::ENTRY,
     hierarchy::uni_agent::ENTRY,
 ];

@@ -173,6 +173,17 @@ impl Teller {
                 )
             }
             ["prefetch-at", at] => format!("a prefetch is planned for {}", self.relative_text(at)),
+            ["price", blocks, "at", price] => {
+                format!(
+                    "the prefix cache has {} of it at price {price}",
+                    self.blocks(blocks)
+                )
+            }
+            ["price", blocks, "at", price, "until", end] => format!(
+                "the prefix cache has {} of it at price {price}, until {}",
+                self.blocks(blocks),
+                self.relative_text(end)
+            ),
             ["copy-start", direction, class, blocks] => {
                 format!(
                     "{direction} copy ({class}) of {} is given to the link",
@@ -296,6 +307,15 @@ mod tests {
             "keep: the KV is held in HBM; 132 blocks (264 MiB)"
         );
         assert!(sentence("copy-start H2D demand 1").contains("1 block (2.00 MiB)"));
+    }
+
+    #[test]
+    fn prices_are_told_with_what_they_are_for_and_until_when() {
+        assert_eq!(
+            sentence("price 1 at -1"),
+            "the prefix cache has 1 block (2.00 MiB) of it at price -1"
+        );
+        assert!(sentence("price 1 at 45 until 26.900000000").ends_with("until +16.900000 s"));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::family::Family;
 use crate::batch::Request;
 use crate::record::{PrefetchOutcome, SessionRecord};
 use model::{
-    Blocks, Nanos, Oracle, Phase, Residence, Session, SessionId, Then, Time, Tokens, TurnIndex,
+    Blocks, Nanos, Oracle, Phase, Priced, Residence, Session, SessionId, Then, Time, Tokens,
+    TurnIndex,
 };
 use std::sync::Mutex;
 
@@ -35,6 +36,10 @@ pub(super) struct Live {
     pub pin_until: Time,
     /// What follows the end of the pin.
     pub pin_then: Then,
+    /// What its blocks in the prefix cache are worth, as the policy has said last.
+    pub prices: Vec<Priced>,
+    /// Counts the answers.
+    pub priced: u32,
     /// When its turn was withheld last.
     pub held_up_since: Time,
     /// When its turn was let in.

@@ -69,7 +69,7 @@ impl<D: Device> Driver<'_, D> {
                 }
                 continue;
             }
-            let timer = !matches!(due, Due::Arrive | Due::Begin);
+            let timer = !matches!(due, Due::Arrive | Due::Begin | Due::PriceEnds);
             if timer && self.live[session.index()].epoch != epoch {
                 continue;
             }
@@ -78,6 +78,7 @@ impl<D: Device> Driver<'_, D> {
             match due {
                 Due::IoWait => self.io_wait(session),
                 Due::PinEnds => self.pin_ends(session),
+                Due::PriceEnds => self.price_ends(session, epoch),
                 Due::Prefetch => self.planned_prefetch(session),
                 Due::EndTimeout => self.end_session(session),
                 Due::Begin => self.begin(session, at),
@@ -321,6 +322,7 @@ impl<D: Device> Driver<'_, D> {
         let view = &self.views[session.index()];
         match view.residence {
             Residence::Hbm => self.retain_again(session),
+            Residence::None => self.price(session),
             // It has left without a word of its return.
             Residence::Host if !view.prefetching => self.plan_prefetch(session),
             _ => {}

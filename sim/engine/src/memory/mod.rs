@@ -3,7 +3,7 @@
 //! ```text
 //!   Content ──► what position i of a session's context holds        (content)
 //!   Table   ──► the blocks that a holder has, in order of position   (table)
-//!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue, by_content)
+//!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue, places)
 //!   Ledger  ──► both tiers, and every legal change of hands          (ledger)
 //!   HostTier ──► vLLM's own host tier, in place of the ledger's     (host_tier)
 //! ```
@@ -18,6 +18,7 @@ mod ledger;
 
 #[cfg(test)]
 mod naive;
+mod places;
 mod pool;
 mod queue;
 mod table;

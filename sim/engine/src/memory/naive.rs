@@ -1,13 +1,13 @@
 //! The pool block by block, as vLLM writes it down, and random histories that compare the two.
 
 use super::{BlockPool, Content, Hits, Lineages, Table};
-use model::{ContentId, SharedPrefix, Tokens};
+use model::{ContentId, Price, SharedPrefix, Tokens};
 use proptest::prelude::*;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// One entry per block; the queue is a deque of block numbers.
+/// One entry per block; the queue is a deque of block numbers per price, blank blocks first.
 struct Naive {
-    queue: VecDeque<u32>,
+    queues: BTreeMap<Option<Price>, VecDeque<u32>>,
     refs: Vec<u32>,
     holds: Vec<Option<ContentId>>,
     index: HashMap<ContentId, Vec<u32>>,
@@ -16,7 +16,7 @@ struct Naive {
 impl Naive {
     fn new(capacity: u32) -> Self {
         Self {
-            queue: (0..capacity).collect(),
+            queues: BTreeMap::from([(None, (0..capacity).collect())]),
             refs: vec![0; capacity as usize],
             holds: vec![None; capacity as usize],
             index: HashMap::new(),
@@ -34,7 +34,11 @@ impl Naive {
     }
 
     fn take(&mut self) -> u32 {
-        let block = self.queue.pop_front().expect("a free block");
+        let mut queues = self.queues.values_mut();
+        let queue = queues
+            .find(|queue| !queue.is_empty())
+            .expect("a free block");
+        let block = queue.pop_front().expect("just seen");
         self.forget(block);
         self.refs[block as usize] = 1;
         block
@@ -42,9 +46,30 @@ impl Naive {
 
     fn touch(&mut self, block: u32) {
         if self.refs[block as usize] == 0 {
-            self.queue.retain(|&b| b != block);
+            self.leave_queue(block);
         }
         self.refs[block as usize] += 1;
+    }
+
+    fn leave_queue(&mut self, block: u32) {
+        for queue in self.queues.values_mut() {
+            queue.retain(|&b| b != block);
+        }
+    }
+
+    /// Blocks of `contents`, up to the first that is missing, are worth `price`, as far as they are in the queue.
+    fn price(&mut self, contents: impl Iterator<Item = ContentId>, price: Price) {
+        let found: Vec<u32> = contents.map_while(|content| self.lookup(content)).collect();
+        for &block in found.iter().rev() {
+            if self.refs[block as usize] == 0 {
+                self.leave_queue(block);
+                self.queues.entry(Some(price)).or_default().push_back(block);
+            }
+        }
+    }
+
+    fn queue(&self) -> Vec<u32> {
+        self.queues.values().flatten().copied().collect()
     }
 
     fn register(&mut self, block: u32, content: ContentId) {
@@ -68,10 +93,14 @@ impl Naive {
                 if cached { &mut back } else { &mut front }.push(block);
             }
         }
+        let blank = self.queues.entry(None).or_default();
         for &block in front.iter().rev() {
-            self.queue.push_front(block);
+            blank.push_front(block);
         }
-        self.queue.extend(back);
+        self.queues
+            .entry(Some(Price::NORMAL))
+            .or_default()
+            .extend(back);
     }
 }
 
@@ -105,6 +134,13 @@ enum Step {
         holder: usize,
         position: u32,
     },
+    /// What is cached of these blocks has this price.
+    Price {
+        holder: usize,
+        from: u32,
+        blocks: u32,
+        price: i64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -114,7 +150,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (holder.clone(), 1..4u32).prop_map(|(holder, blocks)| Step::Grow { holder, blocks }),
         4 => (holder.clone(), 1..14u32).prop_map(|(holder, blocks)| Step::Register { holder, blocks }),
         4 => (holder.clone(), any::<bool>()).prop_map(|(holder, discard)| Step::Leave { holder, discard }),
-        1 => (holder, 0..8u32).prop_map(|(holder, position)| Step::Rewrite { holder, position }),
+        1 => (holder.clone(), 0..8u32).prop_map(|(holder, position)| Step::Rewrite { holder, position }),
+        3 => (holder, 0..10u32, 1..9u32, -1..3i64)
+            .prop_map(|(holder, from, blocks, price)| Step::Price { holder, from, blocks, price }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -204,14 +242,20 @@ fn run(history: &[Step]) {
                     h.content.rewrite_from(&mut lineages, position);
                 }
             }
+            Step::Price {
+                holder,
+                from,
+                blocks,
+                price,
+            } => {
+                let content = &holders[holder].content;
+                pool.price(content, from, from + blocks, Price(price));
+                naive.price(content.blocks(from, from + blocks), Price(price));
+            }
         }
         pool.check().expect("the pool's own accounts");
-        assert_eq!(pool.free() as usize, naive.queue.len());
-        assert_eq!(
-            pool.queue_places(),
-            Vec::from(naive.queue.clone()),
-            "after {step:?}"
-        );
+        assert_eq!(pool.free() as usize, naive.queue().len());
+        assert_eq!(pool.queue_places(), naive.queue(), "after {step:?}");
         for h in &holders {
             assert_eq!(h.table.places(), h.blocks);
         }

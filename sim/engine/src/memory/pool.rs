@@ -2,17 +2,17 @@
 //!
 //! Rules 1–6 of vLLM's block pool, run-length: blocks are freed into one queue, allocation pops its front, and only then the
 //! popped block loses its content; freed blocks without content go to the front, others to the back, tail first; a hit takes a
-//! block out of the queue. Costs grow with runs, not with blocks.
+//! block out of the queue. Costs grow with runs, not with blocks. Beyond vLLM, what is cached can have a price (`queue`).
 //!
 //! **Invariant:** free + held = capacity, and an extent is in the queue exactly if nobody references it.
 //! **Absent on purpose:** who a block belongs to. Holders have [`Table`]s; the pool only counts.
 
 use super::Content;
-use super::by_content::ByIndex;
 use super::extents::{Extent, Index, covering, insert_held, join};
+use super::places::Places;
 use super::queue::{FreeQueue, NIL, NodeId, Run};
 use super::table::{Span, Table};
-use model::LineageId;
+use model::{LineageId, Price};
 use std::collections::VecDeque;
 
 /// A pool of equal blocks.
@@ -25,30 +25,6 @@ pub struct BlockPool {
     queue: FreeQueue,
     /// Physical block of each registered content, if the pool assigns them.
     places: Option<Places>,
-}
-
-/// Physical blocks of registered content: by lineage and copy.
-#[derive(Clone, Debug, Default)]
-struct Places {
-    lineages: Vec<Vec<ByIndex>>,
-}
-
-impl Places {
-    fn get(&self, lineage: LineageId, copy: u32) -> &ByIndex {
-        &self.lineages[lineage.index()][copy as usize]
-    }
-
-    fn get_mut(&mut self, lineage: LineageId, copy: u32) -> &mut ByIndex {
-        let (at, copy) = (lineage.index(), copy as usize);
-        if self.lineages.len() <= at {
-            self.lineages.resize_with(at + 1, Vec::new);
-        }
-        let copies = &mut self.lineages[at];
-        if copies.len() <= copy {
-            copies.resize_with(copy + 1, ByIndex::default);
-        }
-        &mut copies[copy]
-    }
 }
 
 /// The longest prefix of a context that a pool holds.
@@ -72,10 +48,13 @@ impl BlockPool {
             } else {
                 VecDeque::new()
             };
-            queue.push_back(Run::Blank {
-                count: capacity,
-                places,
-            });
+            queue.push_back(
+                None,
+                Run::Blank {
+                    count: capacity,
+                    places,
+                },
+            );
         }
         Self {
             capacity,
@@ -372,9 +351,17 @@ impl BlockPool {
         let Span { lineage, copy, .. } = span;
         self.free += extent.len();
         self.cached += extent.len();
-        let tail = self.queue.tail();
         let extents = self.index.get_mut(lineage, copy);
         let at = covering(extents, extent.lo).expect("just found");
+        self.queue_cached(span, at, Price::NORMAL);
+    }
+
+    /// Puts the extent at position `at`, which nobody references and which is not in the queue, at the back of those of its price.
+    fn queue_cached(&mut self, span: Span, at: usize, price: Price) {
+        let Span { lineage, copy, .. } = span;
+        let tail = self.queue.tail(Some(price));
+        let extents = self.index.get_mut(lineage, copy);
+        let extent = extents[at];
         if tail != NIL
             && let Run::Cached {
                 lineage: l,
@@ -389,11 +376,45 @@ impl BlockPool {
             extents.remove(at);
             return;
         }
-        extents[at].node = self.queue.push_back(Run::Cached {
+        let run = Run::Cached {
             lineage,
             copy,
             lo: extent.lo,
-        });
+        };
+        extents[at].node = self.queue.push_back(Some(price), run);
+    }
+
+    /// What is cached of positions `from..to`, up to the first block that is missing and where nobody holds it, is worth `price` from now on: the last block
+    /// goes first, as if it had been released now. Returns how many blocks that are.
+    pub fn price(&mut self, content: &Content, from: u32, to: u32, price: Price) -> u32 {
+        let mut spans: Vec<Span> = Vec::new();
+        'runs: for (lineage, first, len, _) in content.runs(from, to) {
+            let mut lo = first;
+            while lo < first + len {
+                let Some((copy, extent, end)) = self.index.find(lineage, lo) else {
+                    break 'runs;
+                };
+                let hi = end.min(first + len);
+                if extent.refs == 0 {
+                    spans.push(Span {
+                        lineage,
+                        copy,
+                        lo,
+                        hi,
+                    });
+                }
+                lo = hi;
+            }
+        }
+        for &span in spans.iter().rev() {
+            for at in self.isolate(span).rev() {
+                let extent = &mut self.index.get_mut(span.lineage, span.copy)[at];
+                self.queue.unlink(extent.node);
+                extent.node = NIL;
+                self.queue_cached(span, at, price);
+            }
+        }
+        spans.iter().map(Span::blocks).sum()
     }
 
     /// Removes an extent that has just lost its last reference from the index.
@@ -411,10 +432,13 @@ impl BlockPool {
         self.free += table.blank();
         let head = self.queue.head();
         if head == NIL || !matches!(self.queue.run(head), Run::Blank { .. }) {
-            self.queue.push_front(Run::Blank {
-                count: 0,
-                places: VecDeque::new(),
-            });
+            self.queue.push_front(
+                None,
+                Run::Blank {
+                    count: 0,
+                    places: VecDeque::new(),
+                },
+            );
         }
         let Run::Blank { count, places } = self.queue.run_mut(self.queue.head()) else {
             unreachable!("a blank run was put there");

@@ -1,13 +1,18 @@
 //! The free queue: blocks that may be taken, in the order in which they will be.
 //!
 //! ```text
-//!   front ──► [ blank × 40 ] [ lineage 3: 9,8,7 ] [ lineage 5: 12,…,0 ] ──► back
+//!   blank      front ──► [ blank × 40 ] ──► back
+//!   price -1   front ──► [ lineage 7: 4,3 ] ──► back
+//!   price  0   front ──► [ lineage 3: 9,8,7 ] [ lineage 5: 12,…,0 ] ──► back
 //! ```
+//!
+//! Blank blocks are taken first, then cached ones by price, the lowest first, and of equal price those that came first. vLLM prices
+//! nothing: one list. Lists are few, and found by bisection.
 //!
 //! A node is a run of blocks. Within a run of cached blocks the highest index comes first, because vLLM frees a
 //! request's blocks tail first. Nodes are found from their extents, so a hit takes a run out of the middle at no cost.
 
-use model::LineageId;
+use model::{LineageId, Price};
 use std::collections::VecDeque;
 
 /// Index of a node; [`NIL`] is none.
@@ -27,19 +32,31 @@ pub(super) enum Run {
     },
 }
 
+/// Which list a run is in; `None` is that of blank blocks, which comes first.
+pub(super) type Class = Option<Price>;
+
 #[derive(Clone, Debug)]
 struct Node {
     prev: NodeId,
     next: NodeId,
+    class: Class,
     run: Run,
+}
+
+/// The runs of one class; there is at least one.
+#[derive(Clone, Debug)]
+struct List {
+    class: Class,
+    head: NodeId,
+    tail: NodeId,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct FreeQueue {
     nodes: Vec<Node>,
     spare: Vec<NodeId>,
-    head: NodeId,
-    tail: NodeId,
+    /// By class.
+    lists: Vec<List>,
 }
 
 impl FreeQueue {
@@ -47,21 +64,27 @@ impl FreeQueue {
         Self {
             nodes: Vec::new(),
             spare: Vec::new(),
-            head: NIL,
-            tail: NIL,
+            lists: Vec::new(),
         }
     }
 
+    /// What is taken next.
     pub(super) fn head(&self) -> NodeId {
-        self.head
+        self.lists.first().map_or(NIL, |list| list.head)
     }
 
-    pub(super) fn tail(&self) -> NodeId {
-        self.tail
+    /// The last run of a class.
+    pub(super) fn tail(&self, class: Class) -> NodeId {
+        self.place(class).map_or(NIL, |at| self.lists[at].tail)
     }
 
     pub(super) fn next(&self, node: NodeId) -> NodeId {
-        self.nodes[node as usize].next
+        let Node { next, class, .. } = self.nodes[node as usize];
+        if next != NIL {
+            return next;
+        }
+        let at = self.place(class).expect("a queued run is in a list");
+        self.lists.get(at + 1).map_or(NIL, |list| list.head)
     }
 
     pub(super) fn run(&self, node: NodeId) -> &Run {
@@ -72,24 +95,35 @@ impl FreeQueue {
         &mut self.nodes[node as usize].run
     }
 
-    pub(super) fn push_back(&mut self, run: Run) -> NodeId {
-        self.insert_after(self.tail, run)
+    pub(super) fn push_back(&mut self, class: Class, run: Run) -> NodeId {
+        self.insert(class, self.tail(class), run)
     }
 
-    pub(super) fn push_front(&mut self, run: Run) -> NodeId {
-        self.insert_after(NIL, run)
+    pub(super) fn push_front(&mut self, class: Class, run: Run) -> NodeId {
+        self.insert(class, NIL, run)
     }
 
-    /// Behind `before`; at the front if that is [`NIL`].
+    /// Behind `before`, in its list.
     pub(super) fn insert_after(&mut self, before: NodeId, run: Run) -> NodeId {
+        self.insert(self.nodes[before as usize].class, before, run)
+    }
+
+    /// Behind `before`; at the front of the list if that is [`NIL`].
+    fn insert(&mut self, class: Class, before: NodeId, run: Run) -> NodeId {
+        let at = self.place(class).unwrap_or_else(|at| {
+            let (head, tail) = (NIL, NIL);
+            self.lists.insert(at, List { class, head, tail });
+            at
+        });
         let next = if before == NIL {
-            self.head
+            self.lists[at].head
         } else {
             self.nodes[before as usize].next
         };
         let node = Node {
             prev: before,
             next,
+            class,
             run,
         };
         let id = if let Some(id) = self.spare.pop() {
@@ -100,26 +134,42 @@ impl FreeQueue {
             (self.nodes.len() - 1) as NodeId
         };
         match before {
-            NIL => self.head = id,
+            NIL => self.lists[at].head = id,
             _ => self.nodes[before as usize].next = id,
         }
         match next {
-            NIL => self.tail = id,
+            NIL => self.lists[at].tail = id,
             _ => self.nodes[next as usize].prev = id,
         }
         id
     }
 
     pub(super) fn unlink(&mut self, node: NodeId) {
-        let Node { prev, next, .. } = self.nodes[node as usize];
+        let Node {
+            prev, next, class, ..
+        } = self.nodes[node as usize];
+        self.spare.push(node);
+        if prev != NIL && next != NIL {
+            self.nodes[prev as usize].next = next;
+            self.nodes[next as usize].prev = prev;
+            return;
+        }
+        let at = self.place(class).expect("a queued run is in a list");
         match prev {
-            NIL => self.head = next,
+            NIL => self.lists[at].head = next,
             _ => self.nodes[prev as usize].next = next,
         }
         match next {
-            NIL => self.tail = prev,
+            NIL => self.lists[at].tail = prev,
             _ => self.nodes[next as usize].prev = prev,
         }
-        self.spare.push(node);
+        if self.lists[at].head == NIL {
+            self.lists.remove(at);
+        }
+    }
+
+    /// Where the list of `class` is, or would be.
+    fn place(&self, class: Class) -> Result<usize, usize> {
+        self.lists.binary_search_by_key(&class, |list| list.class)
     }
 }

@@ -66,6 +66,13 @@ fn leading_chunks() -> Rig {
     rig
 }
 
+/// 7 blocks. b is expected back sooner than a, so that the price of its two blocks ends before c needs two at 200 ms.
+fn price_ends() -> Rig {
+    let a = session("a", 0, &[(0, 30, 3), (600, 10, 2)]);
+    let b = session("b", 70, &[(0, 30, 3), (100, 10, 2)]);
+    Rig::new(7, 0, vec![a, b, session("c", 200, &[(0, 70, 3)])])
+}
+
 /// One session of four turns, on a host that keeps its copies.
 fn many_turns() -> Rig {
     let turns = [(0, 30, 3), (50, 10, 2), (50, 10, 2), (50, 10, 2)];
@@ -104,6 +111,7 @@ const SHOWN: &[Shown] = &[
     ),
     ("tokencake-paper", "lead_ms=10,back_off_steps=1", crowded),
     ("tokencake-port", "back_off_steps=1", crowded),
+    ("trtllm-retention", "slack=0.6", price_ends),
     ("uni-agent", "", small_host),
 ];
 

@@ -28,6 +28,7 @@ mod golden;
 mod metamorphic;
 mod offload;
 mod partial;
+mod prices;
 mod queueing;
 mod random;
 mod scripted;

@@ -1,9 +1,9 @@
 //! Policies that are not in the registry: one that does as it is told, and one that answers anything.
 
 use model::{
-    Admission, Blocks, Bytes, Cadence, End, HostRelease, Nanos, Need, OrderKey, Part, Plan,
-    Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time, Tokens,
-    View, Way,
+    Admission, Blocks, Bytes, Cadence, End, HostRelease, Nanos, Need, OrderKey, Part, Plan, Price,
+    Priced, Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time,
+    Tokens, View, Way,
 };
 use policy::Policy;
 use std::num::NonZeroU32;
@@ -25,6 +25,7 @@ pub struct Scripted {
     pub break_pin: Option<SessionId>,
     pub host_victims: &'static [HostRelease],
     pub mid_sequence: bool,
+    pub price: fn(&View<'_>, SessionId) -> Vec<Priced>,
 }
 
 impl Default for Scripted {
@@ -44,6 +45,7 @@ impl Default for Scripted {
             break_pin: None,
             host_victims: &[],
             mid_sequence: false,
+            price: |_, _| Vec::new(),
         }
     }
 }
@@ -93,6 +95,9 @@ impl Policy for Scripted {
     }
     fn computes_mid_sequence(&self) -> bool {
         self.mid_sequence
+    }
+    fn price(&self, view: &View<'_>, session: SessionId) -> Vec<Priced> {
+        (self.price)(view, session)
     }
 }
 
@@ -299,6 +304,20 @@ impl Policy for Whim {
 
     fn computes_mid_sequence(&self) -> bool {
         (self.0 >> 20).is_multiple_of(2)
+    }
+
+    fn price(&self, view: &View<'_>, session: SessionId) -> Vec<Priced> {
+        let part = |draw: u64| Priced {
+            blocks: Blocks(draw as u32 % 6),
+            price: Price((draw >> 8) as i64 % 4 - 1),
+            until: view.now + Nanos((draw >> 16) % 300_000_000),
+        };
+        let draw = self.draw(23, session, view);
+        match draw % 3 {
+            0 => Vec::new(),
+            1 => vec![part(draw >> 4)],
+            _ => vec![part(draw >> 4), part(draw >> 20)],
+        }
     }
 
     fn queueing(&self, view: &View<'_>, session: SessionId) -> Queueing {

@@ -5,5 +5,6 @@ pub(crate) mod hicache;
 pub(crate) mod pensieve;
 pub(crate) mod strata_defer;
 pub(crate) mod t_lru;
+pub(crate) mod trtllm_retention;
 pub(crate) mod uni_agent;
 pub(crate) mod wild;

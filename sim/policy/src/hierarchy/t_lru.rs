@@ -4,23 +4,21 @@
 //!   context L:  [ kept: L + Q - xi | tail-safe: can be computed again within the budget ] next prompt Q
 //! ```
 
-use crate::parts::{Ewma, full_blocks, take_until};
+use crate::parts::Ewma;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
-use model::{
-    Blocks, End, Event, Need, Part, Release, Retention, SessionId, Then, Tokens, ToolClass, View,
-    Way,
-};
+use model::{Blocks, Event, Price, Priced, Retention, SessionId, Time, Tokens, ToolClass, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "t-lru",
     summary: "evict first what can be recomputed within the TTFT budget, then LRU",
     family: Family::Hierarchy,
     about: "A budget for the time to first token is expressed in tokens of prefill, xi. A session with L tokens of context that expects Q tokens of new prompt meets it if only its first L + Q - xi tokens are \
-            resident. What lies beyond is tail-safe: it goes to the prefix cache when the turn ends, where it is the first to be overwritten. The rest is held until memory is short; then whole contexts \
-            go to the prefix cache, the longest idle first.",
+            resident. What lies beyond is tail-safe. When a turn ends, all of its KV goes to the prefix cache, the tail-safe part at a price below that of everything else: tail-safe blocks of any session are \
+            overwritten first, and then the others, each least recently used first.",
     formula: "keep the first max(0, min(L, L + Q - xi)) tokens; evict tail-safe blocks first, then LRU",
     source: "Tail-optimised caching, arXiv 2510.15152 (NeurIPS 2025), known here through notes; SGLang issue 34012.",
-    caveats: "Reconstructed. Q is a moving average of what sessions have appended so far. The budget is a parameter: on another machine the same time is another number of tokens. A block that is kept in part is kept.",
+    caveats: "Reconstructed. The order of eviction is exact, block by block; Q is a moving average of what sessions have appended so far. The budget is a parameter: on another machine the same time is another number of tokens. A \
+              block that is kept in part is kept.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -58,6 +56,9 @@ struct TLru {
 /// Under this class the appended tokens of all sessions are averaged.
 const ALL: ToolClass = ToolClass(0);
 
+/// Less than anything else.
+const TAIL_SAFE: Price = Price(-1);
+
 /// Tokens of a context of `context` tokens that must stay, with `next` to be appended and a budget of `budget`.
 fn kept(context: u32, next: u32, budget: u32) -> Tokens {
     Tokens(context.min((context + next).saturating_sub(budget)))
@@ -74,29 +75,22 @@ impl Policy for TLru {
         }
     }
 
-    fn on_idle(&self, view: &View<'_>, session: SessionId) -> Retention {
-        let seen = view.session(session);
-        let next = self.appended.of(ALL).unwrap_or(0.0) as u32;
-        let kept = kept(seen.context.0, next, self.budget).blocks_ceil(view.block_tokens);
-        let tail = full_blocks(view, session).saturating_sub(kept);
-        match (kept, tail) {
-            (Blocks(0), _) => Retention::Release,
-            (_, Blocks(0)) => Retention::keep(),
-            _ => Retention::Part(Part {
-                blocks: tail,
-                end: End::Back,
-                how: Way::Release,
-            }),
-        }
-    }
-
     fn on_end(&self, _: &View<'_>, _: SessionId) -> Retention {
         Retention::Discard
     }
 
-    fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        take_until(view, oldest_first, need, |_, _| Some(Then::Release))
+    fn price(&self, view: &View<'_>, session: SessionId) -> Vec<Priced> {
+        let next = self.appended.of(ALL).unwrap_or(0.0) as u32;
+        let kept = kept(view.session(session).context.0, next, self.budget);
+        let part = |blocks, price| Priced {
+            blocks,
+            price,
+            until: Time::NEVER,
+        };
+        vec![
+            part(kept.blocks_ceil(view.block_tokens), Price::NORMAL),
+            part(Blocks(u32::MAX), TAIL_SAFE),
+        ]
     }
 }
 

@@ -2,21 +2,22 @@
 //!
 //! Source: "KVCache Cache in the Wild", USENIX ATC 2025.
 
-use crate::parts::{Waits, take_until};
+use crate::parts::Waits;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
-use model::{Blocks, Event, Nanos, Need, Release, Retention, SessionId, Then, View};
+use model::{Blocks, Event, Nanos, Price, Priced, Retention, SessionId, Time, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "wild",
     summary: "evict by probability of reuse within the expected life, fitted per tool class",
     family: Family::Hierarchy,
-    about: "The time until content is used again is taken for exponential within each category of work, with the mean of its past. When memory is short, waiting sessions are ranked by the \
-            probability that they return within a given life, the least likely first, and of equals the longest idle; they go to the prefix cache, whose free queue gives up tails before heads. \
-            A category without a past ranks last, as if it returned at once.",
-    formula: "P(reuse) = 1 - exp(-life_s / mean(category)); evict min (P, idle since)",
+    about: "The time until content is used again is taken for exponential within each category of work, with the mean of its past. When a turn ends its KV goes to the prefix cache, at the price of the \
+            probability that it is used again within a given life: blocks of the least probability are overwritten first, whosever they are, and of equals the least recently used, tails before heads. \
+            A category without a past is priced as if it returned at once.",
+    formula: "price = P(reuse) = 1 - exp(-life_s / mean(category)), to six digits; evict the least, then LRU",
     source: "KVCache Cache in the Wild, USENIX ATC 2025, arXiv 2506.02634, known here through notes.",
-    caveats: "Categories are tool classes here. The expected life of a block is a parameter, where the paper measures it. The exponential has no memory, so that a session's own idle time does not change its rank. Whether the \
-              paper's gain in hits is in points or per cent was not re-checked. Ranks every held session when memory is short: its cost grows with their number.",
+    caveats: "Categories are tool classes here. The order of eviction by probability is exact, block by block; of blocks with equal probability the paper takes those furthest from the beginning of any context first, and this the \
+              tail of the context that is longest unused. A price is fixed when a turn ends: later samples of its category do not change it. The expected life of a block is a parameter, where the paper measures it. The \
+              exponential has no memory, so that a session's own idle time does not change its price. Whether the paper's gain in hits is in points or per cent was not re-checked.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -64,26 +65,19 @@ impl Policy for Wild {
         self.waits.observe(view, event);
     }
 
-    fn on_idle(&self, _: &View<'_>, _: SessionId) -> Retention {
-        Retention::keep()
-    }
-
     fn on_end(&self, _: &View<'_>, _: SessionId) -> Retention {
         Retention::Discard
     }
 
-    fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let rank = |&(since, session): &(_, SessionId)| {
-            let seen = view.session(session);
-            let past = seen.signalled.then(|| self.waits.of(seen.tool)).flatten();
-            let mean = past.and_then(crate::parts::Sample::mean_s);
-            (self.reuse(mean), since, session)
-        };
-        let mut ranked: Vec<_> = view.idle_by_age.iter().map(rank).collect();
-        ranked.sort_by(|(p, a, s), (q, b, t)| p.total_cmp(q).then((a, s).cmp(&(b, t))));
-        take_until(view, ranked.into_iter().map(|(_, _, s)| s), need, |_, _| {
-            Some(Then::Release)
-        })
+    fn price(&self, view: &View<'_>, session: SessionId) -> Vec<Priced> {
+        let seen = view.session(session);
+        let past = seen.signalled.then(|| self.waits.of(seen.tool)).flatten();
+        let reuse = self.reuse(past.and_then(crate::parts::Sample::mean_s));
+        vec![Priced {
+            blocks: Blocks(u32::MAX),
+            price: Price(libm::round(reuse * 1e6) as i64),
+            until: Time::NEVER,
+        }]
     }
 }
 

@@ -70,9 +70,16 @@ impl<D: Device> Driver<'_, D> {
     pub(in super::super) fn close_session(&mut self, session: SessionId, discard: bool) {
         self.account_idle(session);
         self.forget_restore(session);
+        if !discard {
+            self.ledger.release_pin(session);
+            self.price(session);
+        }
         self.ledger.close(session, discard);
         let live = &mut self.live[session.index()];
         live.epoch += 1;
+        // Its context is forgotten, and what the prefix cache has of it keeps its price.
+        live.prices = Vec::new();
+        live.priced += 1;
         if live.closed {
             return;
         }

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `shortage` | blocks are found |
 //! | `ended` | sessions that are over |
+//! | `price` | what the prefix cache keeps is worth |
 //! | `accounts` | what all this changes in the view and in the accounts |
 
 mod accounts;
 mod ended;
+mod price;
 mod shortage;
 
 pub(super) use shortage::Room;
@@ -31,6 +33,7 @@ impl<D: Device> Driver<'_, D> {
                 let blocks = Blocks(self.ledger.kv(session).run.blocks());
                 self.ledger.release_run(session, u32::MAX, 0..0);
                 self.acted(session, Action::Release, Outcome::Done(blocks));
+                self.price(session);
             }
             retention => {
                 self.ledger.pin_run(session);
@@ -105,6 +108,9 @@ impl<D: Device> Driver<'_, D> {
             }
         };
         self.acted(session, action, Outcome::Done(Blocks(blocks)));
+        if then == Then::Release {
+            self.price(session);
+        }
     }
 
     /// A part of a pinned session's KV leaves; the rest stays pinned.
@@ -129,6 +135,9 @@ impl<D: Device> Driver<'_, D> {
         live.pin_until = Time::NEVER;
         live.lose_prefetch();
         self.acted(session, action, Outcome::Done(Blocks(freed)));
+        if part.how == Way::Release {
+            self.price(session);
+        }
     }
 
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {

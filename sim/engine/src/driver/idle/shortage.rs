@@ -88,6 +88,7 @@ impl<D: Device> Driver<'_, D> {
         let blocks = self.ledger.release_pin(session);
         self.summary.pins_broken += 1;
         self.acted(session, Action::BreakPin, Outcome::Done(Blocks(blocks)));
+        self.price(session);
         if self.views[session.index()].phase == Phase::Ended {
             self.close_session(session, false);
         }

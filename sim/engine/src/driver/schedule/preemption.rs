@@ -86,6 +86,7 @@ impl<D: Device> Driver<'_, D> {
         self.summary.preemptions += 1;
         self.report.preemptions += 1;
         self.acted(session, Action::Preempt, Outcome::Done(blocks));
+        self.price(session);
         self.note_change();
     }
 }

@@ -34,6 +34,7 @@ mod content;
 #[cfg(test)]
 mod naive;
 mod pin;
+mod price;
 mod restore;
 mod swap_out;
 mod turn;
