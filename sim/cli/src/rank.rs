@@ -7,7 +7,9 @@ use crate::{command, out, progress};
 use figures::by_name;
 use lab::ranking::{self, POLICIES, Ranked, RankingOptions, RankingSpec, Stage};
 use results::folder::write_table;
-use results::ranking::{DifferenceRow, Measured, PlaceRow, differences, judged, markdown, places};
+use results::ranking::{
+    DifferenceRow, Measured, PlaceRow, TunedRow, differences, judged, markdown, places, tuned,
+};
 use results::runs::write_runs;
 use results::spec::split_policies;
 use results::{sha256_hex, sha256_of_file};
@@ -68,6 +70,7 @@ Writes into DIR:
   runs.csv                    every judged run
   loads.csv, probes.csv       the loads, and every step of the search
   trials.csv                  every setting that was tried on training shards
+  tuned.csv                   tuned parameters against defaults, on the judged shards
   cost.csv                    CPU time by workload and policy
   figures/                    heat map and table of places";
 
@@ -106,14 +109,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let runs = judged(&ranked.rows).map_err(CliError::failed)?;
     let table = differences(&runs, &spec.reference);
     let places = places(&runs, &table);
-    write(&args.out, &ranked, &table, &places, &spec.reference)?;
+    let tables = Tables {
+        text: markdown(&ranked.loads, &table, &places, &spec.reference),
+        tuned: tuned(&runs),
+        differences: table,
+        places,
+    };
+    tables.write(&args.out, &ranked)?;
     let wall_s = clock.elapsed().as_secs_f64();
     write_manifest(args, &spec, &ranked, (&name, &text), wall_s)?;
     for figure in ["policy_heat", "policy_places"] {
         let figure = by_name(figure).expect("it is registered");
         figure.make(&args.out, &args.out.join("figures"))?;
     }
-    out::stdout(&summary(&ranked, &places))?;
+    out::stdout(&summary(&ranked, &tables.places))?;
     let cpu: f64 = ranked.costs.values().map(|cost| cost.total_s).sum();
     out::note(&format!(
         "\n{} judged; {cpu:.0} s of CPU time in all; tables and figures in {}",
@@ -185,30 +194,37 @@ fn with_bar<T>(work: impl FnOnce(&(dyn Fn(ranking::RankingProgress) + Sync)) -> 
     result
 }
 
-fn write(
-    out: &Path,
-    ranked: &Ranked,
-    table: &[DifferenceRow],
-    places: &[PlaceRow],
-    reference: &str,
-) -> Result<(), CliError> {
-    write_runs(&out.join("runs.csv"), &ranked.rows)?;
-    write_table(&out.join("loads.csv"), ranked.loads.iter().cloned())?;
-    write_table(&out.join("probes.csv"), ranked.probes.iter().cloned())?;
-    write_table(&out.join("trials.csv"), ranked.trials.iter().cloned())?;
-    write_table(&out.join("differences.csv"), table.iter().cloned())?;
-    write_table(&out.join("ranking.csv"), places.iter().cloned())?;
-    let mut cost = String::from("workload,policy,runs,cpu_s,slowest_cpu_s\n");
-    for ((workload, policy), c) in &ranked.costs {
-        let (runs, total, slowest) = (c.runs, c.total_s, c.max_s);
-        let _ = writeln!(cost, "{workload},{policy},{runs},{total:.3},{slowest:.3}");
+/// What follows from the judged runs.
+struct Tables {
+    differences: Vec<DifferenceRow>,
+    places: Vec<PlaceRow>,
+    tuned: Vec<TunedRow>,
+    text: String,
+}
+
+impl Tables {
+    fn write(&self, out: &Path, ranked: &Ranked) -> Result<(), CliError> {
+        write_runs(&out.join("runs.csv"), &ranked.rows)?;
+        write_table(&out.join("loads.csv"), ranked.loads.iter().cloned())?;
+        write_table(&out.join("probes.csv"), ranked.probes.iter().cloned())?;
+        write_table(&out.join("trials.csv"), ranked.trials.iter().cloned())?;
+        write_table(
+            &out.join("differences.csv"),
+            self.differences.iter().cloned(),
+        )?;
+        write_table(&out.join("ranking.csv"), self.places.iter().cloned())?;
+        write_table(&out.join("tuned.csv"), self.tuned.iter().cloned())?;
+        let mut cost = String::from("workload,policy,runs,cpu_s,slowest_cpu_s\n");
+        for ((workload, policy), c) in &ranked.costs {
+            let (runs, total, slowest) = (c.runs, c.total_s, c.max_s);
+            let _ = writeln!(cost, "{workload},{policy},{runs},{total:.3},{slowest:.3}");
+        }
+        for (name, text) in [("cost.csv", &cost), ("ranking.md", &self.text)] {
+            let path = out.join(name);
+            std::fs::write(&path, text).map_err(|cause| CliError::file("write", &path, &cause))?;
+        }
+        Ok(())
     }
-    let text = markdown(&ranked.loads, table, places, reference);
-    for (name, text) in [("cost.csv", cost), ("ranking.md", text)] {
-        let path = out.join(name);
-        std::fs::write(&path, text).map_err(|cause| CliError::file("write", &path, &cause))?;
-    }
-    Ok(())
 }
 
 /// `manifest.json`: what was run with what, on which sessions, and what it cost.
@@ -242,11 +258,23 @@ fn write_manifest(
         }
         sources.insert(workload.name.clone(), source);
     }
-    let manifest = serde_json::json!({
+    let path = args.out.join("manifest.json");
+    // Rows that were there stay, so whoever wrote some of them stays, too.
+    let before = std::fs::read_to_string(&path).ok();
+    let before = before.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let mut invocations = before
+        .and_then(|manifest| manifest["invocations"].as_array().cloned())
+        .unwrap_or_default();
+    invocations.push(serde_json::json!({
         "command": command::given(),
+        "commit": command::commit(),
+        "started": command::started(),
+        "wall_seconds": wall_s,
+    }));
+    let manifest = serde_json::json!({
+        "invocations": invocations,
         "config": { "name": name, "sha256": sha256_hex(text.as_bytes()) },
         "version": env!("CARGO_PKG_VERSION"),
-        "commit": command::commit(),
         "reference": spec.reference,
         "policies": spec.entries().iter().map(|entry| entry.name).collect::<Vec<_>>(),
         "workloads": sources,
@@ -256,13 +284,8 @@ fn write_manifest(
             "settings_tried": ranked.trials.len(),
             "failed": ranked.failed.len(),
         },
-        "wall": {
-            "started": command::started(),
-            "seconds": wall_s,
-            "cpu_seconds": ranked.costs.values().map(|cost| cost.total_s).sum::<f64>(),
-        },
+        "cpu_seconds": ranked.costs.values().map(|cost| cost.total_s).sum::<f64>(),
     });
-    let path = args.out.join("manifest.json");
     let text = serde_json::to_string_pretty(&manifest).expect("plain values") + "\n";
     std::fs::write(&path, text).map_err(|cause| CliError::file("write", &path, &cause))
 }

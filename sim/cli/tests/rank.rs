@@ -50,13 +50,14 @@ factors = [4.0]
 lifo_queued = []
 "#;
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "runs.csv",
     "loads.csv",
     "probes.csv",
     "trials.csv",
     "differences.csv",
     "ranking.csv",
+    "tuned.csv",
     "ranking.md",
 ];
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   runs.csv ──► judged runs ──► differences.csv   each policy against the reference, paired by shard
+//!                            ├─► tuned.csv         tuned parameters against the defaults of the same policy
 //!                            └─► ranking.csv       places in each cell, ties where a paired interval includes "equal"
 //! ```
 //!
@@ -25,12 +26,14 @@ mod found;
 mod judged;
 mod markdown;
 mod places;
+mod tuned;
 
 pub use differences::{DifferenceRow, differences};
 pub use found::{LoadRow, ProbeRow, TrialRow};
 pub use judged::{Cell, Judged, JudgedError, Label, Measured, Setting, judged};
 pub use markdown::{markdown, policies};
 pub use places::{PlaceRow, places};
+pub use tuned::{TunedRow, tuned};
 
 /// Resamples of an interval.
 const RESAMPLES: usize = 2_000;

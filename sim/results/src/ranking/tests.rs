@@ -148,6 +148,29 @@ fn a_tuned_ranking_takes_tuned_runs_where_there_are_and_defaults_elsewhere() {
 }
 
 #[test]
+fn tuned_runs_are_compared_with_the_defaults_of_the_same_policy() {
+    let mut rows = runs("ref", KNEE, Setting::Default, |_| 1_000, NEVER);
+    rows.extend(runs("a", KNEE, Setting::Default, |s| 2_000 * s, NEVER));
+    rows.extend(runs(
+        "a[k=2]",
+        KNEE,
+        Setting::Tuned,
+        |s| 500 * s,
+        |s| s == 1,
+    ));
+    let table = tuned(&judged(&rows).unwrap());
+    assert_eq!(table.len(), 4, "one policy, four metrics");
+    let row = &table[0];
+    assert_eq!((row.policy.as_str(), row.tuned.as_str()), ("a", "a[k=2]"));
+    // A quarter on every shard; the saturated one is left out.
+    assert_eq!(
+        (row.pairs, row.tuned_saturated, row.default_saturated),
+        (9, 1, 0)
+    );
+    assert!((row.over_default.unwrap() - 0.25).abs() < 1e-12 && row.shown());
+}
+
+#[test]
 fn a_table_of_another_sweep_is_refused_with_its_row() {
     let mut rows = runs("ref", KNEE, Setting::Default, |_| 1_000, NEVER);
     rows[1].id.params = r#"{"workload.rate":0.2}"#.to_owned();
