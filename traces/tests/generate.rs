@@ -97,7 +97,7 @@ fn the_seed_script_appends_nothing_and_keeps_1074_tokens() {
         );
         assert_eq!(reflect.gap_kind, GapKind::Tool);
         assert!((10.0..20.0).contains(&reflect.gap.as_secs_f64()));
-        assert_eq!(session.shared_prefix, None);
+        assert!(session.shared_prefixes.is_empty());
     }
 }
 
@@ -180,12 +180,12 @@ fn a_shared_prefix_leads_every_prompt() {
         ..spec()
     };
     let sessions = sessions(spec.workload(1, WorkloadOptions::default()).unwrap());
-    let prefix = sessions[0].shared_prefix.unwrap();
-    assert_eq!(prefix.tokens, Tokens(5_000));
+    let prefixes = &sessions[0].shared_prefixes;
+    assert_eq!(prefixes.last().unwrap().tokens, Tokens(5_000));
     assert!(
         sessions
             .iter()
-            .all(|s| s.shared_prefix == Some(prefix) && s.turns[0].input == Tokens(5_100))
+            .all(|s| s.shared_prefixes == *prefixes && s.turns[0].input == Tokens(5_100))
     );
 }
 

@@ -164,7 +164,9 @@ fn the_canonical_fixture_runs_with_its_sub_agent_half_a_second_after_the_call() 
     // 300 + 40, 420 + 60; the last agrees with 3 blocks of 64 only.
     assert_eq!(keeps(weka), [0, 340, 480, 192]);
     assert_eq!(keeps(trie), [0, 4_120, 4_195]);
-    assert_eq!(weka.shared_prefix.unwrap().tokens, Tokens(192));
+    // 128 tokens of tools, then 64 of system prompt.
+    let prefixes: Vec<u32> = weka.shared_prefixes.iter().map(|p| p.tokens.0).collect();
+    assert_eq!(prefixes, [128, 192]);
     assert_eq!(
         (workload.report().joins, workload.report().joins_ignored),
         (1, 0)
@@ -216,7 +218,7 @@ fn global_blocks_become_content_runs_and_replace_the_shared_prefix() {
     // 1,500 / 16 = 93; 1,100 / 16 = 68 = 64 + 4 of the new block.
     assert_eq!(content(0), [block(0, 0, 93)]);
     assert_eq!(content(1), [block(0, 0, 64), block(1, 0, 4)]);
-    assert_eq!(sessions[0].shared_prefix, None);
+    assert!(sessions[0].shared_prefixes.is_empty());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
     trace_with(&path, &meta, &trace);
@@ -244,13 +246,13 @@ fn a_shared_prefix_is_no_longer_than_the_shortest_prompt() {
         &[with("a", &[4, 3]), with("b", &[4, 3]), with("c", &[4, 90])],
         &DEFAULT,
     );
-    let prefix: Vec<_> = sessions.iter().map(|s| s.shared_prefix.unwrap()).collect();
+    let prefix: Vec<_> = sessions.iter().map(|s| &s.shared_prefixes).collect();
     assert_eq!(prefix[0], prefix[1]);
-    assert_eq!(
-        (prefix[0].tokens, prefix[2].tokens),
-        (Tokens(7), Tokens(10))
-    );
-    assert_ne!(prefix[0].id, prefix[2].id);
+    let tokens = |i: usize| prefix[i].iter().map(|p| p.tokens.0).collect::<Vec<_>>();
+    assert_eq!((tokens(0), tokens(2)), (vec![4, 7], vec![4, 10]));
+    // The first part is common to all, the whole is not.
+    assert_eq!(prefix[0][0], prefix[2][0]);
+    assert_ne!(prefix[0][1].id, prefix[2][1].id);
 }
 
 #[test]

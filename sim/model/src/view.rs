@@ -195,7 +195,7 @@ pub struct SessionView {
     pub tool: ToolClass,
     /// When it is expected back, if anything is known.
     pub hint: Option<Hint>,
-    /// The beginning of its prompts, where the workload shares it with other sessions.
+    /// The longest beginning of its prompts that the workload shares with other sessions.
     pub shared_prefix: Option<SharedPrefix>,
 }
 

@@ -92,8 +92,8 @@ pub struct Session {
     pub name: String,
     /// Arrival of the first turn.
     pub start: Time,
-    /// Content shared with other sessions.
-    pub shared_prefix: Option<SharedPrefix>,
+    /// Content shared with other sessions: beginnings of all prompts, each longer than the one before and containing it.
+    pub shared_prefixes: Vec<SharedPrefix>,
     /// At least one.
     pub turns: Vec<Turn>,
 }

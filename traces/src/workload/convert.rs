@@ -153,16 +153,16 @@ impl Converter {
         self.report.branches_serialised += history.branches;
         self.report.sessions += 1;
         self.report.turns += count as u64;
-        let shared_prefix = if self.content.is_some() {
-            None
+        let shared_prefixes = if self.content.is_some() {
+            Vec::new()
         } else {
-            shared_prefix(session, &turns)
+            shared_prefixes(session, &turns)
         };
         let (name, start) = (session.sid.clone(), Time::ZERO);
         let session = model::Session {
             name,
             start,
-            shared_prefix,
+            shared_prefixes,
             turns,
         };
         Ok(Some(Converted {
@@ -321,20 +321,25 @@ fn gap_kind(kind: format::GapKind) -> GapKind {
     }
 }
 
-/// The parts of the shared prefix in one, no longer than the shortest prompt: the engine demands that every prompt
-/// of the session begins with it.
-fn shared_prefix(session: &Session, turns: &[Turn]) -> Option<SharedPrefix> {
+/// The shared prefix up to the end of each of its parts, but no longer than the shortest prompt: the engine demands that every
+/// prompt of the session begins with it. What is equal in two sessions are the parts before the first that differs.
+fn shared_prefixes(session: &Session, turns: &[Turn]) -> Vec<SharedPrefix> {
     let parts = session.shared_prefix.as_deref().unwrap_or_default();
-    let tokens = parts
-        .iter()
-        .fold(0_u32, |sum, part| sum.saturating_add(part.tokens));
-    let shortest = turns.iter().map(|turn| turn.input).min()?;
-    let tokens = shortest.min(Tokens(tokens));
-    let ids = parts.iter().map(|part| part.id.as_str());
-    (tokens > Tokens::ZERO).then(|| SharedPrefix {
-        id: prefix_id(ids),
-        tokens,
-    })
+    let shortest = turns.iter().map(|turn| turn.input).min();
+    let mut room = shortest.unwrap_or_default();
+    let mut prefixes: Vec<SharedPrefix> = Vec::with_capacity(parts.len());
+    for (index, part) in parts.iter().enumerate() {
+        let length = room.min(Tokens(part.tokens));
+        if length > Tokens::ZERO {
+            let before = prefixes.last().map_or(Tokens::ZERO, |prefix| prefix.tokens);
+            prefixes.push(SharedPrefix {
+                id: prefix_id(parts[..=index].iter().map(|part| part.id.as_str())),
+                tokens: before + length,
+            });
+            room = room.saturating_sub(length);
+        }
+    }
+    prefixes
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo), over the ids with a zero byte after each: the same in every run and build.

@@ -40,13 +40,13 @@ impl<D: Device> Driver<'_, D> {
     /// Numbers a session and its sub-agents. Each is known by its script and nothing else.
     pub(super) fn adopt(&mut self, mut script: Session, parent: Option<SessionId>) -> SessionId {
         let id = SessionId(self.live.len() as u32);
-        self.ledger.open(id, script.shared_prefix);
+        self.ledger.open(id, &script.shared_prefixes);
         if let Some(truth) = &self.truth {
             truth.enter(&script);
         }
         self.views.push(SessionView {
             arrived: Time::NEVER,
-            shared_prefix: script.shared_prefix,
+            shared_prefix: script.shared_prefixes.last().copied(),
             parent,
             steps_to_execution: self.hints.are_exact().then_some(0),
             ..SessionView::default()

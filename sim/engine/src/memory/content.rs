@@ -58,21 +58,22 @@ pub struct Content {
 }
 
 impl Content {
-    /// The content of a new session whose first `shared` tokens are common to all that name the prefix.
-    pub fn new(lineages: &mut Lineages, shared: Option<SharedPrefix>, block: u32) -> Self {
+    /// The content of a new session whose prompts begin with the prefixes `shared`, each common to all that name it. A
+    /// block in which one of them ends belongs to the next.
+    pub fn new(lineages: &mut Lineages, shared: &[SharedPrefix], block: u32) -> Self {
         let mut content = Self::default();
         let mut start = 0;
-        if let Some(prefix) = shared {
-            let blocks = prefix.tokens.0 / block;
-            if blocks > 0 {
+        for prefix in shared {
+            let end = prefix.tokens.0 / block;
+            if end > start {
                 let lineage = lineages.of_prefix(prefix.id);
                 content.pieces.push(Piece {
-                    position: 0,
+                    position: start,
                     lineage,
-                    index: 0,
+                    index: start,
                     shared: true,
                 });
-                start = blocks;
+                start = end;
             }
         }
         content.begin(lineages, start);
@@ -186,21 +187,38 @@ mod tests {
     fn sessions_share_exactly_the_full_blocks_of_their_prefix() {
         let mut lineages = Lineages::default();
         // 40 tokens of 16: two full blocks, the third is partly private.
-        let prefix = Some(SharedPrefix {
+        let prefix = [SharedPrefix {
             id: 9,
             tokens: Tokens(40),
-        });
-        let a = Content::new(&mut lineages, prefix, 16);
-        let b = Content::new(&mut lineages, prefix, 16);
+        }];
+        let a = Content::new(&mut lineages, &prefix, 16);
+        let b = Content::new(&mut lineages, &prefix, 16);
         assert_eq!((a.at(0), a.at(1)), (b.at(0), b.at(1)));
         assert_ne!(a.at(2), b.at(2));
         assert_eq!(a.shared_blocks(), 2);
     }
 
     #[test]
+    fn sessions_share_the_beginnings_that_both_name_and_no_more() {
+        let mut lineages = Lineages::default();
+        let prefix = |id, tokens| SharedPrefix {
+            id,
+            tokens: Tokens(tokens),
+        };
+        // Tools of 40 tokens, then two system prompts: blocks 0 and 1 are tools alone, and block 2 ends in a system prompt.
+        let tools = prefix(1, 40);
+        let [a, b, c] = [(2, 96), (3, 96), (2, 96)]
+            .map(|(id, tokens)| Content::new(&mut lineages, &[tools, prefix(id, tokens)], 16));
+        let bare = Content::new(&mut lineages, &[tools], 16);
+        assert_eq!((a.common_blocks(&b), a.common_blocks(&c)), (2, 6));
+        assert_eq!(bare.common_blocks(&a), 2);
+        assert_eq!((a.shared_blocks(), bare.shared_blocks()), (6, 2));
+    }
+
+    #[test]
     fn a_rewrite_keeps_what_lies_before_it() {
         let mut lineages = Lineages::default();
-        let mut content = Content::new(&mut lineages, None, 16);
+        let mut content = Content::new(&mut lineages, &[], 16);
         let before = content.clone();
         content.rewrite_from(&mut lineages, 5);
         assert_eq!(content.at(4), before.at(4));

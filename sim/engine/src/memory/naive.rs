@@ -164,12 +164,12 @@ fn run(history: &[Step]) {
     let mut naive = Naive::new(CAPACITY);
     let mut holders: Vec<Holder> = (0..6u64)
         .map(|i| Holder {
-            // Two groups of three sessions share 5 blocks, so contents overlap and duplicates arise.
+            // All sessions share 2 blocks, and two groups of three share 5, so contents overlap and duplicates arise.
             content: Content::new(
                 &mut lineages,
-                Some(SharedPrefix {
-                    id: i % 2,
-                    tokens: Tokens(5 * 16),
+                &[(9, 2), (i % 2, 5)].map(|(id, blocks)| SharedPrefix {
+                    id,
+                    tokens: Tokens(blocks * 16),
                 }),
                 16,
             ),

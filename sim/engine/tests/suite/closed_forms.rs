@@ -59,10 +59,10 @@ fn sessions_hit_the_full_blocks_of_a_prefix_that_they_share() {
         session("b", 100, &[(0, 60, 1)]),
     ];
     for session in &mut sessions {
-        session.shared_prefix = Some(SharedPrefix {
+        session.shared_prefixes = vec![SharedPrefix {
             id: 7,
             tokens: Tokens(40),
-        });
+        }];
     }
     let log = Rig::new(20, 0, sessions).run("vllm-recompute");
     // 40 tokens are two full blocks: 32 tokens. b: 10 + 28.

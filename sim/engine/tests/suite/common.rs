@@ -39,7 +39,7 @@ impl fmt::Debug for Rig {
         writeln!(f, "{:?}\n{:?}\n{:?}", self.config, self.steps, self.link)?;
         for session in &self.sessions {
             let Session { name, start, .. } = session;
-            write!(f, "{name} at {start} {:?}:", session.shared_prefix)?;
+            write!(f, "{name} at {start} {:?}:", session.shared_prefixes)?;
             for turn in &session.turns {
                 let (gap, input, keep, output) =
                     (turn.gap.0, turn.input.0, turn.keep.0, turn.output.0);
@@ -353,7 +353,7 @@ pub fn session(name: &str, start: u64, turns: &[(u64, u32, u32)]) -> Session {
     Session {
         name: name.to_owned(),
         start: Time(start * MS),
-        shared_prefix: None,
+        shared_prefixes: Vec::new(),
         turns: turns.collect(),
     }
 }

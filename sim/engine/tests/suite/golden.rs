@@ -54,8 +54,8 @@ fn shared_prefix() -> Rig {
     };
     let mut a = session("a", 0, &[(0, 30, 3), (300, 10, 2)]);
     let mut b = session("b", 70, &[(0, 30, 3), (247, 10, 2)]);
-    a.shared_prefix = Some(prefix);
-    b.shared_prefix = Some(prefix);
+    a.shared_prefixes = vec![prefix];
+    b.shared_prefixes = vec![prefix];
     Rig::new(5, 8, vec![a, b, session("c", 200, &[(0, 70, 3)])])
 }
 

@@ -78,10 +78,10 @@ fn a_prompt_that_the_host_has_in_full_computes_its_last_token_alone() {
         session("b", 200, &[(0, 32, 1)]),
     ];
     for i in [0, 2] {
-        sessions[i].shared_prefix = Some(model::SharedPrefix {
+        sessions[i].shared_prefixes = vec![model::SharedPrefix {
             id: 1,
             tokens: Tokens(32),
-        });
+        }];
     }
     let rig = Rig::new(4, 10, sessions);
     let log = rig.run("vllm-offload");
@@ -127,10 +127,10 @@ fn a_full_host_keeps_what_lru_or_arc_says() {
         .map(|(name, i)| session(name, 100 * i, &[(0, 33, 1)]))
         .collect();
     for (i, id) in [(0, 1), (1, 2), (2, 1), (4, 2), (5, 1)] {
-        sessions[i].shared_prefix = Some(model::SharedPrefix {
+        sessions[i].shared_prefixes = vec![model::SharedPrefix {
             id,
             tokens: Tokens(32),
-        });
+        }];
     }
     let rig = Rig::new(3, 4, sessions);
     for (policy, last) in [("vllm-offload", 0), ("vllm-offload[eviction=arc]", 16)] {

@@ -43,7 +43,7 @@ fn waits(load: f64, seed: u64, service: impl Fn(&mut Random) -> u32) -> Vec<f64>
         Session {
             name: i.to_string(),
             start: Time((start * 1e3) as u64),
-            shared_prefix: None,
+            shared_prefixes: Vec::new(),
             turns: vec![Turn {
                 gap: Nanos::ZERO,
                 gap_kind: GapKind::None,

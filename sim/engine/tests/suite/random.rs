@@ -69,10 +69,16 @@ fn build_session(
         .collect();
     let mut session = session(name, 0, &shapes);
     session.start = Time(start);
-    session.shared_prefix = prefix.map(|(id, tokens)| SharedPrefix {
-        id,
-        tokens: Tokens(tokens.min(session.turns[0].input.0)),
-    });
+    // Its first half is common to all that have one.
+    if let Some((id, tokens)) = prefix {
+        let tokens = tokens.min(session.turns[0].input.0);
+        session.shared_prefixes = [(u64::MAX, tokens / 2), (id, tokens)]
+            .map(|(id, tokens)| SharedPrefix {
+                id,
+                tokens: Tokens(tokens),
+            })
+            .into();
+    }
     for (i, (turn, (gap, _, _, keep))) in session.turns.iter_mut().zip(turns).enumerate() {
         turn.gap = Nanos(if i == 0 { 0 } else { gap });
         turn.keep = Tokens(turn.keep.0 * keep / 4);

@@ -135,7 +135,7 @@ fn session(line: Line, prefixes: &mut BTreeMap<String, u64>) -> Result<Session, 
     Ok(Session {
         name,
         start,
-        shared_prefix,
+        shared_prefixes: shared_prefix.into_iter().collect(),
         turns,
     })
 }

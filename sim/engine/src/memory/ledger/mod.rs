@@ -205,7 +205,7 @@ impl Ledger {
     }
 
     /// A session enters. Ids are dense.
-    pub fn open(&mut self, session: SessionId, shared: Option<SharedPrefix>) {
+    pub fn open(&mut self, session: SessionId, shared: &[SharedPrefix]) {
         debug_assert_eq!(
             session.index(),
             self.sessions.len(),

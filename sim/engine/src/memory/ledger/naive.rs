@@ -184,7 +184,7 @@ fn play(mid_sequence: bool, history: &[(usize, Step)]) {
     }
     let mut twins = vec![Twin::default(); 3];
     for id in 0..3 {
-        ledger.open(SessionId(id), None);
+        ledger.open(SessionId(id), &[]);
     }
     for &(id, step) in history {
         let (session, twin) = (SessionId(id as u32), &mut twins[id]);
