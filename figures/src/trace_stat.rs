@@ -11,7 +11,7 @@ use crate::canvas::{Point, Rect, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
 use crate::render::{write_all, write_csv};
-use crate::theme::{COLUMN, LINE, MARKER, Style, policy_styles};
+use crate::theme::{COLUMN, LINE, MARKER, Style, series_styles};
 use results::folder::read_table;
 use results::rows::TraceStatRow;
 use std::path::{Path, PathBuf};
@@ -80,8 +80,7 @@ fn curves(
     names: &[(&str, &str)],
     points: fn(&TraceStatRow) -> Vec<Point>,
 ) -> Vec<Curve> {
-    let labels: Vec<String> = names.iter().map(|(_, label)| (*label).to_owned()).collect();
-    let found = names.iter().zip(policy_styles(&labels));
+    let found = names.iter().zip(series_styles(names.len()));
     found
         .filter_map(|((name, label), style)| {
             let row = rows.iter().find(|row| row.quantity == *name)?;
@@ -111,7 +110,8 @@ fn cdf(row: &TraceStatRow) -> Vec<Point> {
     let values = [row.p5, row.p25, row.p50, row.p75, row.p90, row.p95, row.p99];
     let shares = [0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
     let points = values.into_iter().zip(shares);
-    points.filter(|(value, _)| *value > 0.0).collect()
+    let known = points.filter_map(|(value, share)| Some((value?, share)));
+    known.filter(|(value, _)| *value > 0.0).collect()
 }
 
 /// Draws the table; the SVG.
@@ -192,13 +192,13 @@ mod tests {
     fn row(quantity: &str, p50: f64) -> TraceStatRow {
         TraceStatRow {
             quantity: quantity.to_owned(),
-            p5: p50 / 10.0,
-            p25: p50 / 2.0,
-            p50,
-            p75: p50 * 2.0,
-            p90: p50 * 4.0,
-            p95: p50 * 8.0,
-            p99: p50 * 16.0,
+            p5: Some(p50 / 10.0),
+            p25: Some(p50 / 2.0),
+            p50: Some(p50),
+            p75: Some(p50 * 2.0),
+            p90: Some(p50 * 4.0),
+            p95: Some(p50 * 8.0),
+            p99: Some(p50 * 16.0),
             ..TraceStatRow::default()
         }
     }

@@ -206,13 +206,13 @@ pub fn write_trace_stat(folder: &Path) {
         source: "made up".to_owned(),
         quantity: quantity.to_owned(),
         count: 1_000,
-        p5: p50 / 9.0,
-        p25: p50 / 3.0,
-        p50,
-        p75: p50 * 3.0,
-        p90: p50 * 6.0,
-        p95: p50 * 9.0,
-        p99: p50 * 20.0,
+        p5: Some(p50 / 9.0),
+        p25: Some(p50 / 3.0),
+        p50: Some(p50),
+        p75: Some(p50 * 3.0),
+        p90: Some(p50 * 6.0),
+        p95: Some(p50 * 9.0),
+        p99: Some(p50 * 20.0),
         ..TraceStatRow::default()
     };
     let wait = |quantity: &str, p50: f64| {

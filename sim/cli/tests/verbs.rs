@@ -242,7 +242,7 @@ fn a_generated_trace_runs_as_its_generator_does() {
     assert!(
         place
             .read("t.csv")
-            .starts_with("source,quantity,count,mean,p5,")
+            .starts_with("source,quantity,count,value,mean,p5,")
     );
     place.tiny(&["--out", "gen"]);
     place.ok(&[

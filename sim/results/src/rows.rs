@@ -201,17 +201,19 @@ pub struct TraceStatRow {
     pub quantity: String,
     /// Number of values.
     pub count: u64,
+    /// What there is to say of the trace as a whole: a sum, a share, a rate. Such a row has no distribution.
+    pub value: Option<f64>,
     /// Arithmetic mean.
-    pub mean: f64,
-    pub p5: f64,
-    pub p25: f64,
-    pub p50: f64,
-    pub p75: f64,
-    pub p90: f64,
-    pub p95: f64,
-    pub p99: f64,
+    pub mean: Option<f64>,
+    pub p5: Option<f64>,
+    pub p25: Option<f64>,
+    pub p50: Option<f64>,
+    pub p75: Option<f64>,
+    pub p90: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
     /// Largest value.
-    pub max: f64,
+    pub max: Option<f64>,
     /// Of a lognormal through the values above 0: mean of the logarithm.
     pub lognormal_mu: Option<f64>,
     /// Standard deviation of the logarithm.

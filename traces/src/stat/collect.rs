@@ -210,18 +210,9 @@ impl Collector {
     /// The sums and distributions of all sessions.
     pub fn finish(mut self) -> Stat {
         let ecdfs = self.ecdfs();
-        // Tool and mixed apart are told for waits alone.
-        let split = |quantity: &Quantity| {
-            use Quantity::{Appended, GapRaw};
-            matches!(
-                quantity,
-                Appended(GapClass::Tool | GapClass::Mixed)
-                    | GapRaw(GapClass::Tool | GapClass::Mixed)
-            )
-        };
         let shown = ecdfs
             .iter()
-            .filter(|(quantity, _)| !matches!(quantity, Quantity::Gap(_)) && !split(quantity));
+            .filter(|(quantity, _)| !matches!(quantity, Quantity::Gap(_)) && quantity.is_told());
         let quantiles = shown.map(|(&quantity, ecdf)| QuantileRow {
             name: quantity.name(),
             quantiles: Quantiles::of(ecdf),
@@ -277,7 +268,8 @@ fn class_of(kind: GapKind) -> Option<GapClass> {
 fn gap_row(kind: GapClass, seconds: &Ecdf) -> GapRow {
     let total_s = seconds.sum();
     let long = seconds.counts().filter(|(gap, _)| *gap > LONG_GAP_S);
-    let long_s: f64 = long.map(|(gap, count)| gap * count as f64).sum();
+    // Not `sum`: that of no values is -0.
+    let long_s = long.fold(0.0, |sum, (gap, count)| sum + gap * count as f64);
     GapRow {
         kind,
         quantiles: Quantiles::of(seconds),

@@ -33,6 +33,15 @@ impl Quantity {
         matches!(self, Self::Gap(_) | Self::GapRaw(_))
     }
 
+    /// Whether tables have a row of it: tool and mixed apart are told for waits alone.
+    pub fn is_told(self) -> bool {
+        !matches!(
+            self,
+            Self::Appended(GapClass::Tool | GapClass::Mixed)
+                | Self::GapRaw(GapClass::Tool | GapClass::Mixed)
+        )
+    }
+
     /// Its name, with the unit at the end.
     pub fn name(self) -> String {
         match self {

@@ -63,6 +63,7 @@ impl Diff {
         quantities.dedup();
         quantities
             .into_iter()
+            .filter(|quantity| quantity.is_told())
             .map(|quantity| DiffRow {
                 band_95: band.get(&quantity).copied(),
                 ..row(quantity, a.get(&quantity), b.get(&quantity), floor_s)
