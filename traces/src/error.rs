@@ -92,6 +92,18 @@ pub enum TraceError {
         /// The file.
         file: String,
     },
+    /// A file without a byte to read.
+    #[error("`{file}` is empty")]
+    NoContent {
+        /// The file.
+        file: String,
+    },
+    /// What was to be imported is a session trace.
+    #[error("`{file}` is a session trace already; it can be run, described and changed as it is")]
+    AlreadyTrace {
+        /// The file.
+        file: String,
+    },
     /// No importer recognises the file.
     #[error("`{file}` looks like none of the known trace formats ({known}); name the format")]
     Unrecognised {

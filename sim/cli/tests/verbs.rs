@@ -400,62 +400,6 @@ fn traces_are_made_of_traces_and_compared() {
 }
 
 #[test]
-fn a_foreign_trace_is_recognised_imported_and_described() {
-    let place = Place::new();
-    let rows = "{\"timestamp\": 0, \"input_length\": 1000, \"output_length\": 10, \"hash_ids\": [1, 2]}\n\
-                {\"timestamp\": 3000, \"input_length\": 1500, \"output_length\": 20, \"hash_ids\": [1, 2, 3]}\n";
-    place.write("m.jsonl", rows);
-    let done = place.ok(&["trace", "import", "m.jsonl", "--out", "m.trace.jsonl.gz"]);
-    has(
-        &done.err,
-        &[
-            "m.jsonl: looks like mooncake: its first object has `input_length`",
-            "warning: no session ids",
-            "2 sessions, 2 calls",
-        ],
-    );
-    let stat = place.ok(&["trace", "stat", "m.trace.jsonl.gz"]).out;
-    has(&stat, &["input tokens          2500"]);
-    assert_eq!(
-        place.ok(&["trace", "stat", "m.jsonl"]).out,
-        stat,
-        "described without an import"
-    );
-    has(
-        &place.refuses(
-            1,
-            &["trace", "import", "m.jsonl", "--out", "m.trace.jsonl.gz"],
-        ),
-        &["exists"],
-    );
-    // By name, several files at once.
-    let both = ["m.jsonl", "m.jsonl", "--out", "both.jsonl"];
-    let done = place.ok(&[&["trace", "import", "mooncake"], &both[..]].concat());
-    has(
-        &done.err,
-        &["4 sessions, 4 calls", "2 sessions have the name"],
-    );
-    let misspelt = [
-        "trace",
-        "import",
-        "mooncak",
-        "m.jsonl",
-        "--out",
-        "other.jsonl",
-    ];
-    has(
-        &place.refuses(1, &misspelt),
-        &["no trace format is called `mooncak`; known: weka"],
-    );
-    let run = ["run", "--set", "workload.trace=both.jsonl", "--out", "r"];
-    place.ok(&run);
-    has(
-        &place.read("r/manifest.json"),
-        &["no session ids: every row is a session"],
-    );
-}
-
-#[test]
 fn oracle_reproduces_a_reference_byte_for_byte() {
     let place = Place::new();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/oracle");

@@ -68,6 +68,24 @@ impl Lines {
         }
     }
 
+    /// The next line that is not blank, parsed.
+    ///
+    /// # Errors
+    /// As [`Lines::next_line`] and [`Lines::parse`].
+    pub fn row<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, TraceError> {
+        let found = self.next_line()?.is_some();
+        found.then(|| self.parse()).transpose()
+    }
+
+    /// The next value: a line, or what is spread over all lines that are left.
+    ///
+    /// # Errors
+    /// As [`Lines::next_line`] and [`Lines::value`].
+    pub fn next_value<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, TraceError> {
+        let found = self.next_line()?.is_some();
+        found.then(|| self.value()).transpose()
+    }
+
     /// The current line and all that follows: for a source that is one JSON value over many lines.
     ///
     /// # Errors

@@ -35,6 +35,16 @@ impl Meta {
         noted.and_then(serde_json::Value::as_bool).unwrap_or(true)
     }
 
+    /// The same, saying whether start times of different sessions lie on one clock.
+    #[must_use]
+    pub(crate) fn with_common_clock(mut self, has_clock: bool) -> Self {
+        if !has_clock {
+            let x = self.x.get_or_insert_default();
+            x.insert(COMMON_CLOCK.to_owned(), false.into());
+        }
+        self
+    }
+
     /// What the importer had to say about the source, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let noted = self.x.as_ref().and_then(|x| x.get(WARNINGS));
@@ -50,7 +60,7 @@ impl Meta {
 pub(crate) const WARNINGS: &str = "warnings";
 
 /// Key in `x` with which an importer says that start times of different sessions cannot be compared.
-pub(crate) const COMMON_CLOCK: &str = "common_clock";
+const COMMON_CLOCK: &str = "common_clock";
 
 /// How far a block id reaches: equal ids mean equal content within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,7 +33,7 @@ pub use call::{After, Blocks, Call, GapKind, Observed, Tool};
 pub(crate) use check::{Checker, TOKENS_MAX};
 pub use history::History;
 pub use lines::Lines;
-pub(crate) use meta::{COMMON_CLOCK, WARNINGS};
+pub(crate) use meta::WARNINGS;
 pub use meta::{GapSemantics, HashScope, Meta};
 pub use millis::Millis;
 pub use read::Reader;

@@ -19,7 +19,6 @@ use model::Nanos;
 use super::calls::{Mended, keep_extra, not_empty, tool_extra};
 use super::clock::Instant;
 use super::output::Output;
-use super::warning::note;
 use super::{Format, ImportOptions, Warning};
 use crate::TraceError;
 use crate::format::record::record;
@@ -81,7 +80,6 @@ struct Importer {
     /// Group and call by request id. Looked up only.
     requests: HashMap<String, (usize, u32)>,
     mended: Mended,
-    no_gaps: u64,
     has_clock: bool,
 }
 
@@ -94,31 +92,19 @@ fn import(
         has_clock: true,
         ..Importer::default()
     };
-    while lines.next_line()?.is_some() {
-        let row: Row = lines.parse()?;
+    while let Some(row) = lines.row()? {
         importer.row(row).map_err(|what| lines.wrong(what))?;
     }
-    let meta = if importer.has_clock {
-        super::meta(&FORMAT, lines, options)
-    } else {
-        super::meta_without_clock(&FORMAT, lines, options)
-    };
     output.meta(&Meta {
         block_size: Nullable::Value(BLOCK_TOKENS),
         hash_scope: Nullable::Value(HashScope::Global),
-        ..meta
+        ..super::meta(&FORMAT, lines, options).with_common_clock(importer.has_clock)
     })?;
     for group in importer.groups {
         output.session(group.session)?;
     }
     let mut warnings = vec![Warning::NoServiceTimes];
-    if !importer.has_clock {
-        warnings.push(Warning::NoCommonClock);
-    }
     importer.mended.warn(&mut warnings);
-    note(&mut warnings, importer.no_gaps, |calls| Warning::NoGaps {
-        calls,
-    });
     Ok(warnings)
 }
 
@@ -148,12 +134,14 @@ impl Importer {
             });
         if id > 0 {
             call.gap_ms = wait(delay, tools)?;
-            self.no_gaps += u64::from(delay.is_none() && tools.is_none());
             call.gap_kind = if tools.is_some_and(|wait| wait.nanos() > Nanos(0)) {
                 GapKind::Tool
             } else {
                 GapKind::Unknown
             };
+            if delay.is_none() && tools.is_none() {
+                self.mended.no_gap();
+            }
             call.after = after(&awaited, index, id, &self.groups);
         } else if awaited.len() > 1 {
             // The first spawned it; it waits for the others as well.

@@ -13,7 +13,6 @@ use model::Nanos;
 use super::calls::{Mended, not_empty, tokens};
 use super::estimate::{chars_in, tokens_of};
 use super::output::Output;
-use super::warning::note;
 use super::{Format, ImportOptions, Warning};
 use crate::TraceError;
 use crate::format::record::record;
@@ -52,7 +51,6 @@ record! {
 struct Counts {
     mended: Mended,
     calls: u64,
-    no_gaps: u64,
 }
 
 fn import(
@@ -61,26 +59,21 @@ fn import(
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
     // Few files have stamps, and none says before its end that all sessions do: arrivals are drawn.
-    output.meta(&super::meta_without_clock(&FORMAT, lines, options))?;
+    output.meta(&super::meta(&FORMAT, lines, options).with_common_clock(false))?;
     let mut counts = Counts::default();
-    let mut rows = 0_u64;
-    while lines.next_line()?.is_some() {
-        let row: Row = lines.parse()?;
-        let session = session(rows, row, &mut counts);
+    let mut number = 0;
+    while let Some(row) = lines.row()? {
+        let session = session(number, row, &mut counts);
         output.session(session.map_err(|what| lines.wrong(what))?)?;
-        rows += 1;
+        number += 1;
     }
     let mut warnings = vec![
-        Warning::NoCommonClock,
         Warning::NoTools,
         Warning::HistoryAssumed,
         Warning::EstimatedInput {
             calls: counts.calls,
         },
     ];
-    note(&mut warnings, counts.no_gaps, |calls| Warning::NoGaps {
-        calls,
-    });
     counts.mended.warn(&mut warnings);
     Ok(warnings)
 }
@@ -113,7 +106,7 @@ fn session(number: u64, row: Row, counts: &mut Counts) -> Result<Session, String
             if let Some(delay) = turn.delay.value() {
                 (call.gap_ms, call.gap_kind) = (delay, GapKind::Human);
             } else {
-                counts.no_gaps += 1;
+                counts.mended.no_gap();
                 call.gap_kind = GapKind::Unknown;
             }
         }

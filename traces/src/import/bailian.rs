@@ -69,8 +69,7 @@ fn import(
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
     let mut importer = Importer::default();
-    while lines.next_line()?.is_some() {
-        let row: Row = lines.parse()?;
+    while let Some(row) = lines.row()? {
         importer.row(row).map_err(|what| lines.wrong(what))?;
     }
     output.meta(&Meta {

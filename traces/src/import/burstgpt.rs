@@ -9,12 +9,12 @@
 //! ids of later releases are kept in `x`: rows are not joined by them, for nothing says whether a prompt contains the
 //! history. Streams.
 
-use super::calls::{Mended, not_empty};
+use super::calls::not_empty;
 use super::output::Output;
 use super::table::Table;
-use super::{Format, ImportOptions, Warning};
+use super::{Format, ImportOptions, Warning, request_table};
 use crate::TraceError;
-use crate::format::{Call, Lines, Millis, Nullable, Observed, Session};
+use crate::format::{Call, Lines, Millis, Observed};
 
 pub(super) const FORMAT: Format = Format {
     name: "burstgpt",
@@ -39,39 +39,28 @@ fn import(
     options: &ImportOptions,
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
-    output.meta(&super::meta(&FORMAT, lines, options))?;
-    let mut mended = Mended::default();
-    let mut table = Table::open(lines)?;
-    let mut rows = 0_u64;
+    let meta = super::meta(&FORMAT, lines, options);
+    request_table::import(lines, &meta, output, row)
+}
+
+fn row(table: &Table<'_>) -> Result<(Millis, Call), TraceError> {
     let seconds = |cell: &str| cell.parse().ok().and_then(Millis::from_secs);
-    while table.next_row()? {
-        let start = table.value(&USED[..1], "seconds since the start", seconds)?;
-        let elapsed = &USED[5..];
-        let api_ms = match table.cell(elapsed) {
-            Some(_) => Some(table.value(elapsed, "seconds", seconds)?),
-            None => None,
-        };
-        let mut call = Call {
-            input: table.tokens(&USED[2..3])?,
-            output: table.tokens(&USED[3..4])?,
-            model: table.cell(&USED[1..2]).map(str::to_owned),
-            observed: api_ms.map(|_| Observed {
-                api_ms,
-                ..Observed::default()
-            }),
-            x: not_empty(table.rest(&USED)),
-            ..Call::default()
-        };
-        mended.tokens(&mut call);
-        output.session(Session {
-            sid: format!("row-{rows}"),
-            start_ms: Nullable::Value(start),
-            calls: vec![call],
-            ..Session::default()
-        })?;
-        rows += 1;
-    }
-    let mut warnings = vec![Warning::NoSessions, Warning::NoTools];
-    mended.warn(&mut warnings);
-    Ok(warnings)
+    let start = table.value(&USED[..1], "seconds since the start", seconds)?;
+    let elapsed = &USED[5..];
+    let api_ms = match table.cell(elapsed) {
+        Some(_) => Some(table.value(elapsed, "seconds", seconds)?),
+        None => None,
+    };
+    let call = Call {
+        input: table.tokens(&USED[2..3])?,
+        output: table.tokens(&USED[3..4])?,
+        model: table.cell(&USED[1..2]).map(str::to_owned),
+        observed: api_ms.map(|_| Observed {
+            api_ms,
+            ..Observed::default()
+        }),
+        x: not_empty(table.rest(&USED)),
+        ..Call::default()
+    };
+    Ok((start, call))
 }

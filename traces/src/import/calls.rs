@@ -11,6 +11,7 @@ pub struct Mended {
     no_input: u64,
     keep_clipped: u64,
     blocks_trimmed: u64,
+    no_gaps: u64,
 }
 
 impl Mended {
@@ -46,8 +47,14 @@ impl Mended {
         }
     }
 
+    /// Counts a call whose wait stays 0, because the source does not have it.
+    pub fn no_gap(&mut self) {
+        self.no_gaps += 1;
+    }
+
     /// Says what was mended.
     pub fn warn(self, warnings: &mut Vec<Warning>) {
+        note(warnings, self.no_gaps, |calls| Warning::NoGaps { calls });
         note(warnings, self.no_output, |calls| Warning::NoOutput {
             calls,
         });

@@ -39,10 +39,9 @@ fn import(
     options: &ImportOptions,
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
-    output.meta(&super::meta_without_clock(&FORMAT, lines, options))?;
+    output.meta(&super::meta(&FORMAT, lines, options).with_common_clock(false))?;
     let mut mended = Mended::default();
-    while lines.next_line()?.is_some() {
-        let requests: Extra = lines.value()?;
+    while let Some(requests) = lines.next_value::<Extra>()? {
         for (name, calls) in requests {
             let wrong = |what: String| lines.wrong(format!("request \"{name}\": {what}"));
             let calls: Vec<RawCall> =
@@ -56,11 +55,7 @@ fn import(
             })?;
         }
     }
-    let mut warnings = vec![
-        Warning::NoCommonClock,
-        Warning::NoToolNames,
-        Warning::HistoryAssumed,
-    ];
+    let mut warnings = vec![Warning::NoToolNames, Warning::HistoryAssumed];
     mended.warn(&mut warnings);
     Ok(warnings)
 }

@@ -26,6 +26,7 @@ mod join;
 mod mooncake;
 mod otel;
 mod output;
+mod request_table;
 mod sink;
 mod swe_agent;
 mod table;
@@ -48,7 +49,7 @@ pub use sink::{Collected, FileSink, Sink};
 pub use warning::Warning;
 
 use crate::TraceError;
-use crate::format::{COMMON_CLOCK, Extra, Lines, Meta, Nullable};
+use crate::format::{Lines, Meta, Nullable, Reader};
 
 /// Every format that can be imported. Where several recognise a file, the first wins.
 pub const FORMATS: &[Format] = &[
@@ -161,20 +162,27 @@ pub struct Detected {
 /// The format that the file at `source` appears to have.
 ///
 /// # Errors
-/// If it cannot be read, or no format recognises it.
+/// If it cannot be read, is empty, is a session trace, or no format recognises it.
 pub fn detect(source: &Path) -> Result<Detected, TraceError> {
-    let head = Head::new(&Lines::open(source)?.head(detect::HEAD_BYTES)?);
+    let bytes = Lines::open(source)?.head(detect::HEAD_BYTES)?;
+    let file = source.display().to_string();
+    if bytes.trim_ascii().is_empty() {
+        return Err(TraceError::NoContent { file });
+    }
+    let head = Head::new(&bytes);
     let recognise = |format: &'static Format| {
         let reason = (format.detect)(&head)?;
         Some(Detected { format, reason })
     };
-    FORMATS
-        .iter()
-        .find_map(recognise)
-        .ok_or_else(|| TraceError::Unrecognised {
-            file: source.display().to_string(),
+    FORMATS.iter().find_map(recognise).ok_or_else(|| {
+        if Reader::open(source).is_ok() {
+            return TraceError::AlreadyTrace { file };
+        }
+        TraceError::Unrecognised {
+            file,
             known: known(),
-        })
+        }
+    })
 }
 
 /// Reads `source` as `format` and hands its sessions to `sink`.
@@ -201,7 +209,10 @@ pub fn import_lines(
     sink: &mut dyn Sink,
 ) -> Result<ImportReport, TraceError> {
     let mut output = Output::new(lines.file(), sink);
-    let warnings = (format.import)(&mut lines, options, &mut output)?;
+    let mut warnings = (format.import)(&mut lines, options, &mut output)?;
+    if !output.has_common_clock() {
+        warnings.insert(0, Warning::NoCommonClock);
+    }
     let (sessions, calls) = output.finish()?;
     Ok(ImportReport {
         sessions,
@@ -218,7 +229,7 @@ fn known() -> String {
         .join(", ")
 }
 
-/// A first line for `source`, without blocks and with gaps that are the client's alone.
+/// A first line for a source without blocks, with gaps that are the client's alone and starts on one clock.
 fn meta(format: &Format, lines: &Lines, options: &ImportOptions) -> Meta {
     let origin = options.origin.clone();
     let license = options.license.clone();
@@ -230,14 +241,5 @@ fn meta(format: &Format, lines: &Lines, options: &ImportOptions) -> Meta {
         hash_scope: Nullable::Null,
         tokenizer: Nullable::Null,
         ..Meta::default()
-    }
-}
-
-/// The same for sessions whose starts cannot be compared.
-fn meta_without_clock(format: &Format, lines: &Lines, options: &ImportOptions) -> Meta {
-    let x = Extra::from_iter([(COMMON_CLOCK.to_owned(), false.into())]);
-    Meta {
-        x: Some(x),
-        ..meta(format, lines, options)
     }
 }

@@ -9,6 +9,7 @@ pub struct Output<'a> {
     file: String,
     sink: &'a mut dyn Sink,
     checker: Option<Checker>,
+    has_common_clock: bool,
     sessions: u64,
     calls: u64,
 }
@@ -20,6 +21,7 @@ impl<'a> Output<'a> {
             file: file.to_owned(),
             sink,
             checker: None,
+            has_common_clock: true,
             sessions: 0,
             calls: 0,
         }
@@ -29,6 +31,7 @@ impl<'a> Output<'a> {
     pub fn meta(&mut self, meta: &Meta) -> Result<(), TraceError> {
         let checker = Checker::new(meta).map_err(|defect| self.invalid(defect))?;
         self.checker = Some(checker);
+        self.has_common_clock = meta.has_common_clock();
         self.sink.meta(meta)
     }
 
@@ -42,6 +45,11 @@ impl<'a> Output<'a> {
         self.sessions += 1;
         self.calls += session.calls.len() as u64;
         self.sink.session(session)
+    }
+
+    /// Whether the first line says that starts of different sessions can be compared.
+    pub fn has_common_clock(&self) -> bool {
+        self.has_common_clock
     }
 
     /// How many sessions and calls there were.

@@ -19,7 +19,6 @@ use super::calls::{Mended, keep_extra, not_empty, tool_extra};
 use super::clock::Instant;
 use super::output::Output;
 use super::tool_class::of_tool;
-use super::warning::note;
 use super::{Format, ImportOptions, Warning};
 use crate::TraceError;
 use crate::format::record::record;
@@ -85,7 +84,6 @@ struct Importer {
     /// Session by id. Looked up only.
     by_name: HashMap<String, usize>,
     mended: Mended,
-    no_gaps: u64,
     has_clock: bool,
 }
 
@@ -98,22 +96,16 @@ fn import(
         has_clock: true,
         ..Importer::default()
     };
-    while lines.next_line()?.is_some() {
-        let row: Row = lines.parse()?;
-        importer
-            .row(row, lines.place().line)
-            .map_err(|what| lines.wrong(what))?;
+    while let Some(row) = lines.row()? {
+        let line = lines.place().line;
+        importer.row(row, line).map_err(|what| lines.wrong(what))?;
     }
     let mut sessions = Vec::new();
     for (name, rounds) in std::mem::take(&mut importer.sessions) {
         let session = importer.session(name, rounds);
         sessions.push(session.map_err(|what| lines.wrong(what))?);
     }
-    output.meta(&if importer.has_clock {
-        super::meta(&FORMAT, lines, options)
-    } else {
-        super::meta_without_clock(&FORMAT, lines, options)
-    })?;
+    output.meta(&super::meta(&FORMAT, lines, options).with_common_clock(importer.has_clock))?;
     for session in sessions {
         output.session(session)?;
     }
@@ -123,12 +115,6 @@ fn import(
         Warning::ApprovalsInGaps,
         Warning::NoSubagentLinks,
     ];
-    if !importer.has_clock {
-        warnings.push(Warning::NoCommonClock);
-    }
-    note(&mut warnings, importer.no_gaps, |calls| Warning::NoGaps {
-        calls,
-    });
     importer.mended.warn(&mut warnings);
     Ok(warnings)
 }
@@ -235,7 +221,7 @@ impl Importer {
                 if let Some((begin, ended)) = round.begin.zip(ended) {
                     call.gap_ms = begin.since(ended);
                 } else {
-                    self.no_gaps += 1;
+                    self.mended.no_gap();
                     call.gap_kind = GapKind::Unknown;
                 }
                 self.mended.keep(&mut call, round.prefix, calls.last());

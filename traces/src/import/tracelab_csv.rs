@@ -54,8 +54,7 @@ fn import(
     options: &ImportOptions,
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
-    let with_clock = super::meta(&FORMAT, lines, options);
-    let without_clock = super::meta_without_clock(&FORMAT, lines, options);
+    let meta = super::meta(&FORMAT, lines, options);
     let mut groups: Vec<Group> = Vec::new();
     // Group by session id. Looked up only.
     let mut by_name: HashMap<String, usize> = HashMap::new();
@@ -76,11 +75,7 @@ fn import(
         push(group, call, &mut mended);
         (group.round, group.wait) = (round, wait);
     }
-    output.meta(if has_clock {
-        &with_clock
-    } else {
-        &without_clock
-    })?;
+    output.meta(&meta.with_common_clock(has_clock))?;
     for mut group in groups {
         if group.wait != Millis::default()
             && let Some(last) = group.session.calls.last_mut()
@@ -91,9 +86,6 @@ fn import(
         output.session(group.session)?;
     }
     let mut warnings = vec![Warning::NoTools];
-    if !has_clock {
-        warnings.push(Warning::NoCommonClock);
-    }
     mended.warn(&mut warnings);
     Ok(warnings)
 }

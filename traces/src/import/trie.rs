@@ -41,20 +41,15 @@ fn import(
     options: &ImportOptions,
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
-    output.meta(&super::meta_without_clock(&FORMAT, lines, options))?;
+    output.meta(&super::meta(&FORMAT, lines, options).with_common_clock(false))?;
     let mut mended = Mended::default();
-    let mut rows = 0_u64;
-    while lines.next_line()?.is_some() {
-        let row: Row = lines.parse()?;
-        let session = session(rows, row, &mut mended);
+    let mut number = 0;
+    while let Some(row) = lines.row()? {
+        let session = session(number, row, &mut mended);
         output.session(session.map_err(|what| lines.wrong(what))?)?;
-        rows += 1;
+        number += 1;
     }
-    let mut warnings = vec![
-        Warning::NoCommonClock,
-        Warning::NoToolNames,
-        Warning::HistoryAssumed,
-    ];
+    let mut warnings = vec![Warning::NoToolNames, Warning::HistoryAssumed];
     mended.warn(&mut warnings);
     Ok(warnings)
 }

@@ -25,7 +25,7 @@ pub enum Warning {
     #[error("gaps are recorded in whole seconds: nothing below about 1 s is resolved")]
     WholeSecondGaps,
     /// Waits are unknown.
-    #[error("{calls} calls have no recorded wait before them: 0 was put in (kind `unknown`)")]
+    #[error("{calls} calls have no recorded wait before them: 0 was put in")]
     NoGaps {
         /// How many.
         calls: u64,

@@ -17,7 +17,8 @@ pub struct Fed {
 /// Hands the trace at `path` to `sink`, and says what was imported if it is a foreign one.
 ///
 /// # Errors
-/// What reading, importing and the sink may raise; [`TraceError::MissingMeta`] if the file looks like nothing known.
+/// What reading, importing and the sink may raise; what the reader of session traces says of the first line if the file looks like
+/// nothing known.
 pub fn feed(path: &Path, sink: &mut dyn Sink) -> Result<Option<Fed>, TraceError> {
     feed_with(path, &ImportOptions::default(), sink)
 }
@@ -33,7 +34,8 @@ pub fn feed_with(
 ) -> Result<Option<Fed>, TraceError> {
     let reader = match Reader::open(path) {
         Ok(reader) => reader,
-        Err(missing @ TraceError::MissingMeta { .. }) => {
+        // A table, or an object over many lines, is not even a line of JSON.
+        Err(missing @ (TraceError::MissingMeta { .. } | TraceError::Malformed { .. })) => {
             return match import::detect(path) {
                 Ok(detected) => {
                     let report = import::import(detected.format, path, options, sink)?;

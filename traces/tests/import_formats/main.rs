@@ -20,6 +20,7 @@ use trace::format::{Call, Millis, Reader, Session};
 use trace::import::{
     Collected, FORMATS, Format, Head, ImportReport, Warning, detect, find, import_files,
 };
+use trace::tools::feed;
 
 /// Files of `fixtures/`, with the format that each is named after.
 fn fixtures() -> Vec<(PathBuf, &'static Format)> {
@@ -165,6 +166,16 @@ fn compressed_sources_are_read_as_they_are() {
 }
 
 #[test]
+fn every_fixture_can_be_read_where_a_session_trace_can() {
+    for (path, format) in fixtures() {
+        let mut collected = Collected::default();
+        let fed = feed(&path, &mut collected).unwrap();
+        assert_eq!(fed.unwrap().detected.format.name, format.name);
+        assert!(!collected.sessions.is_empty());
+    }
+}
+
+#[test]
 fn unknown_names_and_unknown_files_are_answered_with_the_list() {
     let error = find("wekka").err().unwrap().to_string();
     assert!(
@@ -172,6 +183,9 @@ fn unknown_names_and_unknown_files_are_answered_with_the_list() {
     );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "").unwrap();
+    let error = detect(&path).err().unwrap().to_string();
+    assert!(error.ends_with("notes.txt` is empty"), "{error}");
     std::fs::write(&path, "Dear diary").unwrap();
     let error = detect(&path).err().unwrap().to_string();
     assert!(

@@ -6,6 +6,7 @@ use crate::format::plural;
 use crate::out;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use trace::TraceError;
 use trace::import::{
     Detected, FORMATS, Format, ImportOptions, MooncakeRows, WekaGap, detect, find, import_files,
 };
@@ -76,7 +77,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     // Every file is looked at before the first is converted.
     let sources = sources(&args.files)?;
-    let report = import_files(&sources, &args.out, &options)?;
+    let report =
+        import_files(&sources, &args.out, &options).map_err(|error| misnamed(error, &sources))?;
     for warning in &report.warnings {
         out::warn(&warning.to_string());
     }
@@ -91,11 +93,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// Each file with its format: the one named in front, else the one it looks like.
 fn sources(files: &[PathBuf]) -> Result<Vec<(&'static Format, PathBuf)>, CliError> {
+    if let Some(folder) = files.iter().find(|file| file.is_dir()) {
+        let folder = folder.display();
+        return Err(CliError::hinted(
+            format!("{folder} is a folder"),
+            &format!("name its files, for example `{folder}/*.jsonl`"),
+        ));
+    }
     if let [first, rest @ ..] = files
-        && !rest.is_empty()
         && let Some(name) = first.to_str()
     {
         match find(name) {
+            Ok(_) if rest.is_empty() && !first.exists() => {
+                let what = format!("`{name}` is a format: the files to convert come after it");
+                return Err(CliError::Usage(what));
+            }
+            _ if rest.is_empty() => {}
             Ok(format) => return Ok(rest.iter().map(|file| (format, file.clone())).collect()),
             // A name that could only have been that of a format.
             Err(unknown) if !first.exists() && !name.contains(['.', '/']) => {
@@ -105,6 +118,20 @@ fn sources(files: &[PathBuf]) -> Result<Vec<(&'static Format, PathBuf)>, CliErro
         }
     }
     files.iter().map(|file| recognised(file)).collect()
+}
+
+/// Why an import failed; and, where a file looks like another format than it was taken for, that it does.
+fn misnamed(error: TraceError, sources: &[(&Format, PathBuf)]) -> CliError {
+    let other = sources.iter().find_map(|(format, file)| {
+        let detected = detect(file).ok()?;
+        let differs = detected.format.name != format.name;
+        let name = file.display().to_string();
+        differs.then(|| looks_like(&name, detected.format, &detected.reason))
+    });
+    match other {
+        Some(hint) => CliError::hinted(error, &hint),
+        None => error.into(),
+    }
 }
 
 fn recognised(file: &Path) -> Result<(&'static Format, PathBuf), CliError> {

@@ -16,7 +16,6 @@ use crate::import::tool_class::of_tool;
 pub struct Counts {
     pub mended: Mended,
     pub estimated: u64,
-    pub no_gaps: u64,
     pub by_time: u64,
     pub orphans: u64,
     pub detached: u64,
@@ -254,7 +253,9 @@ impl Chain {
         };
         let (mut ends, mut tasks) = (Vec::new(), Vec::new());
         for answer in self.calls {
-            counts.no_gaps += u64::from(answer.call.id > 0 && !answer.is_asked);
+            if answer.call.id > 0 && !answer.is_asked {
+                counts.mended.no_gap();
+            }
             ends.push(answer.end);
             let id = answer.call.id;
             let is_task = |tool: &&RunningTool| tool.tool.cls.as_deref() == Some("subagent");

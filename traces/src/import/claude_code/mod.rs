@@ -76,8 +76,7 @@ fn import(
         seen: HashSet::new(),
         ignored: 0,
     };
-    while lines.next_line()?.is_some() {
-        let line: RawLine = lines.parse()?;
+    while let Some(line) = lines.row()? {
         log.line(line).map_err(|what| lines.wrong(what))?;
     }
     let mut counts = Counts {
@@ -111,7 +110,6 @@ impl Counts {
         note(warnings, self.estimated, |calls| Warning::EstimatedOutput {
             calls,
         });
-        note(warnings, self.no_gaps, |calls| Warning::NoGaps { calls });
         note(warnings, self.by_time, |subagents| {
             Warning::SubagentsByTime { subagents }
         });

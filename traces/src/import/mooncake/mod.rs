@@ -139,8 +139,7 @@ fn import(
     };
     let mut rows = 0_u64;
     let mut streaming = false;
-    while lines.next_line()?.is_some() {
-        let row: Row = lines.parse()?;
+    while let Some(row) = lines.row::<Row>()? {
         let named = row.session_id.as_ref().is_some();
         if rows == 0 {
             streaming = !named && options.mooncake_rows == MooncakeRows::Single;
@@ -161,14 +160,9 @@ fn import(
         }
     }
     if !streaming {
-        let meta = if importer.has_clock {
-            super::meta(format, lines, options)
-        } else {
-            super::meta_without_clock(format, lines, options)
-        };
-        let gap_semantics = importer.semantics();
+        let meta = super::meta(format, lines, options).with_common_clock(importer.has_clock);
         output.meta(&Meta {
-            gap_semantics,
+            gap_semantics: importer.semantics(),
             ..sized(meta)
         })?;
     }
@@ -308,9 +302,6 @@ impl Importer {
         let mut warnings = vec![Warning::NoTools];
         if single {
             warnings.push(Warning::NoSessions);
-        }
-        if !self.has_clock {
-            warnings.push(Warning::NoCommonClock);
         }
         note(&mut warnings, self.chained, |calls| {
             Warning::ChainedByPrefix { calls }

@@ -23,7 +23,7 @@ mod agents;
 mod raw;
 mod session;
 
-use raw::{Export, Span};
+use raw::Span;
 
 use super::calls::Mended;
 use super::output::Output;
@@ -57,8 +57,7 @@ fn import(
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
     let mut spans: Vec<Span> = Vec::new();
-    while lines.next_line()?.is_some() {
-        let export: Export = lines.value()?;
+    while let Some(export) = lines.next_value()? {
         let found = raw::spans(export).map_err(|what| lines.wrong(what))?;
         spans.extend(found);
     }

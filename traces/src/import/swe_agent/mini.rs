@@ -56,7 +56,7 @@ pub fn session(mut fields: Extra, counts: &mut Counts) -> Result<Session, String
                 (call.gap_ms, call.gap_kind) = (gap_ms, GapKind::Tool);
             } else {
                 call.gap_kind = GapKind::Unknown;
-                counts.no_gaps += 1;
+                counts.mended.no_gap();
             }
         }
         let api_ms = distance(latest, time);

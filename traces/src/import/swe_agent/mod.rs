@@ -49,7 +49,6 @@ struct Counts {
     mended: Mended,
     apportioned: u64,
     estimated: u64,
-    no_gaps: u64,
     ignored: u64,
 }
 
@@ -60,8 +59,7 @@ fn import(
 ) -> Result<Vec<Warning>, TraceError> {
     let mut counts = Counts::default();
     let mut runs = Vec::new();
-    while lines.next_line()?.is_some() {
-        let fields: Extra = lines.value()?;
+    while let Some(fields) = lines.next_value::<Extra>()? {
         let run = if fields.contains_key("trajectory") {
             steps::session(fields, &mut counts)
         } else {
@@ -70,11 +68,7 @@ fn import(
         runs.push(run.map_err(|what| lines.wrong(what))?);
     }
     let has_clock = runs.iter().all(|run| run.start_ms.as_ref().is_some());
-    output.meta(&if has_clock {
-        super::meta(&FORMAT, lines, options)
-    } else {
-        super::meta_without_clock(&FORMAT, lines, options)
-    })?;
+    output.meta(&super::meta(&FORMAT, lines, options).with_common_clock(has_clock))?;
     for (number, mut run) in runs.into_iter().enumerate() {
         run.sid = match number {
             0 => lines.stem().to_owned(),
@@ -86,9 +80,6 @@ fn import(
         output.session(run)?;
     }
     let mut warnings = vec![Warning::HistoryAssumed];
-    if !has_clock {
-        warnings.push(Warning::NoCommonClock);
-    }
     note(&mut warnings, counts.apportioned, |calls| {
         Warning::ApportionedTokens { calls }
     });
@@ -97,9 +88,6 @@ fn import(
     });
     note(&mut warnings, counts.estimated, |calls| {
         Warning::EstimatedOutput { calls }
-    });
-    note(&mut warnings, counts.no_gaps, |calls| Warning::NoGaps {
-        calls,
     });
     note(&mut warnings, counts.ignored, |entries| {
         Warning::IgnoredEntries { entries }

@@ -51,13 +51,12 @@ pub fn session(mut fields: Extra, counts: &mut Counts) -> Result<Session, String
             ..Call::default()
         };
         if call.id > 0 {
-            call.gap_kind = if ran.is_some() {
-                GapKind::Tool
+            if let Some(ran) = ran {
+                (call.gap_ms, call.gap_kind) = (ran, GapKind::Tool);
             } else {
-                GapKind::Unknown
-            };
-            call.gap_ms = ran.unwrap_or_default();
-            counts.no_gaps += u64::from(ran.is_none());
+                call.gap_kind = GapKind::Unknown;
+                counts.mended.no_gap();
+            }
         }
         ran =
             match step.execution_time.value() {

@@ -105,11 +105,6 @@ fn session(
         let question = recipe.input.tokens.sample(draw(id, Purpose::Append));
         let mut call = Call {
             id,
-            gap_kind: if id == 0 {
-                GapKind::None
-            } else {
-                GapKind::Human
-            },
             input: tokens("a prompt", history.saturating_add(question))?,
             output: tokens(
                 "an answer",
@@ -117,7 +112,10 @@ fn session(
             )?,
             ..Call::default()
         };
-        counts.no_gaps += u64::from(id > 0);
+        if id > 0 {
+            call.gap_kind = GapKind::Human;
+            counts.mended.no_gap();
+        }
         counts.mended.tokens(&mut call);
         calls.push(call);
     }

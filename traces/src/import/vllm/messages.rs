@@ -85,7 +85,7 @@ fn session(number: usize, conversation: Value, counts: &mut Counts) -> Result<Se
         };
         if call.id > 0 {
             call.gap_kind = speaker;
-            counts.no_gaps += 1;
+            counts.mended.no_gap();
         }
         counts.estimated += 1;
         counts.mended.tokens(&mut call);

@@ -45,7 +45,6 @@ fn detect(head: &Head) -> Option<String> {
 struct Counts {
     mended: Mended,
     estimated: u64,
-    no_gaps: u64,
     ignored: u64,
     empty: u64,
     is_drawn: bool,
@@ -56,17 +55,16 @@ fn import(
     options: &ImportOptions,
     output: &mut Output<'_>,
 ) -> Result<Vec<Warning>, TraceError> {
-    output.meta(&super::meta_without_clock(&FORMAT, lines, options))?;
+    output.meta(&super::meta(&FORMAT, lines, options).with_common_clock(false))?;
     let mut counts = Counts::default();
-    while lines.next_line()?.is_some() {
-        let value: serde_json::Value = lines.value()?;
+    while let Some(value) = lines.next_value::<serde_json::Value>()? {
         if value.get("filetype").is_some() {
             generate::sessions(value, options.seed, &mut counts, lines, output)?;
         } else {
             messages::sessions(value, &mut counts, lines, output)?;
         }
     }
-    let mut warnings = vec![Warning::NoCommonClock, Warning::NoTools];
+    let mut warnings = vec![Warning::NoTools];
     if counts.is_drawn {
         warnings.push(Warning::Drawn);
     }
@@ -75,9 +73,6 @@ fn import(
     });
     note(&mut warnings, counts.estimated, |calls| {
         Warning::EstimatedOutput { calls }
-    });
-    note(&mut warnings, counts.no_gaps, |calls| Warning::NoGaps {
-        calls,
     });
     note(&mut warnings, counts.ignored, |entries| {
         Warning::IgnoredEntries { entries }

@@ -43,8 +43,7 @@ fn import(
 ) -> Result<Vec<Warning>, TraceError> {
     let mut converter = Converter::new(options.weka_gap);
     let mut block_size = None;
-    while lines.next_line()?.is_some() {
-        let raw: RawSession = lines.value()?;
+    while let Some(raw) = lines.next_value::<RawSession>()? {
         let size = raw.block_size;
         match block_size {
             None => {
@@ -67,7 +66,7 @@ fn import(
 }
 
 fn meta(lines: &Lines, block_size: u32, options: &ImportOptions) -> Meta {
-    let mut meta = super::meta_without_clock(&FORMAT, lines, options);
+    let mut meta = super::meta(&FORMAT, lines, options).with_common_clock(false);
     let gap = serde_json::to_value(options.weka_gap).expect("a word");
     let x = meta.x.get_or_insert_default();
     x.insert("weka_gap".to_owned(), gap);
@@ -79,11 +78,7 @@ fn meta(lines: &Lines, block_size: u32, options: &ImportOptions) -> Meta {
 }
 
 fn warnings(counts: &Counts, gap: WekaGap) -> Vec<Warning> {
-    let mut warnings = vec![
-        Warning::NoCommonClock,
-        Warning::NoTools,
-        Warning::ApprovalsInGaps,
-    ];
+    let mut warnings = vec![Warning::NoTools, Warning::ApprovalsInGaps];
     if counts.whole_second_gaps && counts.gaps > 0 {
         warnings.push(Warning::WholeSecondGaps);
     }
