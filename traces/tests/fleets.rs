@@ -151,7 +151,7 @@ fn gaps_are_the_longest_of_parallel_tools_after_an_approval() {
             kind => panic!("a gap of kind {kind:?}"),
         }
     }
-    // 14 % of the calls issue several tools, a tenth waits for an approval: of thousands of waits, within a tenth.
+    // 14 % of the calls issue several tools, a fifth waits for an approval: of thousands of waits, within a quarter.
     assert!(tools_waits > 1_500, "{tools_waits}");
     let share = |part: usize| part as f64 / f64::from(tools_waits);
     assert!(
@@ -159,7 +159,7 @@ fn gaps_are_the_longest_of_parallel_tools_after_an_approval() {
         "{}",
         share(parallel)
     );
-    assert!((share(mixed) / 0.1 - 1.0).abs() < 0.25, "{}", share(mixed));
+    assert!((share(mixed) / 0.2 - 1.0).abs() < 0.25, "{}", share(mixed));
 }
 
 #[test]
@@ -180,12 +180,18 @@ fn a_lost_prefix_leaves_the_shared_parts_and_a_compaction_a_part_of_the_length()
         };
         for pair in session.calls.windows(2) {
             assert!(pair[1].input <= longest);
-            if let Some(keep) = pair[1].keep {
-                assert_eq!(keep, shared);
-                lost += 1;
-                compacted += u32::from(pair[1].input < pair[0].input * 7 / 10);
-            } else {
-                assert!(pair[1].input >= pair[0].input + pair[0].output);
+            let whole = pair[0].input + pair[0].output;
+            match pair[1].keep {
+                // Reasoning is missing.
+                Some(keep) if keep == pair[0].input => {
+                    assert!((keep..whole).contains(&pair[1].input));
+                }
+                Some(keep) => {
+                    assert_eq!(keep, shared);
+                    lost += 1;
+                    compacted += u32::from(pair[1].input < pair[0].input * 7 / 10);
+                }
+                None => assert!(pair[1].input >= whole),
             }
         }
     }
@@ -193,6 +199,42 @@ fn a_lost_prefix_leaves_the_shared_parts_and_a_compaction_a_part_of_the_length()
         lost > 100 && compacted > 20 && compacted < lost,
         "{lost} {compacted}"
     );
+}
+
+/// Prompts and kept tokens of the first agent of a small fleet: three turns from 10 tokens on, each generates 5 and adds 7.
+fn prompts(more: &str) -> Vec<(u32, Option<u32>)> {
+    let fleet = small(more).unwrap();
+    let session = fleet.sessions(1).unwrap().next().unwrap().unwrap();
+    let calls = session.calls.iter();
+    calls.map(|call| (call.input, call.keep)).collect()
+}
+
+#[test]
+fn the_first_turns_add_what_the_opening_says() {
+    // 10, + 5 + 100, + 5 + 50; the opening is longer than the session.
+    let of = prompts(
+        "append_tool = 7\nopening = [{ turns = 1, append_tool = 100 }, { turns = 2, append_tool = 50 }]\n",
+    );
+    assert_eq!(of, [(10, None), (115, None), (170, None)]);
+    // It ends after one turn: + 5 + 7.
+    let of = prompts("append_tool = 7\nopening = [{ turns = 1, append_tool = 100 }]\n");
+    assert_eq!(of, [(10, None), (115, None), (127, None)]);
+    let refused = error("append_tool = 7\nopening = [{ turns = 1, append_tool = -3 }]\n");
+    assert!(refused.contains("`opening.append_tool`"), "{refused}");
+}
+
+#[test]
+fn a_prompt_without_the_reasoning_before_it_keeps_the_prompt_before_it() {
+    // 10 + 5 - 2 = 13, of which 10 are where they were; 13 + 5 - 2 = 16.
+    let of = prompts("stripped = { share = 1, tokens = 2 }\n");
+    assert_eq!(of, [(10, None), (13, Some(10)), (16, Some(13))]);
+    // No more than the output can be missing, and of nothing missing nothing is lost.
+    let of = prompts("stripped = { share = 1, tokens = 50 }\n");
+    assert_eq!(of, [(10, None), (10, Some(10)), (10, Some(10))]);
+    let of = prompts("stripped = { share = 1, tokens = 0 }\n");
+    assert_eq!(of, [(10, None), (15, None), (20, None)]);
+    let refused = error("stripped = { share = 2, tokens = 1 }\n");
+    assert!(refused.contains("`stripped.share` = 2"), "{refused}");
 }
 
 #[test]

@@ -36,6 +36,13 @@ pub struct Behaviour {
     /// Tokens that the results of a turn's tools add to the history, where tools have no `result_tokens` of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub append_tool: Option<Distribution>,
+    /// The first turns of a session, in order, where their tools add something else than later ones: many an agent begins by
+    /// reading.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opening: Vec<Stage>,
+    /// Prompts that are shorter than what they follow, because reasoning is not sent back. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripped: Option<Stripped>,
     /// Tools, of which each turn that waits for some draws from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolClass>,
@@ -81,6 +88,27 @@ fn is_one(versions: &u32) -> bool {
     *versions == 1
 }
 
+/// A stretch of turns at the beginning of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// How many.
+    pub turns: u32,
+    /// Tokens that their tools add to the history.
+    pub append_tool: Distribution,
+}
+
+/// Prompts that lack the reasoning of the call before, and more of it than the wait has added. The answer behind it has moved, so
+/// nothing of the output is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stripped {
+    /// Share of the calls after the first.
+    pub share: f64,
+    /// Tokens by which the prompt is shorter than history and output before it, at most the output.
+    pub tokens: Distribution,
+}
+
 /// A class of tools.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,6 +147,9 @@ pub struct Human {
     pub after_human: f64,
     /// Probability that a person's input follows a tool's.
     pub after_tool: f64,
+    /// Probability that a person's input follows the first prompt; default: as any other of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_first: Option<f64>,
     /// How long the person takes, in seconds.
     pub wait_s: Distribution,
     /// Tokens that the person adds to the history.
@@ -168,6 +199,13 @@ impl Behaviour {
                 ));
             }
         }
+        for stage in &self.opening {
+            stage.append_tool.validate("opening.append_tool")?;
+        }
+        if let Some(stripped) = &self.stripped {
+            is_share("stripped.share", stripped.share)?;
+            stripped.tokens.validate("stripped.tokens")?;
+        }
         self.validate_tools()?;
         if let Some(approval) = &self.approval {
             is_share("approval.share", approval.share)?;
@@ -176,6 +214,9 @@ impl Behaviour {
         if let Some(human) = &self.human {
             is_share("human.after_human", human.after_human)?;
             is_share("human.after_tool", human.after_tool)?;
+            if let Some(share) = human.after_first {
+                is_share("human.after_first", share)?;
+            }
             human.wait_s.validate("human.wait_s")?;
             human.append.validate("human.append")?;
         }
@@ -223,6 +264,11 @@ impl Behaviour {
                     "results of tools need one source: either `append_tool`, or `result_tokens` for every class in `tools`",
                 );
             }
+        }
+        if self.append_tool.is_none() && !self.opening.is_empty() {
+            return wrong(
+                "`opening` needs `append_tool`: tools with `result_tokens` say themselves what they add",
+            );
         }
         for tool in &self.tools {
             tool.seconds.validate("tools.seconds")?;

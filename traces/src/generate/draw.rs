@@ -80,6 +80,10 @@ pub enum Purpose {
     ClientLaw = 22,
     /// A session of a resample.
     Resample = 23,
+    /// Whether reasoning is missing from a prompt.
+    Stripped = 24,
+    /// How much of it.
+    StrippedTokens = 25,
 }
 
 /// All draws of one seed and domain.

@@ -29,7 +29,7 @@ mod session;
 
 pub use agents::{Agents, GeneratedWorkload};
 pub use arrivals::{Arrivals, Burstiness, ClientMixture, Closed, Diurnal, IntervalLaw, Resampled};
-pub use behaviour::{Approval, Behaviour, Human, Loss, PrefixPart, ToolClass};
+pub use behaviour::{Approval, Behaviour, Human, Loss, PrefixPart, Stage, Stripped, ToolClass};
 pub use catalog::{BARE, Generator, SHIPPED, Shipped};
 pub use distribution::{
     Component, Distribution, Exponential, Lognormal, Quantiles, Shape, Tail, Uniform,

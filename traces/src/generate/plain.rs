@@ -153,6 +153,7 @@ impl PlainAgents {
             versions: 1,
         });
         let human = (self.gap_kind == WaitKind::Human).then(|| Human {
+            after_first: None,
             after_human: 1.0,
             after_tool: 1.0,
             wait_s: self.gap_s.clone(),
@@ -173,6 +174,8 @@ impl PlainAgents {
             output: self.output.clone(),
             final_output: None,
             append_tool: Some(self.append.clone()),
+            opening: Vec::new(),
+            stripped: None,
             tools,
             parallel: Vec::new(),
             approval: None,

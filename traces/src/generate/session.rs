@@ -63,9 +63,18 @@ impl Maker<'_> {
                     previous.tools = wait.tools;
                     (call.gap_ms, call.gap_kind) = (wait.gap, wait.kind);
                     let history = u64::from(previous.input) + u64::from(previous.output);
-                    let grown = history + u64::from(wait.append);
+                    let stripped = self.stripped(turn, previous.output)?;
+                    let grown = match stripped {
+                        Some(tokens) => history - u64::from(tokens),
+                        None => history + u64::from(wait.append),
+                    };
                     match self.loss(turn, grown, limit) {
-                        None => grown,
+                        None => {
+                            if stripped.is_some_and(|tokens| tokens > 0) {
+                                call.keep = Some(previous.input);
+                            }
+                            grown
+                        }
                         Some(ratio) => {
                             let left = (grown as f64 * ratio).round() as u64;
                             let left = left.clamp(shared_tokens + 1, limit);
@@ -82,6 +91,31 @@ impl Maker<'_> {
             calls.push(call);
         }
         Ok((shared, calls))
+    }
+
+    /// By how much this turn's prompt is shorter than history and `output` before it, if it is.
+    fn stripped(&self, turn: u32, output: u32) -> Result<Option<u32>, TraceError> {
+        let Some(stripped) = &self.behaviour.stripped else {
+            return Ok(None);
+        };
+        if self.draw(turn, Purpose::Stripped).uniform() >= stripped.share {
+            return Ok(None);
+        }
+        let draw = self.draw(turn, Purpose::StrippedTokens);
+        let tokens = self.whole(&stripped.tokens, draw, "stripped.tokens", 0)?;
+        Ok(Some(tokens.min(output)))
+    }
+
+    /// What the tools before this turn add, if the session is still opening.
+    fn opening(&self, turn: u32) -> Option<&Distribution> {
+        let mut left = turn;
+        for stage in &self.behaviour.opening {
+            if left <= stage.turns {
+                return Some(&stage.append_tool);
+            }
+            left -= stage.turns;
+        }
+        None
     }
 
     /// What part of the context is left, if this turn loses its prefix.
@@ -105,10 +139,10 @@ impl Maker<'_> {
     fn wait(&self, turn: u32, from_human: &mut bool) -> Result<Wait, TraceError> {
         let append = self.draw(turn, Purpose::Append);
         if let Some(human) = &self.behaviour.human {
-            let share = if *from_human {
-                human.after_human
-            } else {
-                human.after_tool
+            let share = match (turn, *from_human) {
+                (1, _) => human.after_first.unwrap_or(human.after_human),
+                (_, true) => human.after_human,
+                (_, false) => human.after_tool,
             };
             *from_human = self.draw(turn, Purpose::WaitKind).uniform() < share;
             if *from_human {
@@ -167,7 +201,7 @@ impl Maker<'_> {
             }
             tools.push(tool);
         }
-        let append = match &behaviour.append_tool {
+        let append = match self.opening(turn).or(behaviour.append_tool.as_ref()) {
             Some(tokens) => self.whole(tokens, append, "append_tool", 0)?,
             None => results,
         };

@@ -68,7 +68,9 @@ pub fn rows(path: &std::path::Path) -> Vec<Row> {
         &[],
     );
     // The survey gives prompts and contexts of the main batch.
-    let batch = sources::stat_of(path, |sid| sid.starts_with("batch_swebench_18tasks/"));
+    let batch = sources::stat_of(path, |session| {
+        session.sid.starts_with("batch_swebench_18tasks/")
+    });
     rows.row(&batch, "first_prompt_tokens", &[(50.0, "19.2k")], None, &[]);
     rows.row(
         &haiku,
@@ -101,6 +103,11 @@ pub fn rows(path: &std::path::Path) -> Vec<Row> {
         &haiku,
         GapClass::ToolOrMixed,
         &[".35", ".23", ".11", ".049", ".034", ".021", ".012", ".0025"],
+    );
+    rows.add(
+        "share of wall time that is waiting",
+        "48%",
+        haiku.idle_ratio.unwrap(),
     );
     let long = |stat: &Stat| gap(stat, GapClass::ToolOrMixed).long_share.unwrap();
     rows.add("share of tool gap time above 60 s", "52%", long(&haiku));
@@ -238,6 +245,11 @@ pub fn rows(path: &std::path::Path) -> Vec<Row> {
         "cache reads after the first call",
         "95.5%",
         older.cached_ratio_after_first.unwrap(),
+    );
+    rows.add(
+        "share of wall time that is waiting",
+        "50%",
+        older.idle_ratio.unwrap(),
     );
     // The survey counts the waits of sub-agents here.
     let with_children = sources::stat(path, &["claude-haiku-3.5-cloud"], false);

@@ -20,14 +20,47 @@ pub fn rows() -> Option<Vec<Row>> {
     let agentcgroup = shared("agentcgroup-claude-code/sessions.jsonl.zst")?;
     let tau2 = shared("tau2-bench/sessions.jsonl.zst")?;
     let mooncake = shared("mooncake-fast25/conversation_trace.first_half.jsonl.zst")?;
+    let azure = ["code", "conv"]
+        .map(|name| format!("azure-llm-2023/AzureLLMInferenceTrace_{name}.csv.zst"));
+    let azure = [shared(&azure[0])?, shared(&azure[1])?];
     let mut rows = weka::rows(&sources::stat(&made.weka, &[], true));
+    rows.extend(weka::first_prompts(&made.weka));
+    rows.extend(weka::subagents(&shared("weka-claude-code/weka.jsonl.zst")?));
     rows.extend(agents::rows(&agentcgroup));
     rows.extend(chat(&tau2));
     rows.extend(conversations(
         &sources::stat(&mooncake, &[], false),
         &sources::stat(&made.chained, &[], false),
     ));
+    rows.extend(requests(
+        &azure.map(|path| sources::stat(&path, &[], false)),
+    ));
     Some(rows)
+}
+
+/// Azure's two services.
+fn requests([code, conv]: &[Stat; 2]) -> Vec<Row> {
+    let mut rows = Rows {
+        trace: "",
+        rows: Vec::new(),
+    };
+    let medians = |rows: &mut Rows, stat: &Stat, input, output| {
+        rows.row(stat, "input_tokens", &[(50.0, input)], None, &[]);
+        rows.row(stat, "output_tokens", &[(50.0, output)], None, &[]);
+    };
+    rows.trace = "Azure, code";
+    let arrivals = code.arrivals.unwrap();
+    rows.add("requests per second", "2.6", arrivals.rate_per_s);
+    rows.add("variation of intervals", "13.2", arrivals.cv);
+    let busiest = "busiest minute, times the mean";
+    rows.add(busiest, "4.2", arrivals.busiest_minute);
+    medians(&mut rows, code, "1,469", "13");
+    rows.trace = "Azure, conversation";
+    let arrivals = conv.arrivals.unwrap();
+    rows.add("requests per second", "5.5", arrivals.rate_per_s);
+    rows.add("variation of intervals", "1.09", arrivals.cv);
+    medians(&mut rows, conv, "1,020", "129");
+    rows.rows
 }
 
 fn chat(path: &std::path::Path) -> Vec<Row> {
@@ -58,6 +91,7 @@ fn chat(path: &std::path::Path) -> Vec<Row> {
         trace: "",
         rows: Vec::new(),
     };
+    let mut all = Vec::new();
     for (trace, config, calls, first, result) in domains {
         rows.trace = trace;
         let stat = sources::stat(path, &[config], false);
@@ -72,6 +106,46 @@ fn chat(path: &std::path::Path) -> Vec<Row> {
             None,
             &[],
         );
+        all.push(stat);
+    }
+    // The survey gives the least and the largest of the three.
+    rows.trace = "tau2, all three";
+    let ends = |of: &dyn Fn(&Stat) -> f64| {
+        let values = || all.iter().map(of);
+        [
+            values().fold(f64::INFINITY, f64::min),
+            values().fold(0.0, f64::max),
+        ]
+    };
+    let percentile = |quantity: &'static str, p| {
+        move |stat: &Stat| {
+            let row = stat.quantiles.iter().find(|row| row.name == quantity);
+            row.expect(quantity).quantiles.at(p)
+        }
+    };
+    let tools = |stat: &Stat| stat.calls_with_tools as f64 / stat.calls as f64;
+    let ranges: [(&str, [&'static str; 2], [f64; 2]); 4] = [
+        (
+            "output_tokens, p50",
+            ["48", "67"],
+            ends(&percentile("output_tokens", 50.0)),
+        ),
+        (
+            "output_tokens, p90",
+            ["132", "158"],
+            ends(&percentile("output_tokens", 90.0)),
+        ),
+        (
+            "appended_after_human_tokens, p50",
+            ["38", "47"],
+            ends(&percentile("appended_after_human_tokens", 50.0)),
+        ),
+        ("share of calls with a tool", ["31%", "44%"], ends(&tools)),
+    ];
+    for (quantity, published, measured) in ranges {
+        for (end, i) in [("least", 0), ("largest", 1)] {
+            rows.add(format!("{quantity}, {end}"), published[i], measured[i]);
+        }
     }
     rows.rows
 }

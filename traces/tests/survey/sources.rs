@@ -1,6 +1,5 @@
 //! Parts of the public traces, as statistics and as streams.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::common::shared;
@@ -36,29 +35,23 @@ pub fn stat(path: &Path, configs: &[&str], main_agents: bool) -> Stat {
     stats.0.unwrap().finish()
 }
 
-/// Statistics of the sessions whose name passes.
-pub fn stat_of(path: &Path, wanted: fn(&str) -> bool) -> Stat {
-    struct Names(BTreeSet<String>, fn(&str) -> bool);
-    impl Sink for Names {
-        fn meta(&mut self, _: &Meta) -> Result<(), TraceError> {
-            Ok(())
+/// Statistics of the sessions that pass.
+pub fn stat_of(path: &Path, wanted: fn(&Session) -> bool) -> Stat {
+    struct Passing(Stats, fn(&Session) -> bool);
+    impl Sink for Passing {
+        fn meta(&mut self, meta: &Meta) -> Result<(), TraceError> {
+            self.0.meta(meta)
         }
         fn session(&mut self, session: Session) -> Result<(), TraceError> {
-            if (self.1)(&session.sid) {
-                self.0.insert(session.sid);
+            if (self.1)(&session) {
+                self.0.session(session)?;
             }
             Ok(())
         }
     }
-    let mut names = Names(BTreeSet::new(), wanted);
-    feed(path, &mut names).unwrap();
-    let only = Only {
-        sids: Some(names.0),
-        ..Only::default()
-    };
-    let mut stats = Stats::default();
-    feed(path, &mut OnlyMatching::new(&only, "source", &mut stats)).unwrap();
-    stats.0.unwrap().finish()
+    let mut passing = Passing(Stats::default(), wanted);
+    feed(path, &mut passing).unwrap();
+    passing.0.0.unwrap().finish()
 }
 
 /// The same as a filter.

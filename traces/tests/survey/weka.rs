@@ -1,6 +1,8 @@
 //! Section 2.1 of the survey, and the first row of 2.3.
 
 use crate::row::{Row, Rows, all, gap};
+use crate::sources;
+use std::path::Path;
 use trace::stat::{GapClass, Stat};
 
 /// Of main agents, one session per cluster.
@@ -111,5 +113,54 @@ pub fn rows(stat: &Stat) -> Vec<Row> {
     let [after_human, after_tool] = stat.turnover.probabilities();
     rows.add("P(user after user)", ".51", after_human.unwrap());
     rows.add("P(user after tool)", ".07", after_tool.unwrap());
+    rows.rows
+}
+
+/// First prompts, by whether the session is fresh (below 40,000 tokens) or goes on with an earlier conversation.
+pub fn first_prompts(path: &Path) -> Vec<Row> {
+    let mut rows = Rows {
+        trace: "Weka",
+        rows: Vec::new(),
+    };
+    let fresh = sources::stat_of(path, |session| session.calls[0].input < 40_000);
+    let resumed = sources::stat_of(path, |session| session.calls[0].input >= 40_000);
+    let all = fresh.sessions + resumed.sessions;
+    rows.add(
+        "share of fresh sessions",
+        "58%",
+        fresh.sessions as f64 / all as f64,
+    );
+    let first = |stat: &Stat, p| {
+        let row = stat
+            .quantiles
+            .iter()
+            .find(|row| row.name == "first_prompt_tokens");
+        row.expect("every session has one").quantiles.at(p)
+    };
+    for (p, published) in [(5.0, "12.0k"), (50.0, "19.1k"), (95.0, "28k")] {
+        rows.add(
+            format!("first prompt of fresh sessions, p{p}"),
+            published,
+            first(&fresh, p),
+        );
+    }
+    rows.add(
+        "first prompt of resumed sessions, p50",
+        "123k",
+        first(&resumed, 50.0),
+    );
+    rows.rows
+}
+
+/// Sub-agents of the whole file.
+pub fn subagents(path: &Path) -> Vec<Row> {
+    let mut rows = Rows {
+        trace: "Weka, sub-agents",
+        rows: Vec::new(),
+    };
+    let stat = sources::stat_of(path, |session| session.parent.is_some());
+    rows.add("sub-agents", "53", stat.sessions as f64);
+    rows.row(&stat, "calls_per_session", &[(50.0, "10")], None, &[]);
+    rows.row(&stat, "first_prompt_tokens", &[(50.0, "10.3k")], None, &[]);
     rows.rows
 }

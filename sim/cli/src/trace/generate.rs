@@ -65,9 +65,11 @@ Parameters of fleets (the same under [workload.params] of a config; files in con
   first_prompt   tokens of the first prompt after them
   output         tokens that each call generates; final_output: the last one
   append_tool    tokens that the results of a turn's tools add, where tools have no result_tokens
+  opening        [{ turns, append_tool }]: what the tools of the first turns add instead
+  stripped       { share, tokens }: prompts shorter than what they follow, because reasoning is not sent back
   tools          [{ class, weight, seconds, result_tokens }]; parallel: probabilities of 1, 2, 3, ... at once
   approval       { share, wait_s }: tools wait for a person first
-  human          { after_human, after_tool, wait_s, append }: who sends the next input
+  human          { after_human, after_tool, after_first, wait_s, append }: who sends the next input
   loss           { per_call, compaction_share, compaction_ratio, rewrite_ratio }: the prefix is lost
   context_max    tokens at which a history is compacted
   variants       [{ name, weight, ... }]: sub-populations, each with what it does differently
