@@ -8,8 +8,7 @@
 //!
 //! All row-major. cuBLASLt thinks in columns, so it is asked for `output^T = weight * input^T`.
 //! A [`GemmPlan`] holds the shape with the algorithm chosen for it: choosing takes tens of
-//! microseconds, so it happens once per shape and not per call. [`Gemm::tune`] times the candidates, and
-//! [`Gemm::plan_like`] takes the choice over to a neighbouring shape.
+//! microseconds, so it happens once per shape and not per call. [`Gemm::tune`] times the candidates.
 
 use std::ffi::c_void;
 use std::sync::Arc;

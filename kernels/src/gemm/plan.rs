@@ -36,39 +36,6 @@ impl Gemm {
         Ok(plan)
     }
 
-    /// A plan for `shape` with the algorithm of `tuned`, a plan for another number of rows; if the library finds that it does not fit,
-    /// its first guess.
-    ///
-    /// # Errors
-    /// As [`Gemm::plan`].
-    pub fn plan_like(&self, shape: GemmShape, tuned: &GemmPlan) -> Result<GemmPlan, Error> {
-        let mut plan = self.described(shape)?;
-        let algorithm = tuned.algorithms[tuned.chosen];
-        let [weight, input, output] = plan.layouts;
-        let mut found = std::mem::MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::zeroed();
-        // SAFETY: all handles live; the result is written before it is read, and zeros are a value of it.
-        let fits = unsafe {
-            let checked = sys::cublasLtMatmulAlgoCheck(
-                self.handle.0,
-                plan.operation,
-                weight,
-                input,
-                output,
-                output,
-                &raw const algorithm,
-                found.as_mut_ptr(),
-            );
-            checked == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS
-                && found.assume_init_ref().workspaceSize <= WORKSPACE_BYTES as usize
-        };
-        plan.algorithms = if fits {
-            vec![algorithm]
-        } else {
-            self.candidates(&plan)?
-        };
-        Ok(plan)
-    }
-
     /// A plan without an algorithm.
     fn described(&self, shape: GemmShape) -> Result<GemmPlan, Error> {
         shape.check()?;

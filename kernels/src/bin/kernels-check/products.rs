@@ -79,6 +79,7 @@ fn one_shape(suite: &mut Suite, gemm: &Gemm, shape: GemmShape) -> Result<(), Err
         input_gpu.view(),
         &[weight_gpu.view()],
         output.view(),
+        &|| Ok(()),
     )?;
     gemm.launch(
         &suite.stream,

@@ -78,7 +78,14 @@ impl Bench {
                     let all = (0..copies)
                         .map(|copy| weights.view().slice(copy * weight_bytes, weight_bytes))
                         .collect::<Result<Vec<_>, _>>()?;
-                    gemm.tune(&self.stream, &mut plan, input.view(), &all, output.view())?;
+                    gemm.tune(
+                        &self.stream,
+                        &mut plan,
+                        input.view(),
+                        &all,
+                        output.view(),
+                        &|| Ok(()),
+                    )?;
                 }
                 let [first, tuned] = times;
                 let rate = gigabytes_per_second(weight_bytes, tuned);

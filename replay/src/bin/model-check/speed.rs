@@ -81,6 +81,11 @@ pub fn run(gpu: &Gpu, folder: &Path, name: &str) -> Result<(), Failure> {
         ),
     };
     print!("{}", bench.text);
+    let mut products = "product,rows,kernel,nanos\n".to_owned();
+    for (product, rows, kernel, nanos) in bench.model.products() {
+        let _ = writeln!(products, "{product},{rows},{kernel},{nanos}");
+    }
+    write(folder.join(format!("products-{name}.csv")), &products)?;
     for decode in DECODES {
         bench.decode(decode)?;
     }

@@ -10,7 +10,7 @@
 //! in bf16; the output and down projections add to it in float and round once.
 
 use super::inputs::Lists;
-use super::products::{Products, Projection, gates_inside};
+use super::products::{Products, Projection};
 use super::step::Sizes;
 use super::weights::{LayerWeights, Weights};
 use super::workspace::Workspace;
@@ -178,7 +178,7 @@ impl Forward {
         self.attention(stream, index, sizes, lists, splits)?;
         product(Projection::Output, layer.output, [at.attended(), hidden])?;
         self.norm(stream, [hidden, normed], layer.mlp_norm, rows)?;
-        if gates_inside(rows) {
+        if self.products.gates_inside(rows) {
             product(Projection::GateUp, layer.gate_up, [normed, at.gated()])?;
         } else {
             product(Projection::GateUp, layer.gate_up, [normed, at.gate_up()])?;

@@ -82,7 +82,6 @@ impl Graphs {
             ..Sizes::of(&padding, sequences)
         };
         let lists = inputs.lists(&sizes)?;
-        forward.products.prepare(sizes.rows(), sizes.sequences())?;
         // Once without being recorded: kernels are loaded when they first run, which recording does not allow.
         let sampled = forward.workspace.sampled();
         stream.copy(self.saved.view(), sampled)?;

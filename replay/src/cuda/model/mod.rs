@@ -130,7 +130,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Takes memory for weights and activations, makes the weights, and picks algorithms by measurement (about a second in all).
+    /// Takes memory for weights and activations, makes the weights, and picks kernels by measurement (about three seconds in all).
     ///
     /// # Errors
     /// If the GPU has too little memory, or cuBLASLt is missing.
@@ -145,6 +145,7 @@ impl Model {
         let workspace = Workspace::new(gpu, stream, geometry, &pool.layout, &limits)?;
         let mut forward = Forward::new(gpu, geometry, pool, weights, workspace)?;
         forward.products.tune(
+            gpu,
             stream,
             &forward.weights,
             forward.workspace.largest(),
@@ -218,10 +219,6 @@ impl Model {
             let (forward, inputs) = (&mut self.forward, &mut self.inputs);
             self.graphs
                 .prepare(stream, forward, inputs, bucket, splits)?;
-        } else {
-            self.forward
-                .products
-                .prepare(sizes.rows(), sizes.sequences())?;
         }
         self.inputs
             .bring(stream, pass, &sizes, layout.block_tokens, split_tokens)?;
@@ -229,6 +226,17 @@ impl Model {
             Some(bucket) => self.graphs.launch(stream, bucket, splits),
             None => self.forward.launch(stream, &sizes, &lists, splits),
         }
+    }
+
+    /// The kernel that computes each product, by what it is and the rows that it is computed for, and the time of it
+    /// and a norm behind it when that was chosen \[ns\].
+    pub fn products(&self) -> Vec<(String, u32, &'static str, u64)> {
+        let times = self.forward.products.times();
+        times
+            .map(|(projection, rows, by, nanos)| {
+                (format!("{projection:?}").to_lowercase(), rows, by, nanos)
+            })
+            .collect()
     }
 
     /// Logits of the last pass, after everything submitted to `stream`: `[sequences][vocab]`.
