@@ -123,15 +123,23 @@ fn chunk_ns(measured: &Measured) -> u64 {
 }
 
 fn step_cost(cost: &StepCost, text: &mut String) {
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ngemm = [\n",
-        cost.prefill_kv_token_ps, cost.prefill_pair_ps, cost.decode_seq_ps, cost.decode_kv_token_ps,
+        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ncontext_ps = {}\nmixed_ps = {}",
+        cost.prefill_kv_token_ps,
+        cost.prefill_pair_ps,
+        cost.decode_seq_ps,
+        cost.decode_kv_token_ps,
+        cost.context_ps,
+        cost.mixed_ps,
     );
-    for (tokens, ps) in cost.gemm.points() {
-        let _ = writeln!(text, "  [{tokens}, {ps}],");
+    for (name, table) in [("gemm", &cost.gemm), ("gemm_decode", &cost.gemm_decode)] {
+        let _ = writeln!(text, "{name} = [");
+        for (tokens, ps) in table.points() {
+            let _ = writeln!(text, "  [{tokens}, {ps}],");
+        }
+        text.push_str("]\n");
     }
-    text.push_str("]\n");
 }
 
 /// What the profile has no key for, and how far off the fits are, as comments.

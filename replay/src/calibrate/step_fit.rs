@@ -1,12 +1,14 @@
 //! A cost of steps from timed steps, robustly.
 //!
 //! ```text
-//!   t = gemm(tokens) + prefill_kv·(context + tokens) + pair·(query-key pairs) + seq·sequences + decode_kv·KV tokens read
+//!   decode     t = gemm_decode(sequences) + decode_kv·KV tokens read
+//!   prefill    t = gemm(tokens) + prefill_kv·(context + tokens) + pair·(query-key pairs) + context, if there is one
+//!   mixed      t = gemm(tokens) + both attentions + seq·sequences + mixed
 //! ```
 //!
-//! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs,
-//! decode and prefill steps of equally many tokens give what a sequence costs, and what is left of every step is the table
-//! over its tokens. All are medians of slopes (Theil and Sen), so that a disturbed step moves none of them.
+//! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs, what is
+//! left of a decode step or of a prompt alone is the table over its tokens, and what is left of a mixed one is a line over its
+//! sequences. All are medians, of slopes where there are any (Theil and Sen), so that a disturbed step moves none of them.
 //! Points held out are not looked at; they judge.
 
 use super::fit::median;
@@ -27,6 +29,13 @@ pub struct StepPoint {
 impl StepPoint {
     fn tokens(&self) -> u32 {
         self.totals.prefill_tokens + self.totals.decode_seqs
+    }
+
+    /// Earlier KV tokens that its prompts attend to.
+    fn context(&self) -> u64 {
+        self.totals
+            .prefill_kv_tokens
+            .saturating_sub(self.totals.prefill_tokens.into())
     }
 
     /// `prefill`, `decode` or `mixed`.
@@ -59,7 +68,12 @@ pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
     .ok_or("no two decode steps differ in their KV alone")?
     .max(0.0);
     // Per token of context: `prefill_kv + pair · tokens`, a line over the tokens.
-    let by_context = context_line(&prefill);
+    let behind: Vec<&StepPoint> = prefill
+        .iter()
+        .copied()
+        .filter(|point| point.context() > 0)
+        .collect();
+    let by_context = context_line(&behind);
     let (pair, prefill_kv) =
         line(&by_context).ok_or("no two prefill steps differ in their context alone")?;
     let (pair, prefill_kv) = match (pair >= 0.0, prefill_kv >= 0.0) {
@@ -73,46 +87,42 @@ pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
             0.0,
         ),
     };
-    let left_of_prefill = |point: &StepPoint| {
-        point.nanos as f64
-            - pair * point.totals.prefill_pairs as f64
-            - prefill_kv * point.totals.prefill_kv_tokens as f64
+    let attention = |totals: &StepTotals| {
+        pair * totals.prefill_pairs as f64
+            + prefill_kv * totals.prefill_kv_tokens as f64
+            + decode_kv * totals.decode_kv_tokens as f64
     };
-    let left_of_decode =
-        |point: &StepPoint| point.nanos as f64 - decode_kv * point.totals.decode_kv_tokens as f64;
-    let prefill_table = table(&prefill, left_of_prefill);
-    let decode_table = table(&decode, left_of_decode);
-    let per_seq = decode_table.iter().filter_map(|(tokens, decode)| {
-        let prefill = prefill_table.get(tokens)?;
-        Some((decode - prefill) / f64::from(*tokens))
-    });
-    let seq = positive_median(per_seq);
-    let mut gemm: Vec<(u32, u64)> = Vec::new();
-    let tokens: BTreeSet<u32> = prefill_table
-        .keys()
-        .chain(decode_table.keys())
+    let left = |point: &StepPoint| point.nanos as f64 - attention(&point.totals);
+    let alone: Vec<&StepPoint> = prefill
+        .iter()
         .copied()
+        .filter(|point| point.context() == 0)
         .collect();
-    for tokens in tokens {
-        let decode = decode_table
-            .get(&tokens)
-            .map(|left| left - seq * f64::from(tokens));
-        let values: Vec<f64> = prefill_table
-            .get(&tokens)
-            .copied()
-            .into_iter()
-            .chain(decode)
-            .collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let last = gemm.last().map_or(0, |&(_, ps)| ps);
-        gemm.push((tokens, picoseconds(mean).max(last)));
-    }
+    let (gemm, gemm_decode) = (table(&alone, left)?, table(&decode, left)?);
+    let beyond = |point: &StepPoint| left(point) - gemm.ps(point.tokens()) as f64 / 1e3;
+    let context = positive_median(behind.into_iter().map(beyond));
+    let beside: Vec<(f64, f64)> = of(&fitted, "mixed")
+        .into_iter()
+        .map(|point| {
+            let context = if point.context() > 0 { context } else { 0.0 };
+            (f64::from(point.totals.decode_seqs), beyond(point) - context)
+        })
+        .collect();
+    let (seq, mixed) = line(&beside).unwrap_or((0.0, 0.0));
+    let (seq, mixed) = if seq < 0.0 {
+        (0.0, positive_median(beside.iter().map(|&(_, left)| left)))
+    } else {
+        (seq, mixed)
+    };
     Ok(StepCost {
-        gemm: GemmTable::new(gemm)?,
+        gemm,
+        gemm_decode: per_sequence_apart(&gemm_decode, seq)?,
         prefill_kv_token_ps: picoseconds(prefill_kv),
         prefill_pair_ps: picoseconds(pair),
         decode_seq_ps: picoseconds(seq),
         decode_kv_token_ps: picoseconds(decode_kv),
+        context_ps: picoseconds(context),
+        mixed_ps: picoseconds(mixed),
         ..StepCost::default()
     })
 }
@@ -169,8 +179,8 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     Some((slope, intercept))
 }
 
-/// The median of what is left of each number of tokens.
-fn table(points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> BTreeMap<u32, f64> {
+/// The median of what is left of each number of tokens, made to rise.
+fn table(points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> Result<GemmTable, String> {
     let mut by_tokens: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for point in points {
         by_tokens
@@ -178,10 +188,42 @@ fn table(points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> BTreeMap<u3
             .or_default()
             .push(left(point));
     }
-    by_tokens
+    let medians = by_tokens
         .into_iter()
-        .filter_map(|(tokens, values)| Some((tokens, median(values)?)))
-        .collect()
+        .filter_map(|(tokens, values)| Some((tokens, median(values)?)));
+    rising(medians.collect())
+}
+
+/// A cost has one constant per sequence, for decode steps and mixed ones: what it adds is taken out of the table.
+fn per_sequence_apart(table: &GemmTable, seq: f64) -> Result<GemmTable, String> {
+    let less = |&(tokens, ps): &(u32, u64)| (tokens, ps as f64 / 1e3 - seq * f64::from(tokens));
+    rising(table.points().iter().map(less).collect())
+}
+
+/// The nearest table that never falls: neighbours that do share their mean (isotonic regression; Barlow et al., 1972).
+/// More tokens never take less time, for a step can be padded; where they seem to, the timing was disturbed.
+fn rising(points: Vec<(u32, f64)>) -> Result<GemmTable, String> {
+    // Sum and count of each run of equal times.
+    let mut runs: Vec<(f64, u32)> = Vec::new();
+    let mean = |(sum, count): (f64, u32)| sum / f64::from(count);
+    for (_, nanos) in &points {
+        let mut run = (*nanos, 1);
+        while let Some(&before) = runs.last().filter(|before| mean(**before) > mean(run)) {
+            runs.pop();
+            run = (run.0 + before.0, run.1 + before.1);
+        }
+        runs.push(run);
+    }
+    let times = runs
+        .into_iter()
+        .flat_map(|run| std::iter::repeat_n(picoseconds(mean(run)), run.1 as usize));
+    GemmTable::new(
+        points
+            .iter()
+            .map(|(tokens, _)| *tokens)
+            .zip(times)
+            .collect(),
+    )
 }
 
 fn positive_median(values: impl Iterator<Item = f64>) -> f64 {
@@ -205,10 +247,19 @@ mod tests {
                 (1_024, 22_000_000_000),
             ])
             .unwrap(),
+            gemm_decode: GemmTable::new(vec![
+                (1, 2_900_000_000),
+                (16, 3_000_000_000),
+                (17, 3_200_000_000),
+                (64, 3_900_000_000),
+            ])
+            .unwrap(),
             prefill_kv_token_ps: 20_000,
             prefill_pair_ps: 1_100,
             decode_seq_ps: 4_000_000,
             decode_kv_token_ps: 120_000,
+            context_ps: 120_000_000,
+            mixed_ps: 250_000_000,
             ..StepCost::default()
         }
     }
@@ -233,12 +284,24 @@ mod tests {
                 });
             }
         }
-        for batch in [1_u32, 64] {
+        for batch in [1_u32, 16, 17, 64] {
             for context in [256_u64, 1_024, 4_096] {
                 push(StepTotals {
                     decode_seqs: batch,
                     decode_kv_tokens: u64::from(batch) * context,
                     ..StepTotals::default()
+                });
+            }
+        }
+        for tokens in [100_u32, 500] {
+            for batch in [1_u32, 8, 32] {
+                let n = u64::from(tokens);
+                push(StepTotals {
+                    prefill_tokens: tokens,
+                    prefill_kv_tokens: n,
+                    prefill_pairs: n * (n + 1) / 2,
+                    decode_seqs: batch,
+                    decode_kv_tokens: 1_024 * u64::from(batch),
                 });
             }
         }
@@ -266,6 +329,8 @@ mod tests {
             off(cost.decode_seq_ps, truth.decode_seq_ps) < 0.05,
             "{cost:?}"
         );
+        assert!(off(cost.context_ps, truth.context_ps) < 0.05, "{cost:?}");
+        assert!(off(cost.mixed_ps, truth.mixed_ps) < 0.05, "{cost:?}");
         for point in points() {
             assert!(point.error(&cost).abs() < 0.005, "{point:?}");
         }
@@ -285,6 +350,15 @@ mod tests {
                 point.error(&cost)
             );
         }
+    }
+
+    #[test]
+    fn times_that_fall_share_their_mean() {
+        let points = vec![(1, 5.0), (2, 9.0), (3, 7.0), (4, 8.0), (5, 10.0)];
+        // 9, 7 and 8 come to 8 each: no value is off by more than it must be.
+        let table = rising(points).unwrap();
+        let expected = [(1, 5_000), (2, 8_000), (3, 8_000), (4, 8_000), (5, 10_000)];
+        assert_eq!(table.points(), expected);
     }
 
     #[test]

@@ -1,34 +1,41 @@
-//! Which steps are timed: a grid over prompt tokens and context, batch and KV, and mixtures.
+//! Which steps are timed: prompts at both sides of every tile, prompts behind contexts, decode batches, and mixtures.
 //!
-//! The grid is what is fitted; the points held out lie between its lines, and every mixture is one of them.
+//! ```text
+//!   fitted     prompts alone     PROMPT_ENDS and one token more    the staircase of the matrix products
+//!              behind contexts   ATTENDING x CONTEXTS              attention of prompts
+//!              decode            BATCH_ENDS and one more x LENGTHS the staircase of the graphs, and reading KV
+//!              mixed             MIXED_PROMPTS x MIXED_BATCHES     what both cost beside each other
+//!   held out   drawn             as many of each kind as DRAWN, sizes spread evenly in their logarithm
+//! ```
+//!
+//! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill for seconds
+//! runs into its power limit, and takes a tenth longer for the same prompt.
 
 use super::step_fit::StepPoint;
 use super::timed::{Timed, TimedSteps, median_of};
 use crate::backend::Backend;
 use devices::StepTotals;
 use engine::device::{PrefillChunk, StepShape};
+use kernels::mix::mix64;
 
-/// Prompt tokens of a step, fitted and held out.
-const PROMPTS: [u32; 9] = [16, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192];
-const PROMPTS_HELD_OUT: [u32; 4] = [96, 384, 1_536, 3_000];
-/// Tokens before them.
-const CONTEXTS: [u32; 3] = [0, 2_048, 8_192];
-const CONTEXTS_HELD_OUT: [u32; 2] = [1_000, 5_000];
-/// Sequences of a decode step.
-const BATCHES: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-const BATCHES_HELD_OUT: [u32; 4] = [3, 12, 48, 96];
-/// KV tokens of each.
-const LENGTHS: [u32; 4] = [256, 1_024, 4_096, 8_192];
-const LENGTHS_HELD_OUT: [u32; 2] = [700, 3_000];
-/// Mixtures: prompt tokens, sequences; each sequence with 1,024 tokens.
-const MIXTURES: [(u32, u32); 6] = [
-    (128, 4),
-    (128, 32),
-    (512, 8),
-    (1_024, 16),
-    (1_024, 64),
-    (2_048, 8),
+/// Most tokens before the products take a tile more, or another algorithm.
+const PROMPT_ENDS: [u32; 28] = [
+    1, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1_024, 1_152,
+    1_280, 1_536, 1_792, 2_048, 2_560, 3_072, 4_096, 8_192,
 ];
+/// Tokens of prompts behind contexts, and the contexts.
+const ATTENDING: [u32; 6] = [8, 40, 128, 512, 1_024, 2_048];
+const CONTEXTS: [u32; 5] = [256, 512, 1_024, 2_048, 3_000];
+/// Most sequences of a graph, or before the products take another algorithm.
+const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
+/// KV tokens of each sequence; one of the others for a sequence more.
+const LENGTHS: [u32; 3] = [1_024, 256, 3_900];
+/// Prompt tokens and sequences of mixtures; each sequence with 1,024 tokens.
+const MIXED_PROMPTS: [u32; 4] = [16, 120, 480, 1_500];
+const MIXED_BATCHES: [u32; 4] = [1, 8, 32, 128];
+const MIXED_LENGTH: u32 = 1_024;
+/// Shapes of each kind that are drawn, and held out.
+const DRAWN: u64 = 20;
 /// Steps of a timed decode run.
 const DECODE_STEPS: u32 = 8;
 
@@ -45,48 +52,104 @@ pub struct Limits {
 
 /// The shapes, with whether each is held out.
 pub fn grid(limits: Limits) -> Vec<(StepShape, bool)> {
-    let prompt = |tokens, context| PrefillChunk { tokens, context };
-    let mut shapes = Vec::new();
-    for (prompts, contexts, held_out) in [
-        (&PROMPTS[..], &CONTEXTS[..], false),
-        (&PROMPTS_HELD_OUT[..], &CONTEXTS_HELD_OUT[..], true),
-    ] {
-        for &tokens in prompts {
-            for &context in contexts {
-                let shape = StepShape {
-                    prefill: vec![prompt(tokens, context)],
-                    ..StepShape::default()
-                };
-                shapes.push((shape, held_out));
-            }
-        }
+    let mut shapes: Vec<StepShape> = Vec::new();
+    for end in PROMPT_ENDS {
+        shapes.extend([end, end + 1].map(|tokens| prompts(split(tokens, limits.context))));
     }
-    let decode = |batch: u32, length: u32| StepShape {
+    for tokens in ATTENDING {
+        let behind = |context| prompts(vec![PrefillChunk { tokens, context }]);
+        shapes.extend(CONTEXTS.map(behind));
+    }
+    for end in BATCH_ENDS {
+        shapes.extend(LENGTHS.map(|length| decode(end, length)));
+        shapes.push(decode(end + 1, LENGTHS[0]));
+    }
+    for tokens in MIXED_PROMPTS {
+        let chunk = PrefillChunk { tokens, context: 0 };
+        shapes.extend(MIXED_BATCHES.map(|batch| StepShape {
+            prefill: vec![chunk],
+            ..decode(batch, MIXED_LENGTH)
+        }));
+    }
+    let drawn = (0..DRAWN).flat_map(|number| {
+        let mut draw = Draw(number << 32);
+        let prompt = draw.prompts();
+        let (batch, length) = (draw.between(1, 256), draw.between(200, 4_000));
+        let chunks = draw.prompts();
+        let (beside, at) = (draw.between(1, 128), draw.between(200, 3_000));
+        [
+            prompts(prompt),
+            decode(batch, length),
+            StepShape {
+                prefill: chunks,
+                ..decode(beside, at)
+            },
+        ]
+    });
+    let fitted = shapes.into_iter().map(|shape| (shape, false));
+    let mut all: Vec<_> = fitted
+        .chain(drawn.map(|shape| (shape, true)))
+        .filter(|(shape, _)| fits(shape, limits))
+        .collect();
+    // What lies within two shapes' limits alike is timed once.
+    let mut seen: Vec<StepShape> = Vec::new();
+    all.retain(|(shape, _)| {
+        let new = !seen.contains(shape);
+        seen.push(shape.clone());
+        new
+    });
+    all
+}
+
+fn prompts(prefill: Vec<PrefillChunk>) -> StepShape {
+    StepShape {
+        prefill,
+        ..StepShape::default()
+    }
+}
+
+fn decode(batch: u32, length: u32) -> StepShape {
+    StepShape {
         decode_seqs: batch,
         decode_kv_tokens: u64::from(batch) * u64::from(length),
         ..StepShape::default()
-    };
-    for (batches, lengths, held_out) in [
-        (&BATCHES[..], &LENGTHS[..], false),
-        (&BATCHES_HELD_OUT[..], &LENGTHS_HELD_OUT[..], true),
-    ] {
-        for &batch in batches {
-            shapes.extend(
-                lengths
-                    .iter()
-                    .map(|&length| (decode(batch, length), held_out)),
-            );
-        }
     }
-    shapes.extend(MIXTURES.iter().map(|&(tokens, batch)| {
-        let shape = StepShape {
-            prefill: vec![prompt(tokens, 512)],
-            ..decode(batch, 1_024)
-        };
-        (shape, true)
-    }));
-    shapes.retain(|(shape, _)| fits(shape, limits));
-    shapes
+}
+
+/// `tokens` as prompts of at most `context` tokens, evenly.
+fn split(tokens: u32, context: u32) -> Vec<PrefillChunk> {
+    let count = tokens.div_ceil(context.max(1)).max(1);
+    (0..count)
+        .map(|place| PrefillChunk {
+            tokens: tokens / count + u32::from(place < tokens % count),
+            context: 0,
+        })
+        .collect()
+}
+
+/// Numbers by address, so that the shapes held out are the same on every machine.
+struct Draw(u64);
+
+impl Draw {
+    /// From `low` to `high`, evenly in the logarithm.
+    fn between(&mut self, low: u32, high: u32) -> u32 {
+        self.0 += 1;
+        let share = mix64(self.0) as f64 / u64::MAX as f64;
+        let (low_log, high_log) = (f64::from(low).ln(), f64::from(high).ln());
+        ((low_log + (high_log - low_log) * share).exp().round() as u32).clamp(low, high)
+    }
+
+    /// One prompt, or two or three short ones.
+    fn prompts(&mut self) -> Vec<PrefillChunk> {
+        let count = self.between(1, 4).min(3);
+        let most = if count == 1 { 2_048 } else { 256 };
+        (0..count)
+            .map(|_| PrefillChunk {
+                tokens: self.between(8, most),
+                context: self.between(1, 2_000) - 1,
+            })
+            .collect()
+    }
 }
 
 fn fits(shape: &StepShape, limits: Limits) -> bool {
@@ -136,9 +199,16 @@ fn one<B: Backend>(timed: &mut Timed<'_, B>, shape: &StepShape) -> Result<u64, S
         shape: shape.clone(),
         count: if decodes { DECODE_STEPS } else { 1 },
     };
-    let large = shape.prefill_tokens() >= 4_096;
-    let repeats = if large || decodes { 3 } else { 5 };
-    let nanos = median_of(repeats, || Ok(timed.steps(&steps)?.nanos()))?;
+    let before = TimedSteps {
+        shape: decode(1, MIXED_LENGTH),
+        count: DECODE_STEPS,
+    };
+    let nanos = median_of(if decodes { 3 } else { 5 }, || {
+        if !decodes {
+            timed.steps(&before)?;
+        }
+        Ok(timed.steps(&steps)?.nanos())
+    })?;
     Ok(nanos / u64::from(steps.count))
 }
 
@@ -167,7 +237,7 @@ mod tests {
     #[test]
     fn the_grid_stays_within_pool_context_and_step() {
         let shapes = grid(LIMITS);
-        assert!(shapes.len() > 40, "{}", shapes.len());
+        assert!(shapes.len() > 150, "{}", shapes.len());
         for (shape, _) in &shapes {
             assert!(shape.kv_tokens() <= LIMITS.kv_tokens, "{shape:?}");
             assert!(
@@ -177,6 +247,20 @@ mod tests {
         }
         // 256 sequences of 1,024 tokens are 262,144.
         assert!(!shapes.iter().any(|(s, _)| s.decode_kv_tokens == 262_144));
+        // 8,192 tokens are two prompts of what a context holds.
+        assert!(
+            shapes
+                .iter()
+                .any(|(s, _)| s.prefill == split(8_192, 4_096) && s.prefill.len() == 2)
+        );
+    }
+
+    #[test]
+    fn both_sides_of_a_tile_are_fitted() {
+        let shapes = grid(LIMITS);
+        let fitted = |shape: StepShape| shapes.contains(&(shape, false));
+        assert!(fitted(prompts(split(1_024, 4_096))) && fitted(prompts(split(1_025, 4_096))));
+        assert!(fitted(decode(32, 1_024)) && fitted(decode(33, 1_024)));
     }
 
     #[test]
@@ -189,13 +273,13 @@ mod tests {
                     .any(|(other, held_out)| !held_out && other == shape)
             );
         }
-        let held = |decode: bool| {
-            let own = shapes
-                .iter()
-                .filter(|(s, _)| s.prefill.is_empty() == decode);
-            own.filter(|(_, held_out)| *held_out).count()
-        };
-        assert!(held(true) >= 4 && held(false) >= 4);
+        for (prompts, decodes) in [(true, false), (false, true), (true, true)] {
+            let own = shapes.iter().filter(|(shape, _)| {
+                !shape.prefill.is_empty() == prompts && (shape.decode_seqs > 0) == decodes
+            });
+            let (held, fitted): (Vec<_>, Vec<_>) = own.partition(|(_, held_out)| *held_out);
+            assert!(held.len() >= 12 && fitted.len() >= 12);
+        }
     }
 
     #[test]

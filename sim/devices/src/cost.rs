@@ -4,9 +4,14 @@
 //!   t = fixed + gemm(tokens) + Σ chunks ( prefill_token·tokens + prefill_kv_token·(context + tokens)
 //!                                       + prefill_pair·(query-key pairs) )
 //!             + decode_seq·sequences + decode_kv_token·KV tokens read
+//!             + context, if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
 //! ```
 //!
-//! `gemm` is a table over all tokens of the step, interpolated linearly; everything else is linear in what it counts.
+//! `gemm` is a table over all tokens of the step, interpolated linearly; everything else is linear in what it counts. A step that only
+//! decodes takes another table where there is one: servers run it from a CUDA graph, padded to the graph's batch, and attend by one
+//! kernel; a step with prompts is launched kernel by kernel, attends by a second one after it (`mixed`), and by a third one adds up
+//! what parts of a context came to (`context`). Tables have a point at
+//! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
 //! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies.
 //!
 //! **What must hold:** from step to step of a decode run the cost grows by a constant, for only the KV tokens grow,
@@ -27,6 +32,9 @@ pub struct StepCost {
     /// Matrix products, over prefill and decode tokens.
     #[serde(default)]
     pub gemm: GemmTable,
+    /// The same of steps without prefill tokens. Empty: as `gemm`.
+    #[serde(default)]
+    pub gemm_decode: GemmTable,
     /// Per prefill token, beyond `gemm` \[ps\].
     #[serde(default)]
     pub prefill_token_ps: u64,
@@ -42,6 +50,12 @@ pub struct StepCost {
     /// Per KV token that decoding sequences read \[ps\].
     #[serde(default)]
     pub decode_kv_token_ps: u64,
+    /// Of a step with a prefill chunk behind a context, beyond what its tokens cost \[ps\].
+    #[serde(default)]
+    pub context_ps: u64,
+    /// Of a step with prefill tokens and decoding sequences, beyond what either costs \[ps\].
+    #[serde(default)]
+    pub mixed_ps: u64,
 }
 
 /// What the cost of a step depends on.
@@ -94,8 +108,18 @@ impl StepCost {
     /// Cost of one step \[ps\], from what it counts.
     pub fn totals_ps(&self, totals: &StepTotals) -> u64 {
         let tokens = totals.prefill_tokens + totals.decode_seqs;
+        let prompts = totals.prefill_tokens > 0;
+        let gemm = if prompts || self.gemm_decode.points().is_empty() {
+            &self.gemm
+        } else {
+            &self.gemm_decode
+        };
+        let behind = totals.prefill_kv_tokens > u64::from(totals.prefill_tokens);
+        let once = |ps: u64, when: bool| if when { ps } else { 0 };
         self.fixed_ps
-            + self.gemm.ps(tokens)
+            + gemm.ps(tokens)
+            + once(self.context_ps, behind)
+            + once(self.mixed_ps, prompts && totals.decode_seqs > 0)
             + self.prefill_token_ps * u64::from(totals.prefill_tokens)
             + self.prefill_kv_token_ps * totals.prefill_kv_tokens
             + self.prefill_pair_ps * totals.prefill_pairs
@@ -213,6 +237,41 @@ mod tests {
             cost.step_ps(&chunk(6, 0)) + cost.step_ps(&chunk(2, 6)),
             cost.step_ps(&chunk(8, 0))
         );
+    }
+
+    #[test]
+    fn decode_steps_have_a_table_of_their_own_and_contexts_and_mixtures_a_cost_of_their_own() {
+        let cost = StepCost {
+            gemm: GemmTable::new(vec![(1, 400), (100, 400)]).unwrap(),
+            gemm_decode: GemmTable::new(vec![(1, 300), (100, 300)]).unwrap(),
+            decode_seq_ps: 5,
+            context_ps: 1_000,
+            mixed_ps: 70,
+            ..StepCost::default()
+        };
+        let step = |prefill_tokens, context, decode_seqs| {
+            cost.totals_ps(&StepTotals {
+                prefill_tokens,
+                prefill_kv_tokens: u64::from(prefill_tokens) + context,
+                decode_seqs,
+                ..StepTotals::default()
+            })
+        };
+        // 300 + 2 x 5; 400; 400 + 1,000; 400 + 2 x 5 + 70.
+        assert_eq!(step(0, 0, 2), 310);
+        assert_eq!(
+            (step(9, 0, 0), step(9, 1, 0), step(9, 0, 2)),
+            (400, 1_400, 480)
+        );
+        let one_table = StepCost {
+            gemm_decode: GemmTable::default(),
+            ..cost.clone()
+        };
+        let decode = StepTotals {
+            decode_seqs: 2,
+            ..StepTotals::default()
+        };
+        assert_eq!(one_table.totals_ps(&decode), 410);
     }
 
     #[test]
