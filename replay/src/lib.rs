@@ -11,6 +11,7 @@
 //! | [`device`] | the engine's `Device` over it: order, cuts, completions, watchdog |
 //! | [`cuda`] | the GPU: pools, queues, stamps, stand-ins for compute |
 //! | [`check`] | is every injected defect caught? |
+//! | [`soak`] | copies both ways by the terabyte, every block verified |
 //! | [`calibrate`] | measures the machine, and writes its hardware profile |
 //!
 //! Builds and is linted without CUDA. What needs a GPU says so when there is none.
@@ -21,6 +22,7 @@ pub mod check;
 pub mod cuda;
 pub mod device;
 pub mod run;
+pub mod soak;
 
 #[cfg(test)]
 mod fake;

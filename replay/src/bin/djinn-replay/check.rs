@@ -12,12 +12,17 @@ use replay::check::{BLOCK_BYTES, BLOCKS, DEFECTS, Finding, audited, contract, fa
 use replay::cuda::{Compute, CudaBackend, CudaOptions, Method, order};
 use replay::device::{DeviceOptions, ReplayDevice};
 use replay::run::{Replayed, cuda_device, device_info, record};
+use replay::soak::soak;
 use results::spec::{Layers, RunSpec};
 use std::process::ExitCode;
 
 /// Check this GPU: the device contract, a short run with integrity on, and that injected faults are caught
 #[derive(Clone, Copy, clap::Args)]
 pub struct Args {
+    /// Move so many GB in each direction as well, every block verified on the GPU (1000 take half a minute, 8 GiB of HBM and of host
+    /// memory)
+    #[arg(long, value_name = "GB", default_value_t = 0)]
+    soak_gb: u64,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -62,11 +67,61 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         name: "a short run with integrity on".to_owned(),
         outcome: short_run(&gpu),
     }]);
+    if args.soak_gb > 0 {
+        tell(vec![Finding {
+            name: "blocks that leave and return, over and over".to_owned(),
+            outcome: soaked(&gpu, args.soak_gb),
+        }]);
+    }
     Ok(if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Blocks of Llama-2-7B in the pools of a soak.
+const SOAK_BLOCKS: u32 = 1_024;
+
+fn soaked(gpu: &Gpu, gigabytes: u64) -> Result<String, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let layers = Layers {
+        set: vec![
+            format!("memory.hbm_blocks={SOAK_BLOCKS}"),
+            format!("memory.host_blocks={SOAK_BLOCKS}"),
+            "replay.compute=\"spin\"".to_owned(),
+        ],
+        ..Layers::of_text("soak", SHORT_RUN)
+    };
+    let spec = RunSpec::load(&layers).map_err(|error| text(&error))?;
+    let setup = Setup::new(&spec).map_err(|error| text(&error))?;
+    let mut device = cuda_device(&setup, gpu, &mut |_| ()).map_err(|error| text(&error))?;
+    device.start_clock();
+    let (block, chunk) = (setup.engine.block_bytes, setup.engine.chunk_blocks);
+    let mut told = 0;
+    let moved = soak(
+        &mut device,
+        block,
+        chunk,
+        gigabytes * 1_000_000_000,
+        &mut |[out, back]| {
+            if out / 100_000_000_000 > told {
+                told = out / 100_000_000_000;
+                eprintln!(
+                    "     soak: {:.0} GB out, {:.0} GB back",
+                    out as f64 / 1e9,
+                    back as f64 / 1e9
+                );
+            }
+        },
+    )
+    .map_err(|error| text(&error))?;
+    let [out, back] = moved.moved.map(|bytes| bytes as f64 / 1e12);
+    let seconds = moved.nanos as f64 / 1e9;
+    Ok(format!(
+        "{out:.3} TB out and {back:.3} TB back in {seconds:.1} s ({:.1} GB/s in sum), every block intact",
+        (out + back) * 1e3 / seconds
+    ))
 }
 
 /// Every way over the link.
