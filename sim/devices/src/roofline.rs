@@ -59,11 +59,11 @@ impl Roofline {
         StepCost {
             fixed_ps: self.layer_ns * layers * 1_000,
             gemm: self.gemm(model),
-            prefill_token_ps: 0,
             prefill_kv_token_ps: kv_token_ps,
             prefill_pair_ps: self.compute_ps(pair_flops, self.attention_efficiency_ppm),
             decode_seq_ps: self.decode_seq_ns * 1_000,
             decode_kv_token_ps: kv_token_ps,
+            ..StepCost::default()
         }
     }
 
@@ -192,10 +192,14 @@ mod tests {
     use crate::catalog;
     use engine::device::{PrefillChunk, StepShape};
 
+    /// The formula, also for a model that has a fit.
     fn h200(model: &str) -> StepCost {
-        catalog::hardware("h200")
-            .unwrap()
-            .step_cost(&catalog::model(model).unwrap())
+        match catalog::hardware("h200").unwrap().compute.formula {
+            crate::Formula::Roofline(roofline) => {
+                roofline.step_cost(&catalog::model(model).unwrap())
+            }
+            crate::Formula::Linear(_) => panic!("the h200 profile is a roofline"),
+        }
     }
 
     fn prefill(tokens: u32) -> StepShape {
