@@ -191,22 +191,22 @@ fn table(points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> Result<Gemm
     let medians = by_tokens
         .into_iter()
         .filter_map(|(tokens, values)| Some((tokens, median(values)?)));
-    rising(medians.collect())
+    rising(&medians.collect::<Vec<_>>())
 }
 
 /// A cost has one constant per sequence, for decode steps and mixed ones: what it adds is taken out of the table.
 fn per_sequence_apart(table: &GemmTable, seq: f64) -> Result<GemmTable, String> {
     let less = |&(tokens, ps): &(u32, u64)| (tokens, ps as f64 / 1e3 - seq * f64::from(tokens));
-    rising(table.points().iter().map(less).collect())
+    rising(&table.points().iter().map(less).collect::<Vec<_>>())
 }
 
 /// The nearest table that never falls: neighbours that do share their mean (isotonic regression; Barlow et al., 1972).
 /// More tokens never take less time, for a step can be padded; where they seem to, the timing was disturbed.
-fn rising(points: Vec<(u32, f64)>) -> Result<GemmTable, String> {
+fn rising(points: &[(u32, f64)]) -> Result<GemmTable, String> {
     // Sum and count of each run of equal times.
     let mut runs: Vec<(f64, u32)> = Vec::new();
     let mean = |(sum, count): (f64, u32)| sum / f64::from(count);
-    for (_, nanos) in &points {
+    for (_, nanos) in points {
         let mut run = (*nanos, 1);
         while let Some(&before) = runs.last().filter(|before| mean(**before) > mean(run)) {
             runs.pop();
@@ -354,9 +354,9 @@ mod tests {
 
     #[test]
     fn times_that_fall_share_their_mean() {
-        let points = vec![(1, 5.0), (2, 9.0), (3, 7.0), (4, 8.0), (5, 10.0)];
+        let points = [(1, 5.0), (2, 9.0), (3, 7.0), (4, 8.0), (5, 10.0)];
         // 9, 7 and 8 come to 8 each: no value is off by more than it must be.
-        let table = rising(points).unwrap();
+        let table = rising(&points).unwrap();
         let expected = [(1, 5_000), (2, 8_000), (3, 8_000), (4, 8_000), (5, 10_000)];
         assert_eq!(table.points(), expected);
     }
