@@ -275,7 +275,7 @@ mod tests {
         }
         for (prompts, decodes) in [(true, false), (false, true), (true, true)] {
             let own = shapes.iter().filter(|(shape, _)| {
-                !shape.prefill.is_empty() == prompts && (shape.decode_seqs > 0) == decodes
+                shape.prefill.is_empty() != prompts && (shape.decode_seqs > 0) == decodes
             });
             let (held, fitted): (Vec<_>, Vec<_>) = own.partition(|(_, held_out)| *held_out);
             assert!(held.len() >= 12 && fitted.len() >= 12);
