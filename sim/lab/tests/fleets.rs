@@ -62,7 +62,7 @@ fn every_workload_runs_under_every_policy_with_no_checker_firing() {
 
 /// Public traces: file, how many of its sessions to take, and how many start per second.
 const PUBLIC: [(&str, u64, &str); 4] = [
-    ("weka-claude-code/weka.jsonl.zst", 12, "0.2"),
+    ("weka-claude-code/weka.jsonl.zst", 60, "0.2"),
     ("agentcgroup-claude-code/sessions.jsonl.zst", 12, "0.2"),
     ("tau2-bench/sessions.jsonl.zst", 20, "0.5"),
     (
