@@ -84,6 +84,11 @@ impl Request {
         self.tokens() + self.placeholders - self.computed - kept
     }
 
+    /// Tokens that can be computed before what is behind the hole is there: the last one of the hole is computed with what follows.
+    pub(crate) fn left_beside_copy(&self) -> u32 {
+        self.hole.map_or(0, |hole| hole.end - 1 - self.computed)
+    }
+
     /// The hole, if `tokens` more fill it.
     pub(crate) fn fills(&self, tokens: u32) -> Option<Hole> {
         self.hole.filter(|hole| self.computed + tokens >= hole.end)

@@ -181,6 +181,10 @@ pub enum Restore {
     /// Do not wait for the host: drop what is there and recompute.
     Recompute,
     /// Copy so many blocks, let the turn wait for them, and recompute the rest: the first, or those next to what HBM holds of the end of
-    /// the context.
+    /// the context; there all are copied if the engine does not compute in the middle of a sequence.
     Split(Blocks),
+    /// Compute the first so many blocks of what is missing while the rest is copied, and go on behind it: the turn enters as soon as its copy
+    /// has begun, and waits where the copy is not there yet. All is copied where that cannot be: under a policy whose engine does not
+    /// compute in the middle of a sequence, in a serial engine, or if what is missing precedes what HBM holds.
+    Overlap(Blocks),
 }

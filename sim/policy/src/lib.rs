@@ -70,7 +70,7 @@ pub trait Policy: Send {
     }
 
     /// Whether the engine computes missing KV in the middle of a sequence, so that what a session holds behind a hole is of use. vLLM does
-    /// not: it computes a prompt from its first missing token on. Asked once, before the run.
+    /// not: it computes a prompt from its first missing token on, and so does a serial engine whatever is said here. Asked once, before the run.
     fn computes_mid_sequence(&self) -> bool {
         false
     }

@@ -39,6 +39,7 @@ pub const REGISTRY: &[Entry] = &[
     hierarchy::cached_attention::ENTRY,
     hierarchy::pensieve::ENTRY,
     hierarchy::strata_defer::ENTRY,
+    hierarchy::swap_overlap::ENTRY,
     hierarchy::hicache::WRITE_THROUGH,
     hierarchy::hicache::SELECTIVE,
     hierarchy::hicache::WRITE_BACK,

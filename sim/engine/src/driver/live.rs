@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub prepared: bool,
     /// Ready, and waits for its own copy.
     pub parked: bool,
+    /// It waits for the beginning of its copy only.
+    pub overlaps: bool,
     /// Fault: the copy in flight is to be made a second time.
     pub copy_again: bool,
     /// End of the pin.

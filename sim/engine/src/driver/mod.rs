@@ -150,7 +150,8 @@ impl<'a, D: Device> Driver<'a, D> {
             config.memory.first_place.get_or_insert(0);
         }
         let mut ledger = Ledger::new(config.memory);
-        if policy.computes_mid_sequence() {
+        // A serial run takes all of its blocks at once, as a whole.
+        if policy.computes_mid_sequence() && !config.batching.serial {
             ledger.compute_mid_sequence();
         }
         Self {

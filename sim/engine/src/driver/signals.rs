@@ -8,8 +8,8 @@ use crate::device::{CopyClass, Device};
 use crate::events::Due;
 use crate::record::{Part, What};
 use model::{
-    Blocks, Direction, Event, Nanos, Phase, Residence, Restore, SessionId, Time, Tokens, ToolClass,
-    TurnIndex,
+    Blocks, Direction, End, Event, Nanos, Phase, Residence, Restore, SessionId, Time, Tokens,
+    ToolClass, TurnIndex,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -174,17 +174,27 @@ impl<D: Device> Driver<'_, D> {
                 Restore::Load => true,
                 Restore::Recompute => false,
                 Restore::Split(blocks) => self.restore_part(session, blocks),
+                Restore::Overlap(blocks) => self.restore_behind(session, blocks),
             };
             if load {
-                self.live[session.index()]
-                    .request
-                    .wake
-                    .turn_to(Part::Copy, self.now);
-                self.request_restore(session, CopyClass::Demand);
+                let live = &mut self.live[session.index()];
+                live.request.wake.turn_to(Part::Copy, self.now);
+                if live.overlaps {
+                    let blocks = self.ledger.kv(session).host.blocks();
+                    self.lanes[Direction::H2d.index()].push(session, CopyClass::Demand, blocks);
+                    self.refresh(session);
+                } else {
+                    self.request_restore(session, CopyClass::Demand);
+                }
                 return;
             }
         }
         self.drop_host(session);
+        self.unpark(session);
+    }
+
+    /// The turn may be admitted.
+    pub(super) fn unpark(&mut self, session: SessionId) {
         let live = &mut self.live[session.index()];
         live.parked = false;
         live.request.wake.turn_to(Part::Queue, self.now);
@@ -196,15 +206,38 @@ impl<D: Device> Driver<'_, D> {
         self.note_change();
     }
 
-    /// Only `blocks` blocks are to come back from the host, those next to what HBM has; the session gives up the rest. Returns whether there
-    /// are any.
+    /// Only `blocks` blocks are to come back from the host, those next to what HBM has; the session gives up the rest, unless that would
+    /// leave a hole that nothing fills. Returns whether there are any.
     fn restore_part(&mut self, session: SessionId, blocks: Blocks) -> bool {
         if blocks == Blocks::ZERO {
             return false;
         }
         let found = self.ledger.restorable(session).expect("the caller asked");
-        let dropped = found.blocks().saturating_sub(blocks.0);
-        self.trim_host(session, found.end, dropped);
+        if found.end == End::Back || self.ledger.computes_mid_sequence() {
+            let dropped = found.blocks().saturating_sub(blocks.0);
+            self.trim_host(session, found.end, dropped);
+        }
+        true
+    }
+
+    /// The first `blocks` blocks of what is missing are computed while the host's rest comes back. Returns whether anything is to come back.
+    fn restore_behind(&mut self, session: SessionId, blocks: Blocks) -> bool {
+        let found = self.ledger.restorable(session).expect("the caller asked");
+        let able = self.ledger.computes_mid_sequence();
+        if !able || blocks == Blocks::ZERO || found.end == End::Front {
+            return true;
+        }
+        // At least one token is computed behind it.
+        let known = self.live[session.index()].request.tokens();
+        let limit = (known - 1) / self.config.memory.block_tokens;
+        let (from, to) = (found.lo.saturating_add(blocks.0), found.hi.min(limit));
+        if from >= to {
+            return false;
+        }
+        self.trim_host(session, End::Back, found.hi - to);
+        let first = self.ledger.kv(session).host_base;
+        self.trim_host(session, End::Front, from - first);
+        self.live[session.index()].overlaps = true;
         true
     }
 

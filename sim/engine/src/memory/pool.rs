@@ -36,6 +36,8 @@ pub struct Hits {
     pub blocks: u32,
     /// Of these: how many nobody holds, so that they count as free.
     pub unheld: u32,
+    /// Some of those will be taken before others that follow them, which will then be hits no more.
+    pub uneven: bool,
 }
 
 impl BlockPool {
@@ -84,7 +86,8 @@ impl BlockPool {
     /// Finds how many blocks of positions `from..to` are held in sequence, into `hits`.
     pub fn lookup(&self, content: &Content, from: u32, to: u32, hits: &mut Hits) {
         hits.spans.clear();
-        (hits.blocks, hits.unheld) = (0, 0);
+        (hits.blocks, hits.unheld, hits.uneven) = (0, 0, false);
+        let mut before = None;
         for (lineage, first, len, _) in content.runs(from, to) {
             let mut at = first;
             while at < first + len {
@@ -95,6 +98,8 @@ impl BlockPool {
                 hits.blocks += end - at;
                 if extent.refs == 0 {
                     hits.unheld += end - at;
+                    let turn = self.queue.turn(extent.node);
+                    hits.uneven |= before.replace(turn).is_some_and(|before| before < turn);
                 }
                 match hits.spans.last_mut() {
                     Some(last) if last.lineage == lineage && last.copy == copy && last.hi == at => {

@@ -40,6 +40,8 @@ struct Node {
     prev: NodeId,
     next: NodeId,
     class: Class,
+    /// Counts insertions; a run that is split keeps its own.
+    stamp: u64,
     run: Run,
 }
 
@@ -57,6 +59,7 @@ pub(super) struct FreeQueue {
     spare: Vec<NodeId>,
     /// By class.
     lists: Vec<List>,
+    stamp: u64,
 }
 
 impl FreeQueue {
@@ -65,6 +68,7 @@ impl FreeQueue {
             nodes: Vec::new(),
             spare: Vec::new(),
             lists: Vec::new(),
+            stamp: 0,
         }
     }
 
@@ -95,21 +99,29 @@ impl FreeQueue {
         &mut self.nodes[node as usize].run
     }
 
+    /// Of two runs of cached blocks, the one with the smaller turn is taken first.
+    pub(super) fn turn(&self, node: NodeId) -> (Class, u64) {
+        let Node { class, stamp, .. } = self.nodes[node as usize];
+        (class, stamp)
+    }
+
     pub(super) fn push_back(&mut self, class: Class, run: Run) -> NodeId {
-        self.insert(class, self.tail(class), run)
+        self.stamp += 1;
+        self.insert(class, self.tail(class), self.stamp, run)
     }
 
     pub(super) fn push_front(&mut self, class: Class, run: Run) -> NodeId {
-        self.insert(class, NIL, run)
+        self.insert(class, NIL, 0, run)
     }
 
     /// Behind `before`, in its list.
     pub(super) fn insert_after(&mut self, before: NodeId, run: Run) -> NodeId {
-        self.insert(self.nodes[before as usize].class, before, run)
+        let Node { class, stamp, .. } = self.nodes[before as usize];
+        self.insert(class, before, stamp, run)
     }
 
     /// Behind `before`; at the front of the list if that is [`NIL`].
-    fn insert(&mut self, class: Class, before: NodeId, run: Run) -> NodeId {
+    fn insert(&mut self, class: Class, before: NodeId, stamp: u64, run: Run) -> NodeId {
         let at = self.place(class).unwrap_or_else(|at| {
             let (head, tail) = (NIL, NIL);
             self.lists.insert(at, List { class, head, tail });
@@ -124,6 +136,7 @@ impl FreeQueue {
             prev: before,
             next,
             class,
+            stamp,
             run,
         };
         let id = if let Some(id) = self.spare.pop() {

@@ -73,6 +73,11 @@ fn price_ends() -> Rig {
     Rig::new(7, 0, vec![a, b, session("c", 200, &[(0, 70, 3)])])
 }
 
+/// The server takes a prompt token for 50 us of work, so that one of two blocks is computed sooner than both are copied.
+fn quick_prefill() -> Rig {
+    short_of_memory().with(|c| c.prefill.token_ps = 50_000_000)
+}
+
 /// One session of four turns, on a host that keeps its copies.
 fn many_turns() -> Rig {
     let turns = [(0, 30, 3), (50, 10, 2), (50, 10, 2), (50, 10, 2)];
@@ -98,6 +103,7 @@ const SHOWN: &[Shown] = &[
     ("pensieve", "chunk_tokens=16", leading_chunks),
     ("plas", "level_1_tokens=16", one_slot),
     ("strata-defer", "", shared_prefix),
+    ("swap-overlap", "", quick_prefill),
     ("t-lru", "budget_tokens=20", short_of_memory),
     (
         "thunderagent-release",

@@ -375,3 +375,79 @@ fn a_split_restore_of_the_beginning_loads_what_is_next_to_the_rest() {
     );
     assert_eq!(log.times_ms(0, 1).0, 292 + 10 + 43);
 }
+
+#[test]
+fn a_turn_computes_the_beginning_while_the_rest_is_copied() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        restore: Restore::Overlap(Blocks(4)),
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    // The copy is the shorter: six blocks from 288 to 294. The scheduler has looked at 288, and polls again a millisecond later. The step
+    // beside the copy computes 63 of 64 tokens: 289 + 10 + 63 = 362. The last one is computed with the 11 that follow: 362 + 10 + 12.
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(
+        log.lines("drop-host")[0],
+        "0.288000000 s0 t1 drop-host done 4"
+    );
+    assert_eq!(log.copies(Bytes(MS))[1], (H2d, 0, "demand", 6, 288, 294));
+    let turn = log.turn(0, 1);
+    assert_eq!((turn.hit, turn.restored), (Tokens(96), Tokens(96)));
+    assert_eq!(turn.recomputed, Tokens(64));
+    assert_eq!(log.times_ms(0, 1).0, 384);
+    assert_eq!(turn.parts[Wake::Copy as usize].0, 0);
+    // Pairs: 63 x 64 / 2 = 2,016; one behind 63, 64; 11 behind 160, 1,826.
+    assert_eq!(prefills(&log)[1..], [(63, 2_016), (12, 64 + 1_826)]);
+}
+
+#[test]
+fn a_turn_that_has_computed_the_beginning_waits_for_the_rest() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        restore: Restore::Overlap(Blocks(1)),
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    // A block takes 10 ms: nine from 288 to 378. 15 of 16 tokens are computed by 289 + 10 + 15 = 314; then 64 ms of waiting.
+    let mut rig = Rig::new(40, 40, vec![a()]);
+    rig.config.block_bytes = Bytes(10 * MS);
+    let log = run(&rig, policy);
+    assert_eq!(
+        log.copies(Bytes(10 * MS))[1],
+        (H2d, 0, "demand", 9, 288, 378)
+    );
+    let turn = log.turn(0, 1);
+    assert_eq!(turn.parts[Wake::Copy as usize].0, 64 * MS);
+    assert_eq!(log.times_ms(0, 1).0, 378 + 10 + 12);
+}
+
+#[test]
+fn an_engine_that_computes_from_the_first_missing_token_loads_all() {
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        restore: Restore::Overlap(Blocks(4)),
+        ..Scripted::default()
+    };
+    let log = run(&Rig::new(40, 40, vec![a()]), policy);
+    assert_eq!(log.copies(Bytes(MS))[1], (H2d, 0, "demand", 10, 288, 298));
+    assert_eq!(log.times_ms(0, 1).0, 298 + 21);
+}
+
+#[test]
+fn others_run_while_a_turn_waits_for_the_rest_of_its_copy() {
+    let b = session("b", 300, &[(0, 10, 9)]);
+    let policy = Scripted {
+        on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
+        restore: Restore::Overlap(Blocks(1)),
+        mid_sequence: true,
+        ..Scripted::default()
+    };
+    let mut rig = Rig::new(40, 40, vec![a(), b]);
+    rig.config.block_bytes = Bytes(10 * MS);
+    let log = run(&rig, policy);
+    // a computes 15 tokens by 314; b's prompt by 334 and a token every 10 ms: 374, and 384 when the copy has been there since 378. Then
+    // 12 tokens of a and one of b: 384 + 10 + 12.
+    assert_eq!(log.times_ms(1, 0).0, 334);
+    assert_eq!(log.times_ms(0, 1).0, 406);
+}

@@ -204,6 +204,7 @@ impl Policy for Whim {
         match self.draw(10, session, view) % 4 {
             0 => Restore::Recompute,
             1 => Restore::Split(Blocks(self.0 as u32 % 4)),
+            2 => Restore::Overlap(Blocks((self.0 >> 8) as u32 % 3)),
             _ => Restore::Load,
         }
     }

@@ -1,5 +1,6 @@
 //! Pieces that several policies are made of.
 
+mod balance;
 mod benefit;
 mod ewma;
 mod means;
@@ -13,6 +14,7 @@ mod waiting;
 mod waits;
 mod waste;
 
+pub(crate) use balance::balanced;
 pub(crate) use benefit::Benefit;
 pub(crate) use ewma::Ewma;
 pub(crate) use means::Means;

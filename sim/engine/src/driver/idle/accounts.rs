@@ -24,7 +24,8 @@ impl<D: Device> Driver<'_, D> {
             None if kv.host.blocks() > 0 => Residence::Host,
             None => Residence::None,
         };
-        let pinned = !kv.pin.is_empty();
+        let waits = kv.run.is_empty() && !kv.behind.is_empty() && kv.transfer.is_none();
+        let pinned = !kv.pin.is_empty() || waits;
         let live = &mut self.live[session.index()];
         live.held = kv.held();
         let pin_until = live.pin_until;

@@ -15,12 +15,18 @@ impl<D: Device> Driver<'_, D> {
             return false;
         }
         loop {
-            if self.ledger.restorable(session).is_none() {
+            let overlaps = self.live[session.index()].overlaps;
+            if !overlaps && self.ledger.restorable(session).is_none() {
                 // What it would have brought has become useless meanwhile.
                 self.abandon_restore(session);
                 return false;
             }
-            let Err(missing) = self.ledger.begin_restore(session) else {
+            let begun = if overlaps {
+                self.ledger.begin_overlap(session)
+            } else {
+                self.ledger.begin_restore(session)
+            };
+            let Err(missing) = begun else {
                 self.refresh(session);
                 return true;
             };

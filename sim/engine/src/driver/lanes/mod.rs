@@ -143,6 +143,9 @@ impl<D: Device> Driver<'_, D> {
         }
         self.log(session, What::CopyStart(direction, class, left));
         self.refresh(session);
+        if std::mem::take(&mut self.live[session.index()].overlaps) {
+            self.unpark(session);
+        }
     }
 
     pub(super) fn new_op(&mut self) -> OpId {

@@ -98,7 +98,10 @@ impl<D: Device> Driver<'_, D> {
             if found > 0 {
                 reserved = self.promised_to_prefills();
             } else {
-                let missing = tokens - cached - kept;
+                let mut missing = tokens - cached - kept;
+                if let Some(hole) = hole.filter(|_| self.is_arriving(session)) {
+                    missing = missing.min(hole.end - 1 - cached);
+                }
                 now = missing
                     .min(self.chunk(session, missing, chunk_max))
                     .min(budget);
@@ -128,7 +131,8 @@ impl<D: Device> Driver<'_, D> {
                 };
             }
             // What the host adds shrinks with what the GPU has, so that a step can make a load smaller.
-            let retry = found > 0 && gate + extra <= free;
+            // So does a prompt of which a block is taken whose successors had counted as free.
+            let retry = (found > 0 && gate + extra <= free) || hits.uneven;
             let blocked = Entry::Blocked { retry };
             if self.refused == Some(session) && !self.settle_copy(Direction::D2h) {
                 return blocked;

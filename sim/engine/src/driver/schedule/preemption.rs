@@ -11,10 +11,20 @@ impl<D: Device> Driver<'_, D> {
     pub(super) fn preempted_for(&mut self, session: SessionId) -> SessionId {
         let named = self.ask(|policy, view| policy.preempt(view, session));
         let at = named.and_then(|named| self.batch.running.iter().position(|&s| s == named));
+        let at = at.filter(|&at| !self.is_arriving(self.batch.running[at]));
         match at {
             Some(at) => self.batch.running.remove(at),
             None => self.batch.running.pop().expect("the turn itself runs"),
         }
+    }
+
+    /// KV that the turn has behind a hole is on its way: it runs beside its copy, does not come to its end before that, and is not preempted.
+    pub(super) fn is_arriving(&self, session: SessionId) -> bool {
+        if !self.ledger.computes_mid_sequence() {
+            return false;
+        }
+        let kv = self.ledger.kv(session);
+        !kv.behind.is_empty() && kv.transfer.is_some()
     }
 
     /// Takes a turn out of the step that is being put together, if it is in it: it gives way after all. Returns how many of its blocks hold

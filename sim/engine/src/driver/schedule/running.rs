@@ -34,11 +34,19 @@ impl<D: Device> Driver<'_, D> {
             let last_in_flight = request.placeholders > 0
                 && request.computed + 2 - request.placeholders
                     >= request.prompt + request.output_max;
-            let wanted = request.left();
+            let mut wanted = request.left();
+            if self.is_arriving(session) {
+                wanted = wanted.min(request.left_beside_copy());
+                if wanted == 0 {
+                    let request = &mut self.live[session.index()].request;
+                    request.waits(Part::Copy, self.now);
+                }
+            }
             if last_in_flight || wanted == 0 {
                 at += 1;
                 continue;
             }
+            let request = &self.live[session.index()].request;
             let tokens = wanted
                 .min(self.chunk(session, wanted, chunk_max))
                 .min(*budget);
@@ -103,12 +111,8 @@ impl<D: Device> Driver<'_, D> {
                 Room::Leaving => return Growth::Stalls,
                 Room::None => {}
             }
-            if self
-                .batch
-                .running
-                .last()
-                .is_some_and(|&last| self.must_stay(last))
-            {
+            let last = self.batch.running.last();
+            if last.is_some_and(|&last| self.must_stay(last) || self.is_arriving(last)) {
                 return Growth::Waits;
             }
             let victim = self.preempted_for(session);

@@ -70,7 +70,8 @@ pub struct Kv {
     pub content: Content,
     /// Blocks of the running turn.
     pub run: Table,
-    /// Blocks of the running turn behind a hole that it has not computed yet: positions from `behind_base`.
+    /// Blocks of a turn that is ready or runs behind a hole that it has not computed yet: positions from `behind_base`. Blank ones are the
+    /// destination of a restore.
     pub behind: Table,
     /// Position of the first block of `behind`.
     pub behind_base: u32,
@@ -138,7 +139,12 @@ impl Kv {
     pub fn held(&self) -> u32 {
         let transfer = self.transfer.as_ref();
         let coming = transfer.filter(|transfer| transfer.direction == Direction::H2d);
-        self.pin.blocks() + coming.map_or(0, |transfer| transfer.target.blocks())
+        let behind = if self.run.is_empty() {
+            self.behind.blocks()
+        } else {
+            0
+        };
+        self.pin.blocks() + behind + coming.map_or(0, |transfer| transfer.target.blocks())
     }
 }
 
@@ -179,6 +185,11 @@ impl Ledger {
             mid_sequence: false,
             config,
         }
+    }
+
+    /// Whether missing KV is computed in the middle of a sequence.
+    pub fn computes_mid_sequence(&self) -> bool {
+        self.mid_sequence
     }
 
     /// The engine computes missing KV in the middle of a sequence: what is held behind a hole is of use.
@@ -244,11 +255,17 @@ impl Ledger {
             if kv.pin.blank() > 0 && in_flight != Some(Direction::H2d) {
                 return Err(format!("session {id} holds blank blocks without a restore"));
             }
-            if !kv.run.is_empty() && (!kv.pin.is_empty() || in_flight.is_some()) {
+            let beside = in_flight.is_some() && kv.behind.is_empty();
+            if !kv.run.is_empty() && (!kv.pin.is_empty() || beside) {
                 return Err(format!("session {id} runs and is idle at once"));
             }
             if !kv.behind.is_empty() && (!self.mid_sequence || kv.run.blocks() > kv.behind_base) {
-                return Err(format!("session {id} holds blocks behind no hole"));
+                return Err(format!(
+                    "session {id} holds {} blocks from {} on, behind no hole: {} before",
+                    kv.behind.blocks(),
+                    kv.behind_base,
+                    kv.run.blocks()
+                ));
             }
             if (kv.pin.is_empty() && kv.pin_base > 0) || (kv.host.is_empty() && kv.host_base > 0) {
                 return Err(format!("session {id} holds nothing, at some place"));

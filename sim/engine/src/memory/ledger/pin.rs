@@ -7,7 +7,14 @@ use model::{End, SessionId};
 impl Ledger {
     /// The pin ends: blocks go to the prefix cache. Returns how many became free.
     pub fn release_pin(&mut self, session: SessionId) -> u32 {
-        self.release_part(session, End::Back, u32::MAX)
+        let before = self.hbm.free();
+        let kv = &mut self.sessions[session.index()];
+        if kv.run.is_empty() && kv.transfer.is_none() {
+            let behind = std::mem::take(&mut kv.behind);
+            self.hbm.release(behind);
+        }
+        self.release_part(session, End::Back, u32::MAX);
+        self.hbm.free() - before
     }
 
     /// The pin ends and what only this session can have is dropped; what others may share goes to the prefix cache.

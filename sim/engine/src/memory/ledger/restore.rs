@@ -111,6 +111,33 @@ impl Ledger {
         Ok(())
     }
 
+    /// Begins to bring everything that the host has of a session to where it leaves a hole behind what HBM holds; takes the destination. The
+    /// turn may enter meanwhile, and fill the hole.
+    ///
+    /// # Errors
+    /// The number of free blocks that are missing; nothing has changed then.
+    pub fn begin_overlap(&mut self, session: SessionId) -> Result<(), u32> {
+        let kv = &mut self.sessions[session.index()];
+        debug_assert!(self.mid_sequence && kv.behind.is_empty() && kv.transfer.is_none());
+        let blocks = kv.host.blocks();
+        if blocks > self.hbm.free() {
+            return Err(blocks - self.hbm.free());
+        }
+        self.hbm.take(blocks, &mut kv.behind);
+        kv.behind_base = kv.host_base;
+        kv.transfer = Some(Transfer {
+            direction: Direction::H2d,
+            end: End::Back,
+            lo: kv.host_base,
+            hi: kv.host_end(),
+            done: 0,
+            target: Table::default(),
+            clean: Table::default(),
+            clean_base: 0,
+        });
+        Ok(())
+    }
+
     /// So many blocks of a restore have arrived in all.
     pub fn restore_progress(&mut self, session: SessionId, done: u32) {
         let kv = &mut self.sessions[session.index()];
@@ -122,6 +149,10 @@ impl Ledger {
             return;
         }
         match transfer.end {
+            End::Back if !kv.behind.is_empty() => {
+                let base = kv.behind_base;
+                self.hbm.register(&mut kv.behind, &kv.content, base, news);
+            }
             End::Back => self
                 .hbm
                 .register(&mut kv.pin, &kv.content, kv.pin_base, news),
@@ -171,6 +202,10 @@ impl Ledger {
                     };
                     let target = at(&transfer.target, first, position);
                     (at(&kv.pin, kv.pin_base, position), target)
+                }
+                Direction::H2d if !kv.behind.is_empty() => {
+                    let target = at(&kv.behind, kv.behind_base, position);
+                    (at(&kv.host, kv.host_base, position), target)
                 }
                 Direction::H2d => {
                     let arrives = transfer.end == End::Front && position < kv.pin_base;

@@ -7,9 +7,17 @@ use std::ops::Range;
 
 impl Ledger {
     /// Finds how many of the first `blocks` blocks are in HBM, into `hits`.
+    ///
+    /// Where KV is held, or on its way, behind a hole, some of the hole is always left to compute.
     pub fn lookup(&self, session: SessionId, blocks: u32, hits: &mut Hits) {
+        let kv = self.kv(session);
+        let blocks = if kv.behind.is_empty() {
+            blocks
+        } else {
+            blocks.min(kv.behind_base - 1)
+        };
         if self.config.caching {
-            self.hbm.lookup(&self.kv(session).content, 0, blocks, hits);
+            self.hbm.lookup(&kv.content, 0, blocks, hits);
         } else {
             *hits = Hits::default();
         }
@@ -18,6 +26,9 @@ impl Ledger {
     /// Positions before `limit` that the session holds behind a hole, and can use if what is missing between `hits` and them is computed.
     pub fn behind(&self, session: SessionId, hits: &Hits, limit: u32) -> Range<u32> {
         let kv = self.kv(session);
+        if !kv.behind.is_empty() {
+            return kv.behind_base..kv.behind_base + kv.behind.blocks();
+        }
         let (from, to) = (kv.pin_base, kv.pin_end().min(limit));
         if self.mid_sequence && hits.blocks < from && from < to {
             from..to
@@ -30,10 +41,11 @@ impl Ledger {
     /// has done its work.
     pub fn admit(&mut self, session: SessionId, hits: &Hits, blank: u32, behind: &Range<u32>) {
         let kv = &mut self.sessions[session.index()];
-        debug_assert!(kv.run.is_empty() && kv.transfer.is_none());
+        debug_assert!(kv.run.is_empty());
+        debug_assert!(kv.transfer.is_none() || !kv.behind.is_empty());
         self.hbm.touch(hits, &mut kv.run);
         self.hbm.take(blank, &mut kv.run);
-        if !behind.is_empty() {
+        if !behind.is_empty() && kv.behind.is_empty() {
             debug_assert_eq!(kv.pin_base, behind.start, "what is kept is the pin's");
             let beyond = kv.split_pin_from(behind.end);
             self.hbm.release(beyond);
