@@ -59,7 +59,9 @@ impl<D: Device> Driver<'_, D> {
         self.settle_steps();
         let placed = self.ledger.kv(session).transfer.is_some();
         if direction == Direction::H2d && !placed && !self.take_destination(session, class) {
-            return !self.lanes[direction.index()].deferred;
+            // What has given way, or was rationed, has its destination and need not wait for that of the first in line.
+            let lane = &self.lanes[direction.index()];
+            return !lane.deferred || lane.resumable().is_some();
         }
         if let Some(current) = &mut self.lanes[direction.index()].current {
             current.yields = true;
