@@ -20,25 +20,24 @@ fixtures=../traces/tests/fixtures
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(ls fuzz_targets | sed 's/\.rs$//')
 
-# Inputs to begin with, and the words of the format as a dictionary.
+# Inputs to begin with, and their words as a dictionary.
 seed() {
-    local target=$1 corpus=corpus/$1 format
+    local target=$1 corpus=corpus/$1 format inputs
     mkdir -p "$corpus" artifacts
     case $target in
         import_*)
             format=${target#import_}
-            cp "$fixtures/${format//_/-}".* "$corpus/"
+            inputs=("$fixtures/${format//_/-}".*)
             ;;
-        detect) cp "$fixtures"/* "$corpus/" ;;
-        read_trace) cp seeds/*.trace.jsonl "$corpus/" ;;
-        run_spec)
-            cp seeds/*.toml seeds/*.spec "$corpus/"
-            cp ../sim/results/src/spec/template.toml "$corpus/"
-            ;;
+        detect) inputs=("$fixtures"/*) ;;
+        read_trace) inputs=(seeds/*.trace.jsonl) ;;
+        run_spec) inputs=(seeds/*.toml seeds/*.spec ../sim/results/src/spec/template.toml) ;;
     esac
-    [ ! -d regressions ] || find regressions -name "$target.*" -exec cp {} "$corpus/" \;
-    grep -ohE '"[A-Za-z_.]+"|[a-z_]{4,}' "$corpus"/* | tr -d '"' | sort -u | head -400 |
-        sed -E 's/.*/"&"/' >"artifacts/$target.dict"
+    mapfile -t -O "${#inputs[@]}" inputs < <(find regressions -name "$target.*" 2>/dev/null)
+    cp "${inputs[@]}" "$corpus/"
+    # awk reads to the end, where `head` would break the pipe.
+    grep -aohE '"[A-Za-z_.]+"|[a-z_]{4,}' "${inputs[@]}" | tr -d '"' | sort -u |
+        awk 'NR <= 400 { print "\"" $0 "\"" }' >"artifacts/$target.dict"
 }
 
 # One round: until there are enough executions and CPU seconds, or the wall clock says stop.
