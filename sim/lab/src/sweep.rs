@@ -143,7 +143,7 @@ pub fn carry_out(
             key: "threads",
             what: error.to_string(),
         })?;
-    pool.install(|| points.par_iter().try_for_each(point))?;
+    pool.install(|| points.par_iter().with_max_len(1).try_for_each(point))?;
     let mut failed = failed.into_inner().expect("no holder panics");
     failed.sort();
     Ok(CarriedOut {

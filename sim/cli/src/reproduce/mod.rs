@@ -6,11 +6,13 @@
 //!                            ├─► loaded-80/runs/  │                    ├─► figures/  ──► paper/generated/
 //!                            ├─► timeline/        ├─► faults.csv ──────┘
 //!                            └────────────────────┘                    manifest.json names everything
+//!   paper/ranking (committed: `djinn rank` takes half an hour) ──────────► figures/, numbers
 //! ```
 //!
 //! Interrupted, it goes on where it was: runs that are there are not repeated.
 
 mod paper;
+mod ranking;
 
 use crate::error::CliError;
 use crate::{command, out, progress};
@@ -63,14 +65,18 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let out = &args.out;
     std::fs::create_dir_all(out).map_err(|cause| CliError::file("create", out, &cause))?;
     let study = simulate_all(args)?;
-    let figures = draw(out)?;
+    let mut figures = draw(out)?;
+    let ranking = ranking::Record::read()?;
+    if ranking.is_some() {
+        figures.extend(ranking::Record::draw(&out.join("figures"))?);
+    }
     let paper = args.paper.clone().or_else(|| {
         Path::new("paper/paper.tex")
             .is_file()
             .then(|| PathBuf::from("paper/generated"))
     });
     if let Some(paper) = &paper {
-        paper::write(paper, &study, &out.join("figures"))?;
+        paper::write(paper, &study, ranking.as_ref(), &out.join("figures"))?;
     }
     write_manifest(out)?;
     out::stdout(&paper::summary(&study))?;

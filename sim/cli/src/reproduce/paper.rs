@@ -2,6 +2,7 @@
 //!
 //! No number is typed into the paper. Each name here says what it is in words, because a TeX command has letters only.
 
+use super::ranking::Record;
 use super::{AGENTS, Study};
 use crate::error::CliError;
 use figures::format::three_digits;
@@ -24,10 +25,22 @@ const POLICIES: [(&str, &str); 7] = [
 ];
 
 /// Writes everything that the paper includes, and copies its figures.
-pub(super) fn write(paper: &Path, study: &Study, drawn: &Path) -> Result<(), CliError> {
+pub(super) fn write(
+    paper: &Path,
+    study: &Study,
+    ranking: Option<&Record>,
+    drawn: &Path,
+) -> Result<(), CliError> {
     std::fs::create_dir_all(paper).map_err(|cause| CliError::file("create", paper, &cause))?;
-    numbers(study)?.write(paper)?;
+    let mut numbers = numbers(study)?;
+    if let Some(ranking) = ranking {
+        ranking.numbers(&mut numbers)?;
+    }
+    numbers.write(paper)?;
     let put = |name: &str, text: &str| render::write(&paper.join(name), text.as_bytes());
+    if let Some(ranking) = ranking {
+        put("ranking.tex", &ranking.table())?;
+    }
     put("policies.tex", &policy_table(&study.loaded))?;
     put("faults.tex", &fault_table(study))?;
     put("seed_table.tex", &figures::seed_table::tex(&study.seed))?;
