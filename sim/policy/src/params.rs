@@ -25,6 +25,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("eviction", &["lru", "arc"]),
     ("prompt_only", &["no", "yes"]),
     ("poll", &["launch", "end"]),
+    ("session_order", &["no", "yes"]),
 ];
 
 fn words(key: &str) -> &'static [&'static str] {

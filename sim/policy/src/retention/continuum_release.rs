@@ -38,11 +38,20 @@ pub(crate) const ENTRY: Entry = Entry {
             max: 86_400.0,
             help: "tools that are slower on average are not pinned for; the release's constant",
         },
+        Param {
+            key: "session_order",
+            default: 1.0,
+            min: 0.0,
+            max: 1.0,
+            help: "whether pinned sessions go first, then those that came first, as in the release; `no` leaves turns in the order in which they \
+                   become ready, as vLLM does, to tell what the pin does from what the order does",
+        },
     ],
     build: |params, _| {
         Box::new(Continuum {
             pin: params.secs("pin_s"),
             mean_max_s: params.get("mean_max_s"),
+            session_order: params.get("session_order") >= 0.5,
             means: Means::default(),
         })
     },
@@ -51,6 +60,7 @@ pub(crate) const ENTRY: Entry = Entry {
 struct Continuum {
     pin: Nanos,
     mean_max_s: f64,
+    session_order: bool,
     means: Means,
 }
 
@@ -77,6 +87,9 @@ impl Policy for Continuum {
     }
 
     fn order(&self, view: &View<'_>, session: SessionId) -> OrderKey {
+        if !self.session_order {
+            return OrderKey::FCFS;
+        }
         let pinned = view.session(session).hbm_blocks > Blocks::ZERO;
         by_class_then_arrival(view, session, i64::from(!pinned))
     }
@@ -116,6 +129,7 @@ mod tests {
         let mut policy = Continuum {
             pin: Nanos::from_millis(2_000),
             mean_max_s: 2.0,
+            session_order: true,
             means: Means::default(),
         };
         let tool = ToolClass(0);

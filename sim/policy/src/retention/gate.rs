@@ -108,7 +108,8 @@ impl Policy for Gate {
         let unpinned = i64::from(seen.hbm_blocks == Blocks::ZERO);
         let long = seen.prompt >= self.long;
         let head_start = if long { self.head_start } else { Nanos::ZERO };
-        OrderKey::then(unpinned, seen.arrived.0 as i64 - head_start.0 as i64)
+        let arrived = seen.arrived.0 as i64 - head_start.0 as i64;
+        OrderKey([unpinned, arrived, i64::from(session.0)])
     }
 
     fn preempt(&self, view: &View<'_>, _: SessionId) -> Option<SessionId> {
