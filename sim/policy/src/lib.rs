@@ -13,7 +13,7 @@
 //!   parts/      what several are made of: estimators, victims, costs
 //! ```
 //!
-//! To add one: write its file (and name it in its folder), and its line in `registry.rs`.
+//! To add one: write its file, and name it in the `mod.rs` of its folder (`docs/adding-a-policy.md`).
 
 mod page;
 mod params;

@@ -1,4 +1,4 @@
-//! All policies. A new one is its file and its line here; tests that loop over the registry then cover it.
+//! All policies. A new one is its file, and its name in the list of its folder; tests that loop over the registry then cover it.
 
 use crate::{
     Param, ParamError, Params, Policy, baseline, hierarchy, own, program, retention, workflow,
@@ -6,48 +6,41 @@ use crate::{
 use model::Oracle;
 use std::sync::Arc;
 
-/// Every policy, in the order in which lists and legends name them.
-pub const REGISTRY: &[Entry] = &[
-    baseline::vllm_recompute::ENTRY,
-    baseline::vllm_offload::ENTRY,
-    baseline::keep_always::ENTRY,
-    baseline::drop_always::ENTRY,
-    baseline::swap_on_demand::ENTRY,
-    baseline::clairvoyant::ENTRY,
-    own::djinn::ENTRY,
-    own::djinn_as_run::ENTRY,
-    retention::infercept_release::ENTRY,
-    retention::infercept_paper::ELAPSED,
-    retention::infercept_paper::ORACLE,
-    retention::infercept_pin::ENTRY,
-    retention::continuum_release::ENTRY,
-    retention::continuum_paper::ENTRY,
-    retention::continuum_dynamic::ENTRY,
-    retention::ski::ENTRY,
-    retention::ski_predicted::ENTRY,
-    retention::hazard_ttl::ENTRY,
-    retention::gate::ENTRY,
-    retention::saga::ENTRY,
-    program::plas::ENTRY,
-    program::thunderagent::RELEASE,
-    program::thunderagent::DECAY,
-    program::concur::ENTRY,
-    program::mori::ENTRY,
-    workflow::kvflow::ENTRY,
-    workflow::tokencake::PORT,
-    workflow::tokencake::PAPER,
-    hierarchy::cached_attention::ENTRY,
-    hierarchy::pensieve::ENTRY,
-    hierarchy::strata_defer::ENTRY,
-    hierarchy::swap_overlap::ENTRY,
-    hierarchy::hicache::WRITE_THROUGH,
-    hierarchy::hicache::SELECTIVE,
-    hierarchy::hicache::WRITE_BACK,
-    hierarchy::t_lru::ENTRY,
-    hierarchy::trtllm_retention::ENTRY,
-    hierarchy::wild::ENTRY,
-    hierarchy::uni_agent::ENTRY,
+/// The families in the order of [`Family::ALL`]; each lists its policies in its folder.
+const FAMILIES: [&[Entry]; 6] = [
+    baseline::ENTRIES,
+    own::ENTRIES,
+    retention::ENTRIES,
+    program::ENTRIES,
+    workflow::ENTRIES,
+    hierarchy::ENTRIES,
 ];
+
+/// Every policy, in the order in which lists and legends name them.
+pub const REGISTRY: &[Entry] = &all::<{ count() }>();
+
+const fn count() -> usize {
+    let (mut family, mut count) = (0, 0);
+    while family < FAMILIES.len() {
+        count += FAMILIES[family].len();
+        family += 1;
+    }
+    count
+}
+
+const fn all<const COUNT: usize>() -> [Entry; COUNT] {
+    let mut all = [FAMILIES[0][0]; COUNT];
+    let (mut family, mut at) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut entry = 0;
+        while entry < FAMILIES[family].len() {
+            all[at] = FAMILIES[family][entry];
+            (at, entry) = (at + 1, entry + 1);
+        }
+        family += 1;
+    }
+    all
+}
 
 /// Makes a policy of its parameters; the oracle is there exactly if the entry needs one.
 pub type Build = fn(&Params, Option<Arc<dyn Oracle>>) -> Box<dyn Policy>;

@@ -1,11 +1,28 @@
 //! What moves between HBM and the host, and which cached content goes first when there is no room.
 
-pub(crate) mod cached_attention;
-pub(crate) mod hicache;
-pub(crate) mod pensieve;
-pub(crate) mod strata_defer;
-pub(crate) mod swap_overlap;
-pub(crate) mod t_lru;
-pub(crate) mod trtllm_retention;
-pub(crate) mod uni_agent;
-pub(crate) mod wild;
+use crate::Entry;
+
+mod cached_attention;
+mod hicache;
+mod pensieve;
+mod strata_defer;
+mod swap_overlap;
+mod t_lru;
+mod trtllm_retention;
+mod uni_agent;
+mod wild;
+
+/// Its policies, in the order of lists.
+pub(crate) const ENTRIES: &[Entry] = &[
+    cached_attention::ENTRY,
+    pensieve::ENTRY,
+    strata_defer::ENTRY,
+    swap_overlap::ENTRY,
+    hicache::WRITE_THROUGH,
+    hicache::SELECTIVE,
+    hicache::WRITE_BACK,
+    t_lru::ENTRY,
+    trtllm_retention::ENTRY,
+    wild::ENTRY,
+    uni_agent::ENTRY,
+];

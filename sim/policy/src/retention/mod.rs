@@ -8,14 +8,32 @@
 //! | hazard TTL | the time of least expected cost |
 //! | gate, SAGA | a fixed time unless the tool is slow; a quantile of the tool's past, less under pressure |
 
-pub(crate) mod continuum_dynamic;
-pub(crate) mod continuum_paper;
-pub(crate) mod continuum_release;
-pub(crate) mod gate;
-pub(crate) mod hazard_ttl;
-pub(crate) mod infercept_paper;
-pub(crate) mod infercept_pin;
-pub(crate) mod infercept_release;
-pub(crate) mod saga;
-pub(crate) mod ski;
-pub(crate) mod ski_predicted;
+use crate::Entry;
+
+mod continuum_dynamic;
+mod continuum_paper;
+mod continuum_release;
+mod gate;
+mod hazard_ttl;
+mod infercept_paper;
+mod infercept_pin;
+mod infercept_release;
+mod saga;
+mod ski;
+mod ski_predicted;
+
+/// Its policies, in the order of lists.
+pub(crate) const ENTRIES: &[Entry] = &[
+    infercept_release::ENTRY,
+    infercept_paper::ELAPSED,
+    infercept_paper::ORACLE,
+    infercept_pin::ENTRY,
+    continuum_release::ENTRY,
+    continuum_paper::ENTRY,
+    continuum_dynamic::ENTRY,
+    ski::ENTRY,
+    ski_predicted::ENTRY,
+    hazard_ttl::ENTRY,
+    gate::ENTRY,
+    saga::ENTRY,
+];

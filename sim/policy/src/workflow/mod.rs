@@ -1,4 +1,9 @@
 //! What a workflow says about who runs next.
 
-pub(crate) mod kvflow;
-pub(crate) mod tokencake;
+use crate::Entry;
+
+mod kvflow;
+mod tokencake;
+
+/// Its policies, in the order of lists.
+pub(crate) const ENTRIES: &[Entry] = &[kvflow::ENTRY, tokencake::PORT, tokencake::PAPER];
