@@ -1,5 +1,6 @@
 //! The figures by name, each with its claim, what it needs, and how it is made.
 
+use crate::contradiction::{self, specs};
 use crate::{
     FigureError, policy_heat, policy_places, seed_table, timeline, trace_stat, validation,
     wakeup_breakdown, wakeup_cdf, wakeup_vs_agents,
@@ -19,7 +20,7 @@ pub struct Figure {
 }
 
 /// Every figure, in the order in which they are made.
-pub const ALL: [Figure; 9] = [
+pub const ALL: [Figure; 12] = [
     Figure {
         name: wakeup_cdf::NAME,
         claim: "The policy decides the tail of the wake-up latency far more than its median.",
@@ -73,6 +74,24 @@ pub const ALL: [Figure; 9] = [
         claim: "Few policies are in front in more than one workload, and many cannot be told apart.",
         needs: policy_places::NEEDS,
         make: policy_places::make,
+    },
+    Figure {
+        name: specs::PAUSING.name,
+        claim: "Whether pausing programs or pinning KV gives more throughput depends on the longest tool calls, and on how many programs wait.",
+        needs: specs::PAUSING.needs,
+        make: |folder, out| contradiction::make(&specs::PAUSING, folder, out),
+    },
+    Figure {
+        name: specs::OFFLOAD.name,
+        claim: "A host tier helps where HBM and host together hold the KV of all programs, and does nothing or harm far from there.",
+        needs: specs::OFFLOAD.needs,
+        make: |folder, out| contradiction::make(&specs::OFFLOAD, folder, out),
+    },
+    Figure {
+        name: specs::TTL.name,
+        claim: "To hold KV through a wait helps where sessions run in order of arrival; in order of turns it harms as soon as memory is short.",
+        needs: specs::TTL.needs,
+        make: |folder, out| contradiction::make(&specs::TTL, folder, out),
     },
 ];
 

@@ -16,6 +16,7 @@ pub mod format;
 pub mod numbers;
 pub mod render;
 
+pub mod contradiction;
 pub mod policy_heat;
 pub mod policy_places;
 pub mod seed_table;

@@ -7,8 +7,8 @@ use figures::{ALL, FigureError, by_name};
 use std::fs;
 use std::path::{Path, PathBuf};
 use synthetic::{
-    POLICIES, SEED_TABLE, samples, turns, write_ranking, write_run, write_sweep, write_trace_stat,
-    write_validation,
+    POLICIES, SEED_TABLE, samples, turns, write_contradictions, write_ranking, write_run,
+    write_sweep, write_trace_stat, write_validation,
 };
 
 /// A fresh folder that outlives the test.
@@ -71,6 +71,7 @@ fn write_everything(from: &Path) {
     write_trace_stat(from);
     write_validation(from);
     write_ranking(from);
+    write_contradictions(from);
 }
 
 #[test]
@@ -83,7 +84,13 @@ fn every_figure_is_made_from_a_full_folder_of_results_and_twice_the_same() {
         let expected =
             ["svg", "pdf", "png"].map(|extension| format!("{}.{extension}", figure.name));
         assert_eq!(names(&files)[..3], expected, "{}", figure.name);
-        assert_eq!(files.len(), 4, "the table stands beside {}", figure.name);
+        let table = |file: &PathBuf| file.extension().is_some_and(|e| e == "csv" || e == "tex");
+        let beside = &files[3..];
+        assert!(
+            !beside.is_empty() && beside.iter().all(table),
+            "{}",
+            figure.name
+        );
         for (one, other) in files.iter().zip(make(figure.name, &from, &again)) {
             assert!(
                 fs::read(one).unwrap() == fs::read(&other).unwrap(),
@@ -146,6 +153,7 @@ fn one_policy_with_one_wake_up_makes_figures() {
     write_trace_stat(&from);
     write_validation(&from);
     write_ranking(&from);
+    write_contradictions(&from);
     let out = folder("one/out");
     for figure in &ALL {
         make(figure.name, &from, &out);

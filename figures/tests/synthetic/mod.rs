@@ -1,5 +1,6 @@
 //! Results as runs would leave them, made up: a queue with a heavy tail, slower with load and by policy.
 
+use figures::contradiction::specs;
 use results::folder::{Opened, RunWriter, write_table};
 use results::manifest::{
     Counts, DeviceInfo, HardwareInfo, Manifest, ModelInfo, PolicyInfo, SCHEMA, TraceInfo, Wall,
@@ -297,6 +298,51 @@ pub fn write_ranking(folder: &Path) {
     }
     write_table(&folder.join("differences.csv"), differences).unwrap();
     write_table(&folder.join("ranking.csv"), places).unwrap();
+}
+
+/// The sweeps of the contradictions: the series are ahead by turns, and change sides at different values.
+pub fn write_contradictions(folder: &Path) {
+    for spec in specs::ALL {
+        for panel in spec.panels {
+            let mut rows = Vec::new();
+            for x in [10, 20, 40, 80, 160] {
+                for (index, policy) in spec
+                    .series
+                    .iter()
+                    .map(|series| series.policy)
+                    .chain([spec.reference])
+                    .enumerate()
+                {
+                    for seed in 1..=6 {
+                        let mut draws = Draws::new(seed * 1_000 + x + index as u64 * 77);
+                        let tilt = 1.5 - index as f64;
+                        let speed = (x as f64 / 40.0).powf(tilt * 0.3);
+                        let speed = speed * (0.05 * normal(&mut draws)).exp();
+                        rows.push(RunRow {
+                            id: RunIdentity {
+                                run: format!("{policy}-{x}-{seed}"),
+                                policy: policy.to_owned(),
+                                seed,
+                                hbm_blocks: 1_000,
+                                demand_blocks: 30 * x,
+                                params: format!(r#"{{"{}":{x}}}"#, panel.key),
+                                ..RunIdentity::default()
+                            },
+                            metrics: RunMetrics {
+                                turns_per_s: Some(speed),
+                                jct_ns_mean: Some((1e11 / speed) as u64),
+                                wakeup_ns_p99: Some((1e10 / speed) as u64),
+                                ..RunMetrics::default()
+                            },
+                        });
+                    }
+                }
+            }
+            let folder = folder.join(panel.folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            write_runs(&folder.join("runs.csv"), &rows).unwrap();
+        }
+    }
 }
 
 /// Every number of the original evaluation beside simulated ranges, as made up as the rest.

@@ -1,11 +1,12 @@
 //! Will this run show anything? A look at the workload before hours of work.
 //!
 //! Both figures are lower bounds, for sessions that are served alone and at once: memory that live sessions hold at their peak, and GPU time
-//! that the tokens cost without any recomputation, in full batches.
+//! that the tokens cost without any recomputation, in full batches. Content that sessions share counts once while one of them lives.
 
 use crate::Setup;
 use engine::device::{PrefillChunk, StepShape};
 use model::Session;
+use std::collections::BTreeMap;
 
 /// Lower bounds of what a workload asks of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -22,14 +23,29 @@ pub struct Forecast {
     pub block_bytes: u64,
 }
 
-impl Forecast {
-    pub(crate) fn new(setup: &Setup) -> Self {
-        let block = setup.engine.memory.block_tokens;
-        let mut changes: Vec<(u64, i64)> = Vec::new();
-        let mut gpu_ns = 0f64;
-        for session in &setup.sessions {
-            let start = session.start.0 as f64;
-            gpu_ns += Self::session(setup, session, start, block, &mut changes);
+/// Changes of the number of blocks that are held: when, and by how many.
+type Changes = Vec<(u64, i64)>;
+
+/// What sessions hold, each for itself and together.
+#[derive(Default)]
+struct Held {
+    own: Changes,
+    /// By id of a shared prefix: its blocks beyond those of the prefix that it contains, and when sessions with it come and go.
+    shared: BTreeMap<u64, (i64, Changes)>,
+}
+
+impl Held {
+    /// The largest number of blocks held at once.
+    fn peak(self) -> i64 {
+        let mut changes = self.own;
+        for (blocks, mut sessions) in self.shared.into_values() {
+            sessions.sort_unstable();
+            let mut live = 0;
+            for (at, change) in sessions {
+                let before = live;
+                live += change;
+                changes.push((at, blocks * (live.signum() - before.signum())));
+            }
         }
         // Releases before acquisitions at one instant: a bound stays a bound.
         changes.sort_unstable();
@@ -37,6 +53,19 @@ impl Forecast {
         for (_, change) in changes {
             held += change;
             peak = peak.max(held);
+        }
+        peak
+    }
+}
+
+impl Forecast {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let block = setup.engine.memory.block_tokens;
+        let mut held = Held::default();
+        let mut gpu_ns = 0f64;
+        for session in &setup.sessions {
+            let start = session.start.0 as f64;
+            gpu_ns += Self::session(setup, session, start, block, &mut held);
         }
         let first = setup.sessions.first().map_or(0, |s| s.start.0);
         let last = setup.sessions.last().map_or(0, |s| s.start.0);
@@ -49,7 +78,7 @@ impl Forecast {
             0.0
         };
         Self {
-            peak_blocks: peak.unsigned_abs(),
+            peak_blocks: held.peak().unsigned_abs(),
             hbm_blocks: u64::from(setup.engine.memory.hbm_blocks),
             host_blocks: u64::from(setup.engine.memory.host_blocks),
             load: if span > 0.0 { gpu_ns / span } else { 0.0 },
@@ -58,16 +87,12 @@ impl Forecast {
     }
 
     /// Adds the blocks that a session and its sub-agents hold over time, joins left aside; returns the GPU time of their tokens.
-    fn session(
-        setup: &Setup,
-        session: &Session,
-        start: f64,
-        block: u32,
-        changes: &mut Vec<(u64, i64)>,
-    ) -> f64 {
+    fn session(setup: &Setup, session: &Session, start: f64, block: u32, all: &mut Held) -> f64 {
         let serial = setup.engine.batching.serial;
         let alone = |shape: &StepShape| setup.steps.step_ps(shape) as f64 / 1e3;
         let (mut at, mut held, mut cost) = (start, 0i64, 0f64);
+        let longest = session.shared_prefixes.last();
+        let shared = longest.map_or(0, |prefix| prefix.tokens.0 / block);
         for (i, turn) in session.turns.iter().enumerate() {
             if i > 0 {
                 at += turn.gap.0 as f64;
@@ -88,22 +113,30 @@ impl Forecast {
                 ..StepShape::default()
             };
             let steps = f64::from(turn.output.0 - 1);
-            let needed = i64::from((turn.input + turn.output).0.div_ceil(block));
-            changes.push((at as u64, needed - held));
-            held = needed;
+            let needed = (turn.input + turn.output).0.div_ceil(block);
+            let own = i64::from(needed.saturating_sub(shared));
+            all.own.push((at as u64, own - held));
+            held = own;
             at += alone(&prefill) + steps * alone(&decode(1));
             // In a batch as large as memory allows, a sequence pays its share of a step.
-            let seqs = (setup.engine.memory.hbm_blocks / (needed as u32).max(1)).clamp(1, 256);
+            let seqs = (setup.engine.memory.hbm_blocks / needed.max(1)).clamp(1, 256);
             let seqs = if serial { 1 } else { seqs };
             cost += alone(&prefill) + steps * alone(&decode(seqs)) / f64::from(seqs);
             for spawn in &turn.spawns {
                 let begin = spawn.at.map_or(at + spawn.after.0 as f64, |since| {
                     at.max(start + since.0 as f64)
                 });
-                cost += Self::session(setup, &spawn.session, begin, block, changes);
+                cost += Self::session(setup, &spawn.session, begin, block, all);
             }
         }
-        changes.push((at as u64, -held));
+        all.own.push((at as u64, -held));
+        let mut before = 0;
+        for prefix in &session.shared_prefixes {
+            let (blocks, sessions) = all.shared.entry(prefix.id).or_default();
+            *blocks = i64::from(prefix.tokens.0 / block - before);
+            sessions.extend([(start as u64, 1), (at as u64, -1)]);
+            before = prefix.tokens.0 / block;
+        }
         cost
     }
 
@@ -135,5 +168,20 @@ impl Forecast {
             ));
         }
         warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sessions_share_counts_once_while_one_of_them_lives() {
+        // Two sessions, from 0 to 10 and from 5 to 20, of 3 and 4 blocks of their own and 100 that they share: at 5, 107.
+        let mut held = Held::default();
+        held.own.extend([(0, 3), (10, -3), (5, 4), (20, -4)]);
+        let lives = vec![(0, 1), (10, -1), (5, 1), (20, -1)];
+        held.shared.insert(7, (100, lives));
+        assert_eq!(held.peak(), 107);
     }
 }

@@ -92,6 +92,7 @@ impl Setup {
             ));
         }
         setup.load_sessions()?;
+        setup.counts.demand_blocks = setup.forecast().peak_blocks;
         Ok(setup)
     }
 

@@ -202,6 +202,9 @@ fn one(point: &SweepPoint, options: &SweepOptions) -> Result<RunRow, LabError> {
             device: "sim".to_owned(),
             seed: point.spec.seed,
             agents: setup.counts.sessions,
+            hbm_blocks: setup.counts.hbm_blocks,
+            host_blocks: setup.counts.host_blocks,
+            demand_blocks: setup.counts.demand_blocks,
             params: point.params.clone(),
         };
         return Ok(RunRow { id, metrics });

@@ -136,6 +136,9 @@ pub struct Counts {
     pub hbm_blocks: u64,
     /// Usable blocks of the host pool.
     pub host_blocks: u64,
+    /// KV blocks of sessions that are live at once, at the peak, if each were served alone and at once; 0 in manifests older than this.
+    #[serde(default)]
+    pub demand_blocks: u64,
 }
 
 /// What differs from one execution to the next: ignored by digests.

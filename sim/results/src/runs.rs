@@ -30,6 +30,12 @@ pub struct RunIdentity {
     pub seed: u64,
     /// Sessions of the workload.
     pub agents: u64,
+    /// Usable KV blocks of HBM.
+    pub hbm_blocks: u64,
+    /// Usable KV blocks of the host pool.
+    pub host_blocks: u64,
+    /// KV blocks of sessions that are live at once, at the peak, if each were served alone and at once; content that they share counts once.
+    pub demand_blocks: u64,
     /// What varies in the sweep besides policy and seed, as a JSON object.
     pub params: String,
 }
@@ -55,6 +61,9 @@ impl RunIdentity {
             device: manifest.device.kind.clone(),
             seed: manifest.seed,
             agents: manifest.counts.sessions,
+            hbm_blocks: manifest.counts.hbm_blocks,
+            host_blocks: manifest.counts.host_blocks,
+            demand_blocks: manifest.counts.demand_blocks,
             params: params.to_owned(),
         }
     }
@@ -141,7 +150,7 @@ mod tests {
         write_runs(&path, &rows).unwrap();
         assert_eq!(read_runs(&path).unwrap(), rows);
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("run,policy,workload,model,hardware,device,seed,agents,params,"));
+        assert!(text.starts_with("run,policy,workload,model,hardware,device,seed,agents,hbm_blocks,host_blocks,demand_blocks,params,"));
         assert!(text.contains(r#""djinn[margin_ms=20,k=2]""#));
         assert!(text.contains(r#""{""workload.rate"":0.2}""#));
     }

@@ -16,10 +16,12 @@
 
 mod bootstrap;
 mod rank;
+mod ratio;
 mod sample;
 
 pub use bootstrap::{Bootstrap, Difference, Statistic};
 pub use rank::kendall_tau;
+pub use ratio::{Crossing, Ratio};
 pub use sample::{Metric, RunSample};
 
 /// Pairs from which on an interval over seeds is given.
