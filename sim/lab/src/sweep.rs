@@ -93,7 +93,7 @@ pub struct CarriedOut {
 /// Carries out those of `points` whose rows are not in `options.out` yet.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub fn carry_out(
     points: &[SweepPoint],
     options: &SweepOptions,
