@@ -366,9 +366,9 @@ mod tests {
         assert_eq!(long(32, 128, 32_768).split_count(132), 17);
         // 32 * 16 tiles = 512 CTAs fill it alone.
         assert_eq!(long(32, 2048, 2048).split_count(132), 1);
-        // Never less than 512 tokens a split.
-        assert_eq!(long(32, 128, 2000).split_count(132), 3);
-        assert_eq!(long(32, 128, 128).split_count(132), 1);
+        // Never less than 128 tokens a split.
+        assert_eq!(long(32, 128, 2000).split_count(132), 15);
+        assert_eq!(long(32, 128, 255).split_count(132), 1);
     }
 
     #[test]
