@@ -311,9 +311,10 @@ mod tests {
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
         let times = sizes(&mut timed, Direction::D2h).unwrap();
         assert_eq!(times.points.len(), FITTED.len() + HELD_OUT.len());
-        // Never faster than the fake link; a busy machine may see an end late.
+        // No copy is faster than the fake link; a busy machine may see an end late. A block's time is a difference of two copies over some 64
+        // blocks: a start that is seen microseconds late takes a few nanoseconds from it.
         assert!(
-            times.block_ns >= 5_000.0 && times.single_ns >= 5_000.0,
+            times.block_ns >= 4_900.0 && times.single_ns >= 5_000.0,
             "{times:?}"
         );
         let decode = TimedSteps {
