@@ -5,12 +5,14 @@
 //!   configs/seed/loaded.toml ──► loaded/runs.csv ─┼─► seed_table.csv ──┐
 //!                            ├─► loaded-80/runs/  │                    ├─► figures/  ──► paper/generated/
 //!                            ├─► timeline/        ├─► faults.csv ──────┘
-//!                            └────────────────────┘                    manifest.json names everything
+//!                            └────────────────────┘       ▲            manifest.json names everything
+//!   configs/experiments/contradiction-*.toml ──► contradictions/*/runs.csv
 //!   paper/ranking (committed: `djinn rank` takes half an hour) ──────────► figures/, numbers
 //! ```
 //!
 //! Interrupted, it goes on where it was: runs that are there are not repeated.
 
+mod contradictions;
 mod paper;
 mod ranking;
 
@@ -32,10 +34,10 @@ use std::time::Instant;
 /// Agents of the runs that the distributions, the breakdown and the timeline are taken from.
 const AGENTS: u64 = 80;
 
-/// Run the seed study and the first policy comparison; draw their figures
+/// Run the seed study, the first policy comparison and the contradictions of the literature; draw their figures
 ///
-/// Everything is simulated anew: 1,600 runs of the seed's server, 280 of the comparison, and some with details kept. Takes well under two
-/// minutes on two cores. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too.
+/// Everything is simulated anew: 1,600 runs of the seed's server, 280 of the comparison, and some with details kept, in well under two
+/// minutes on two cores; then some 2,000 of coding agents that contradict each other's publications, in some three. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  djinn reproduce\n  djinn reproduce --out /tmp/again --paper /tmp/again/paper"
@@ -65,6 +67,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let out = &args.out;
     std::fs::create_dir_all(out).map_err(|cause| CliError::file("create", out, &cause))?;
     let study = simulate_all(args)?;
+    contradictions::simulate(args)?;
     let mut figures = draw(out)?;
     let ranking = ranking::Record::read()?;
     if ranking.is_some() {
@@ -76,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             .then(|| PathBuf::from("paper/generated"))
     });
     if let Some(paper) = &paper {
-        paper::write(paper, &study, ranking.as_ref(), &out.join("figures"))?;
+        paper::write(paper, &study, ranking.as_ref(), out)?;
     }
     write_manifest(out)?;
     out::stdout(&paper::summary(&study))?;
@@ -229,6 +232,9 @@ fn draw(out: &Path) -> Result<Vec<PathBuf>, CliError> {
         ("wakeup_breakdown", out.join("loaded-80")),
         ("wakeup_vs_agents", out.join("loaded")),
         ("timeline", out.join("timeline")),
+        ("contradiction_pausing", contradictions::folder(out)),
+        ("contradiction_offload", contradictions::folder(out)),
+        ("contradiction_ttl", contradictions::folder(out)),
     ] {
         let figure = by_name(name).expect("it is registered");
         files.extend(figure.make(&folder, &target)?);
@@ -240,9 +246,17 @@ fn draw(out: &Path) -> Result<Vec<PathBuf>, CliError> {
 fn write_manifest(out: &Path) -> Result<(), CliError> {
     let mut files = BTreeMap::new();
     hash_below(out, out, &mut files)?;
-    let configs: BTreeMap<_, _> = [("as-run.toml", seed::AS_RUN), ("loaded.toml", seed::LOADED)]
-        .map(|(name, text)| (format!("configs/seed/{name}"), sha256_hex(text.as_bytes())))
-        .into();
+    let seed = [("as-run.toml", seed::AS_RUN), ("loaded.toml", seed::LOADED)];
+    let seed = seed.map(|(name, text)| (format!("configs/seed/{name}"), text));
+    let experiments = contradictions::SWEEPS.map(|(name, text)| {
+        let path = format!("configs/experiments/contradiction-{name}.toml");
+        (path, text)
+    });
+    let configs: BTreeMap<_, _> = seed
+        .into_iter()
+        .chain(experiments)
+        .map(|(path, text)| (path, sha256_hex(text.as_bytes())))
+        .collect();
     let manifest = serde_json::json!({
         "command": command::given(),
         "version": env!("CARGO_PKG_VERSION"),

@@ -3,7 +3,7 @@
 //! No number is typed into the paper. Each name here says what it is in words, because a TeX command has letters only.
 
 use super::ranking::Record;
-use super::{AGENTS, Study};
+use super::{AGENTS, Study, contradictions};
 use crate::error::CliError;
 use figures::format::three_digits;
 use figures::{FigureError, Numbers, render};
@@ -29,10 +29,12 @@ pub(super) fn write(
     paper: &Path,
     study: &Study,
     ranking: Option<&Record>,
-    drawn: &Path,
+    out: &Path,
 ) -> Result<(), CliError> {
+    let drawn = &out.join("figures");
     std::fs::create_dir_all(paper).map_err(|cause| CliError::file("create", paper, &cause))?;
     let mut numbers = numbers(study)?;
+    contradictions::numbers(&mut numbers, out)?;
     if let Some(ranking) = ranking {
         ranking.numbers(&mut numbers)?;
     }
@@ -55,9 +57,14 @@ pub(super) fn write(
             .expect("a file")
             .to_string_lossy()
             .into_owned();
-        // The paper includes PDFs, the README one picture; the rest stays with the results.
-        let pdf = from.extension().is_some_and(|extension| extension == "pdf");
-        if pdf || name == "wakeup_cdf.png" {
+        // The paper includes PDFs, the README and the page on contradictions pictures; the rest stays with the results.
+        let is = |wanted: &str| {
+            from.extension()
+                .is_some_and(|extension| extension == wanted)
+        };
+        let pdf = is("pdf");
+        let on_page = name.starts_with("contradiction_") && (is("png") || is("csv"));
+        if pdf || on_page || name == "wakeup_cdf.png" {
             let to = paper.join(name);
             std::fs::copy(&from, &to).map_err(|cause| CliError::file("write", &to, &cause))?;
         }
