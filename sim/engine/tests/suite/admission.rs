@@ -2,24 +2,12 @@
 //! prefill token; a block is 16 tokens.
 
 use crate::common::{Log, MS, Rig, session};
-use crate::scripted::Scripted;
+use crate::scripted::{Scripted, run};
 use engine::record::Part;
 use model::{
     Admission, Cadence, Nanos, OrderKey, Plan, Retention, SessionId, StepBudget, Then, Tokens, View,
 };
 use std::num::NonZeroU32;
-
-fn run(rig: &Rig, policy: Scripted) -> Log {
-    let log = rig.run_own(policy);
-    let log = log.unwrap_or_else(|failure| panic!("{failure}"));
-    let single = rig.clone().with(|c| c.stepwise = true).run_own(policy);
-    let single = single.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(log.essence(), single.essence(), "single steps");
-    let host = rig.run_own_on_host_memory(policy);
-    let host = host.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(log.essence(), host.essence(), "host memory");
-    log
-}
 
 /// a runs 0..30, 30..40, 40..50 if nothing disturbs it; b arrives at 5.
 fn two() -> Rig {

@@ -3,25 +3,13 @@
 //! A session of 158 + 3 tokens holds 10 blocks when its turn ends at 10 + 158 + 2 x 10 = 188 ms; 100 ms later its next prompt has 171 tokens.
 
 use crate::common::{Log, MS, Rig, session};
-use crate::scripted::Scripted;
+use crate::scripted::{Scripted, run};
 use engine::record::{OpKind, Part as Wake};
 use model::Direction::{D2h, H2d};
 use model::{
     Blocks, Bytes, End, HostRelease, Part, Release, Restore, Retention, Session, SessionId,
     StepBudget, SwapOut, Then, Tokens, Way,
 };
-
-fn run(rig: &Rig, policy: Scripted) -> Log {
-    let log = rig.run_own(policy);
-    let log = log.unwrap_or_else(|failure| panic!("{failure}"));
-    let single = rig.clone().with(|c| c.stepwise = true).run_own(policy);
-    let single = single.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(log.essence(), single.essence(), "single steps");
-    let host = rig.run_own_on_host_memory(policy);
-    let host = host.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(log.essence(), host.essence(), "host memory");
-    log
-}
 
 fn a() -> Session {
     session("a", 0, &[(0, 158, 3), (100, 10, 2)])

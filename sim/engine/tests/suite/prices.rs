@@ -3,7 +3,7 @@
 //! Sessions a, b and c hold two full blocks each when they have ended, of six in all; d takes some of them.
 
 use crate::common::{Log, MS, Rig, session};
-use crate::scripted::Scripted;
+use crate::scripted::{self, Scripted};
 use model::{Blocks, Nanos, Price, Priced, Retention, Session, SessionId, Time, Tokens, View};
 
 /// a, b and c end at 60, 130 and 200 ms and return 2,000 ms later; d comes at 300 ms and needs `blocks` blocks.
@@ -22,15 +22,7 @@ fn run(rig: &Rig, price: fn(&View<'_>, SessionId) -> Vec<Priced>) -> Log {
         price,
         ..Scripted::default()
     };
-    let log = rig.run_own(policy);
-    let log = log.unwrap_or_else(|failure| panic!("{failure}"));
-    let single = rig.clone().with(|c| c.stepwise = true).run_own(policy);
-    let single = single.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(log.essence(), single.essence(), "single steps");
-    let host = rig.run_own_on_host_memory(policy);
-    let host = host.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(log.essence(), host.essence(), "host memory");
-    log
+    scripted::run(rig, policy)
 }
 
 /// Tokens that a, b and c find of their two blocks when they return.

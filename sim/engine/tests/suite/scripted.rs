@@ -1,5 +1,6 @@
 //! Policies that are not in the registry: one that does as it is told, and one that answers anything.
 
+use crate::common::{Log, Rig};
 use model::{
     Admission, Blocks, Bytes, Cadence, End, HostRelease, Nanos, Need, OrderKey, Part, Plan, Price,
     Priced, Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time,
@@ -7,6 +8,19 @@ use model::{
 };
 use policy::Policy;
 use std::num::NonZeroU32;
+
+/// Runs `policy` on the simulated device, and once more in single steps and on host memory, which must not differ.
+pub fn run(rig: &Rig, policy: Scripted) -> Log {
+    let log = rig.run_own(policy);
+    let log = log.unwrap_or_else(|failure| panic!("{failure}"));
+    let single = rig.clone().with(|c| c.stepwise = true).run_own(policy);
+    let single = single.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(log.essence(), single.essence(), "single steps");
+    let host = rig.run_own_on_host_memory(policy);
+    let host = host.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(log.essence(), host.essence(), "host memory");
+    log
+}
 
 /// Answers from a script: what is not said is vLLM's answer, but KV is kept and ended sessions discarded.
 #[derive(Clone, Copy)]
