@@ -2,7 +2,7 @@
 //!
 //! The world without signals' foresight: a swapped session comes back only when its turn is ready, and waits for its copy.
 
-use crate::parts::{host_or_cache, take_until};
+use crate::parts::oldest_to_host;
 use crate::{Entry, Family, Needs, Policy, Provenance};
 use model::{Blocks, Need, Release, Retention, SessionId, View};
 
@@ -35,10 +35,6 @@ impl Policy for SwapOnDemand {
     }
 
     fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let mut promised = 0;
-        let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        take_until(view, oldest_first, need, |seen, _| {
-            Some(host_or_cache(view, &mut promised, seen.hbm_blocks))
-        })
+        oldest_to_host(view, need)
     }
 }

@@ -6,7 +6,7 @@
 //! | through, selective | those that have been hit at least twice |
 //! | back | those that HBM evicts |
 
-use crate::parts::{Stored, take_until};
+use crate::parts::{Stored, oldest_first, take_until};
 use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{
     Blocks, Direction, Event, HostRelease, Nanos, Need, Release, Restore, Retention, SessionId,
@@ -162,8 +162,7 @@ impl Policy for HiCache {
     }
 
     fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        take_until(view, oldest_first, need, |seen, _| {
+        take_until(view, oldest_first(view), need, |seen, _| {
             Some(match self.write {
                 Write::Back if seen.hbm_blocks <= view.host.capacity => Then::SwapOut,
                 _ => Then::Release,

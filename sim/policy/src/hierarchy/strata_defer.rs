@@ -1,6 +1,6 @@
 //! Strata's delay hits: a turn whose prefix is being loaded for another one waits for that load instead of computing the prefix again.
 
-use crate::parts::{host_or_cache, take_until};
+use crate::parts::oldest_to_host;
 use crate::{Entry, Family, Needs, Policy, Provenance};
 use model::{
     Admission, Blocks, Direction, Event, Need, Release, Residence, Retention, SessionId, View,
@@ -78,10 +78,6 @@ impl Policy for StrataDefer {
     }
 
     fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        let mut promised = 0;
-        take_until(view, oldest_first, need, |seen, _| {
-            Some(host_or_cache(view, &mut promised, seen.hbm_blocks))
-        })
+        oldest_to_host(view, need)
     }
 }

@@ -1,6 +1,6 @@
 //! Swap-on-demand whose restores overlap: the beginning of what is missing is computed while the rest comes back.
 
-use crate::parts::{balanced, host_or_cache, take_until};
+use crate::parts::{balanced, oldest_to_host};
 use crate::{Entry, Family, Needs, Policy, Provenance};
 use model::{Blocks, Need, Release, Restore, Retention, SessionId, View};
 
@@ -38,11 +38,7 @@ impl Policy for SwapOverlap {
     }
 
     fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        let mut promised = 0;
-        take_until(view, oldest_first, need, |seen, _| {
-            Some(host_or_cache(view, &mut promised, seen.hbm_blocks))
-        })
+        oldest_to_host(view, need)
     }
 
     fn restore(&self, view: &View<'_>, session: SessionId) -> Restore {

@@ -23,7 +23,7 @@ pub(crate) use pins::{cheaper_exit, full_blocks, hold_for, utilisation};
 pub(crate) use sample::Sample;
 pub(crate) use stored::Stored;
 pub(crate) use ttl::{break_even, eq2, expected_cost};
-pub(crate) use victims::{host_or_cache, take_until};
+pub(crate) use victims::{host_or_cache, oldest_first, oldest_to_host, take_until, to_host_until};
 pub(crate) use waiting::Waiting;
 pub(crate) use waits::Waits;
 pub(crate) use waste::{Profile, chunked_discard};

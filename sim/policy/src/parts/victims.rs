@@ -33,3 +33,25 @@ pub(crate) fn host_or_cache(view: &View<'_>, promised: &mut u32, blocks: Blocks)
         Then::Release
     }
 }
+
+/// `candidates` in turn, until they hold `need` blocks: each to the host where it has room, else to the prefix cache.
+pub(crate) fn to_host_until(
+    view: &View<'_>,
+    candidates: impl Iterator<Item = SessionId>,
+    need: Blocks,
+) -> Vec<Release> {
+    let mut promised = 0;
+    take_until(view, candidates, need, |seen, _| {
+        Some(host_or_cache(view, &mut promised, seen.hbm_blocks))
+    })
+}
+
+/// The longest idle, until they hold `need` blocks: each to the host where it has room, else to the prefix cache.
+pub(crate) fn oldest_to_host(view: &View<'_>, need: Blocks) -> Vec<Release> {
+    to_host_until(view, oldest_first(view), need)
+}
+
+/// Sessions that may be chosen as victims, the longest idle first.
+pub(crate) fn oldest_first(view: &View<'_>) -> impl Iterator<Item = SessionId> {
+    view.idle_by_age.iter().map(|&(_, session)| session)
+}

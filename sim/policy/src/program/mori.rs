@@ -9,7 +9,7 @@
 //!
 //! Placement is sticky: it changes at ticks, or when memory is short in between.
 
-use crate::parts::{host_or_cache, take_until};
+use crate::parts::to_host_until;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Action, Admission, Blocks, Cadence, Event, Nanos, Need, Outcome, Phase, Plan, Release,
@@ -256,13 +256,7 @@ impl Policy for Mori {
             })
             .collect();
         ranked.sort_by(|(x, a, s), (y, b, t)| x.cmp(y).then(b.total_cmp(a)).then(s.cmp(t)));
-        let mut promised = 0;
-        take_until(
-            view,
-            ranked.into_iter().map(|(_, _, s)| s),
-            need,
-            |seen, _| Some(host_or_cache(view, &mut promised, seen.hbm_blocks)),
-        )
+        to_host_until(view, ranked.into_iter().map(|(.., s)| s), need)
     }
 
     fn plan(&self, view: &View<'_>) -> Plan {

@@ -6,7 +6,7 @@
 //!   prefetched:         up to prefetch_steps
 //! ```
 
-use crate::parts::{host_or_cache, take_until};
+use crate::parts::to_host_until;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Blocks, Direction, Event, Need, Plan, Release, Residence, Retention, SessionId, Time, View,
@@ -121,13 +121,7 @@ impl Policy for KvFlow {
             .filter(|&(Reverse(priority), ..)| priority > beyond)
             .collect();
         ranked.sort_unstable();
-        let mut promised = 0;
-        take_until(
-            view,
-            ranked.into_iter().map(|(.., s)| s),
-            need,
-            |seen, _| Some(host_or_cache(view, &mut promised, seen.hbm_blocks)),
-        )
+        to_host_until(view, ranked.into_iter().map(|(.., s)| s), need)
     }
 
     fn prefetch_at(&self, view: &View<'_>, session: SessionId) -> Option<Time> {

@@ -4,7 +4,7 @@
 
 mod score;
 
-use crate::parts::{Ewma, Waiting, full_blocks, take_until, utilisation};
+use crate::parts::{Ewma, Waiting, full_blocks, oldest_first, take_until, utilisation};
 use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{
     Blocks, Cadence, Event, Nanos, Need, Plan, Release, Retention, SessionId, SwapOut, Then, Time,
@@ -247,8 +247,7 @@ impl Policy for TokenCake {
     }
 
     fn victims(&self, view: &View<'_>, need: Blocks, _: Need) -> Vec<Release> {
-        let oldest_first = view.idle_by_age.iter().map(|&(_, session)| session);
-        take_until(view, oldest_first, need, |_, _| Some(Then::Release))
+        take_until(view, oldest_first(view), need, |_, _| Some(Then::Release))
     }
 
     fn prefetch_at(&self, view: &View<'_>, session: SessionId) -> Option<Time> {
