@@ -2,9 +2,9 @@
 use super::super::live::Prefetch;
 use super::super::{Driver, RunError};
 use super::lane::Current;
-use crate::device::{Completion, CopyRun, Device, Op};
+use crate::device::{Completion, CopyClass, CopyRun, Device, Op};
 use crate::record::{OpKind, OpRecord, What};
-use model::{Blocks, Direction, Event, Phase, SessionId};
+use model::{Blocks, Direction, Event, Phase, SessionId, Time};
 
 impl<D: Device> Driver<'_, D> {
     /// A copy has left its lane.
@@ -26,28 +26,15 @@ impl<D: Device> Driver<'_, D> {
         }
         self.copy_progress(direction, done);
         let current = self.lanes[direction.index()].current.take().expect("found");
-        self.recorder.op(&OpRecord {
-            op: completion.op,
-            submit: current.submitted,
-            start: completion.start,
-            end: completion.end,
-            kind: OpKind::Copy {
-                direction,
-                session: current.session,
-                class: current.class,
-                bytes: self.bytes(done),
-                chunks: completion.units,
-            },
-        });
         let session = current.session;
-        self.log(session, What::CopyEnd(direction, done));
-        let asked = current.submitted;
-        self.tell(Event::Copied {
-            session,
+        self.copied(
+            completion,
             direction,
-            blocks: Blocks(done),
-            asked,
-        });
+            session,
+            current.class,
+            done,
+            current.submitted,
+        );
         if direction == Direction::H2d && !current.repeat {
             self.count_restored(session, done, completion);
         }
@@ -73,6 +60,38 @@ impl<D: Device> Driver<'_, D> {
         }
         self.settled(session);
         Ok(())
+    }
+
+    /// `blocks` blocks have been copied: recorded, logged and told. `asked` is when the device was given the copy.
+    pub(in super::super) fn copied(
+        &mut self,
+        completion: &Completion,
+        direction: Direction,
+        session: SessionId,
+        class: CopyClass,
+        blocks: u32,
+        asked: Time,
+    ) {
+        self.recorder.op(&OpRecord {
+            op: completion.op,
+            submit: asked,
+            start: completion.start,
+            end: completion.end,
+            kind: OpKind::Copy {
+                direction,
+                session,
+                class,
+                bytes: self.bytes(blocks),
+                chunks: completion.units,
+            },
+        });
+        self.log(session, What::CopyEnd(direction, blocks));
+        self.tell(Event::Copied {
+            session,
+            direction,
+            blocks: Blocks(blocks),
+            asked,
+        });
     }
 
     /// Fault: `COMPUTE` has started the same restore a second time.

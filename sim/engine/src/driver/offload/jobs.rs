@@ -6,8 +6,8 @@
 use super::super::{Driver, RunError};
 use crate::device::{Completion, CopyClass, CopyRun, Device, Op};
 use crate::memory::JobId;
-use crate::record::{OpKind, OpRecord, Part, What};
-use model::{Blocks, Direction, Event, OpId, Time};
+use crate::record::{Part, What};
+use model::{Direction, OpId, Time};
 use std::collections::{BTreeSet, VecDeque};
 
 /// One direction.
@@ -190,26 +190,14 @@ impl<D: Device> Driver<'_, D> {
             live.record.restores += 1;
             live.request.waits(Part::Queue, completion.end);
         }
-        self.recorder.op(&OpRecord {
-            op: completion.op,
-            submit: current.submitted,
-            start: completion.start,
-            end: completion.end,
-            kind: OpKind::Copy {
-                direction,
-                session,
-                class,
-                bytes,
-                chunks: completion.units,
-            },
-        });
-        self.log(session, What::CopyEnd(direction, block_count));
-        self.tell(Event::Copied {
-            session,
+        self.copied(
+            completion,
             direction,
-            blocks: Blocks(block_count),
-            asked: current.submitted,
-        });
+            session,
+            class,
+            block_count,
+            current.submitted,
+        );
         self.note_change();
         Ok(())
     }
