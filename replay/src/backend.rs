@@ -1,19 +1,23 @@
 //! What a replay needs from a GPU: work that is put into queues, and marks that say when it is done.
 //!
 //! ```text
-//!   ReplayDevice ── step, copy, wrote ──► Backend ──► Work { begun, ended, checked }
-//!        ▲                                                │
-//!        └───────────── reports ◄── poller thread ◄───────┘  asks the marks, stamps host time
+//!                ┌── shapes ──► launcher thread ── step ──► StepQueue ──► Work { begun, ended } ──────────┐
+//!   ReplayDevice ┤                                                                                        │
+//!        ▲       └── copy, wrote ─────────────────────────► Backend ────► Work { begun, ended, checked } ──┤
+//!        └───────────── reports ◄── poller thread, which asks the marks and stamps host time ◄────────────┘
 //! ```
 //!
-//! The trait is small so that all bookkeeping (order, cuts, watchdog, accounts) is tested without a GPU.
+//! Submitting a forward pass takes milliseconds where it is launched kernel by kernel, so steps have a thread of their own; the driver's
+//! thread hands over chunks of copies and hears of completions meanwhile.
+//!
+//! The traits are small so that all bookkeeping (order, cuts, watchdog, accounts) is tested without a GPU.
 //!
 //! **What must hold:** work of one queue (compute, D2H, H2D) ends in the order in which it was put there; a copy leaves
 //! only after every earlier [`Backend::wrote`] of its blocks is in memory.
 
 use engine::device::{BlockCopy, StepShape};
 use model::{ContentId, Direction};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A mark in a queue of the GPU.
 pub trait Mark: Send + 'static {
@@ -28,6 +32,11 @@ pub trait Mark: Send + 'static {
     /// # Errors
     /// Why there is none.
     fn nanos_since(&self, earlier: &Self) -> Result<u64, String>;
+
+    /// When it was done, where that is known better than from the moment at which it is asked.
+    fn done_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Work in a queue.
@@ -72,22 +81,36 @@ pub enum Sabotage {
     Stall(Duration),
 }
 
-/// A GPU, or what stands for one.
-pub trait Backend {
+/// The compute queue of a GPU.
+pub trait StepQueue: Send + 'static {
     /// Its marks.
     type Mark: Mark;
-
-    /// Blocks of the HBM pool and of the host pool.
-    fn pools(&self) -> [u32; 2];
-
-    /// What a thread must do before it asks marks.
-    fn greeting(&self) -> Box<dyn FnOnce() + Send>;
 
     /// Queues one forward pass.
     ///
     /// # Errors
     /// Why it was refused.
     fn step(&mut self, shape: &StepShape) -> Result<Work<Self::Mark>, String>;
+
+    /// Takes back the marks of a finished pass.
+    fn finish(&mut self, work: Work<Self::Mark>);
+}
+
+/// A GPU, or what stands for one.
+pub trait Backend {
+    /// Its marks.
+    type Mark: Mark;
+    /// Its compute queue.
+    type Steps: StepQueue<Mark = Self::Mark>;
+
+    /// The compute queue, once.
+    fn take_steps(&mut self) -> Option<Self::Steps>;
+
+    /// Blocks of the HBM pool and of the host pool.
+    fn pools(&self) -> [u32; 2];
+
+    /// What a thread must do before it asks marks or queues steps.
+    fn greeting(&self) -> Box<dyn FnOnce() + Send>;
 
     /// Queues a chunk of a copy. Blocks lie inside the pools.
     ///
@@ -104,7 +127,7 @@ pub trait Backend {
     /// Why it was refused.
     fn flush(&mut self) -> Result<(), String>;
 
-    /// Takes back the marks of finished work.
+    /// Takes back the marks of a finished chunk.
     ///
     /// # Errors
     /// What the check found.

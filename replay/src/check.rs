@@ -276,7 +276,7 @@ pub fn audited<B: Backend>(
     let target = scratch.join(defect.unwrap_or("sound"));
     let info = DeviceInfo::default();
     match record(&setup, &mut device, &info, &target, &options, |_| ())? {
-        Replayed::Now(finished, _) => Ok(audit::audit(&finished.folder)?),
+        Replayed::Now(finished, ..) => Ok(audit::audit(&finished.folder)?),
         Replayed::Before(folder) => Ok(audit::audit(&folder)?),
     }
 }

@@ -21,6 +21,7 @@ pub mod calibrate;
 pub mod check;
 pub mod cuda;
 pub mod device;
+pub mod harness;
 pub mod run;
 pub mod soak;
 

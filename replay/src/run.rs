@@ -1,13 +1,14 @@
 //! One run on a GPU, from its setup to its folder.
 //!
-//! The folder is the simulator's, written by the same code, with one file more: `device.csv`, what the GPU's own events and
-//! the harness say of each operation.
+//! The folder is the simulator's, written by the same code, with two files more: `device.csv`, what the GPU's own events and
+//! the harness say of each operation, and `harness.csv`, what the harness cost.
 
 use crate::CudaDevice;
 use crate::backend::Backend;
 use crate::cuda::model::{Geometry, ModelError};
 use crate::cuda::{CHUNK_BLOCKS_MAX, Compute, CudaBackend, CudaOptions, order};
 use crate::device::{DeviceOptions, ReplayDevice, Timing, csv};
+use crate::harness::Harness;
 use engine::device::DeviceError;
 use kernels::gpu::{Error, Gpu, PoolPhase};
 use kernels::kv::KvLayout;
@@ -15,10 +16,13 @@ use lab::run::{Finished, Ran, RunOptions};
 use lab::{LabError, Progress, Setup};
 use results::folder::RunFolder;
 use results::manifest::DeviceInfo;
+use results::rows::TurnRow;
 use std::path::{Path, PathBuf};
 
-/// The file that a replay adds to the run folder.
+/// The files that a replay adds to the run folder: what the device saw of each operation, and what the harness cost.
 pub const DEVICE_CSV: &str = "device.csv";
+/// See [`DEVICE_CSV`].
+pub const HARNESS_CSV: &str = "harness.csv";
 
 /// Why a replay did not happen, or did not end.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,8 @@ pub use results::spec::Compute as ComputeKind;
 /// What came of a replay.
 #[derive(Debug)]
 pub enum Replayed {
-    /// It ran now; what the device saw of each operation is beside it.
-    Now(Box<Finished>, Vec<Timing>),
+    /// It ran now; what the device saw of each operation, and what the harness cost, is beside it.
+    Now(Box<Finished>, Vec<Timing>, Harness),
     /// The folder held this very run already.
     Before(RunFolder),
 }
@@ -201,11 +205,15 @@ pub fn record<B: Backend>(
     match lab::run::record(setup, device, info, target, options, progress)? {
         Ran::Before(folder) => Ok(Replayed::Before(folder)),
         Ran::Now(finished) => {
-            let path = finished.folder.path().join(DEVICE_CSV);
             let timings = device.timings().to_vec();
-            std::fs::write(&path, csv(&timings))
-                .map_err(|cause| ReplayError::File { path, cause })?;
-            Ok(Replayed::Now(finished, timings))
+            let turns = finished.folder.turns().and_then(Iterator::collect);
+            let turns: Vec<TurnRow> = turns.map_err(LabError::from)?;
+            let harness = Harness::of(&timings, device.awake(), &turns);
+            for (name, text) in [(DEVICE_CSV, csv(&timings)), (HARNESS_CSV, harness.csv())] {
+                let path = finished.folder.path().join(name);
+                std::fs::write(&path, text).map_err(|cause| ReplayError::File { path, cause })?;
+            }
+            Ok(Replayed::Now(finished, timings, harness))
         }
     }
 }
@@ -254,7 +262,7 @@ mod tests {
         };
         let target = folder.path().join("run");
         let ran = record(&setup, &mut device, &info, &target, &options, |_| ()).unwrap();
-        let Replayed::Now(finished, timings) = ran else {
+        let Replayed::Now(finished, timings, harness) = ran else {
             panic!("the folder is new")
         };
         // Six sessions of three turns.
@@ -272,6 +280,10 @@ mod tests {
             .lines()
             .count();
         assert_eq!(rows, seen);
+        assert_eq!(harness.told.count, timings.len());
+        // Twelve wake-ups, which the harness did not stretch by more than they took.
+        assert!((0.0..=1.0).contains(&harness.wakeup_share), "{harness:?}");
+        assert!(target.join(HARNESS_CSV).exists());
         assert_eq!(finished.folder.manifest().device.kind, "cuda");
     }
 
@@ -296,7 +308,7 @@ mod tests {
             }
         };
         match record(setup, &mut device, &info, target, &options, watch).unwrap() {
-            Replayed::Now(finished, _) => *finished,
+            Replayed::Now(finished, ..) => *finished,
             Replayed::Before(_) => panic!("the folder is new"),
         }
     }

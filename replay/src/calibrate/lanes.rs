@@ -175,9 +175,9 @@ pub struct LaneFit {
     pub bytes_per_s_shared: f64,
     /// Per piece, by method: memcpy, batch, gather, staged \[ns\].
     pub piece_ns: [f64; 4],
-    /// How much longer bytes take beside steps.
+    /// How much longer bytes take beside decode steps.
     pub beside_steps: f64,
-    /// How much longer steps take beside it.
+    /// How much longer decode steps take beside it.
     pub slowdown: f64,
 }
 
@@ -212,10 +212,9 @@ pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) 
     let bytes_ns = (per_block(contiguous) - batch_piece).max(1.0);
     let bytes = block_bytes as f64;
     let extra = |beside_ns: f64| beside_ns - times.beside.alone_ns;
-    let steps = f64::midpoint(
-        extra(times.beside.decode_ns),
-        extra(times.beside.prefill_ns),
-    );
+    // A server decodes nearly all of the time, and most of its prompts are shorter than the one that was timed: copies and steps are
+    // taken to meet as they do beside decode steps. What a long prompt does to them stays in the profile's remarks.
+    let steps = extra(times.beside.decode_ns);
     LaneFit {
         chunk_ns,
         bytes_per_s: bytes * 1e9 / bytes_ns,
@@ -227,7 +226,7 @@ pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) 
             piece(staged, bytes_ns),
         ],
         beside_steps: (steps / bytes_ns).max(0.0),
-        slowdown: f64::midpoint(times.beside.decode_slowdown, times.beside.prefill_slowdown),
+        slowdown: times.beside.decode_slowdown,
     }
 }
 
@@ -294,8 +293,8 @@ mod tests {
         close(fit.piece_ns[0], 2_500.0);
         close(fit.piece_ns[1], 400.0);
         close(fit.piece_ns[3], 30.0);
-        close(fit.beside_steps, 0.03);
-        close(fit.slowdown, 0.01);
+        close(fit.beside_steps, 0.02);
+        close(fit.slowdown, 0.02);
         // 10 blocks: 3 chunks, one piece each.
         let predicted = predict(&fit, 0, 10, 4, 8 << 20, 64);
         close(predicted, 9_000.0 + 10.0 * (400.0 + alone_ns));
@@ -311,10 +310,9 @@ mod tests {
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
         let times = sizes(&mut timed, Direction::D2h).unwrap();
         assert_eq!(times.points.len(), FITTED.len() + HELD_OUT.len());
-        // No copy is faster than the fake link; a busy machine may see an end late. A block's time is a difference of two copies over some 64
-        // blocks: a start that is seen microseconds late takes a few nanoseconds from it.
+        // No copy is faster than the fake link; a busy machine may hand over a chunk late.
         assert!(
-            times.block_ns >= 4_900.0 && times.single_ns >= 5_000.0,
+            times.block_ns >= 5_000.0 && times.single_ns >= 5_000.0,
             "{times:?}"
         );
         let decode = TimedSteps {

@@ -11,6 +11,7 @@
 //! **Absent on purpose:** other models than the one that was timed. Their steps keep the base profile's formula.
 
 mod fit;
+mod idle;
 mod lanes;
 mod measure;
 mod profile;
@@ -19,6 +20,7 @@ mod steps;
 mod timed;
 
 pub use fit::{Line, Point};
+pub use idle::{IdlePoint, csv as idle_csv};
 pub use lanes::{LaneFit, LaneTimes};
 pub use profile::{Origin, csv, steps_csv, toml};
 pub use step_fit::StepPoint;
@@ -58,7 +60,9 @@ pub struct Measured {
     pub fits: [LaneFit; 2],
     /// Steps, through the device.
     pub steps: Vec<StepPoint>,
-    /// What was fitted to them.
+    /// Steps behind pauses.
+    pub idle: Vec<IdlePoint>,
+    /// What was fitted to both.
     pub cost: StepCost,
     /// Single memcpys by size, D2H and H2D, and the line through them.
     pub sweeps: [(Vec<Point>, Line); 2],
@@ -130,7 +134,12 @@ pub fn measure(
     let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
     let limits = limits(&setup);
     let points = steps::time(&mut timed, limits, progress).map_err(device_error)?;
-    let cost = step_fit::fit(&points).map_err(device_error)?;
+    progress("steps behind pauses");
+    let idle = idle::time(&mut timed, &idle::PAUSES_US).map_err(device_error)?;
+    let cost = StepCost {
+        idle: idle::fit(&idle),
+        ..step_fit::fit(&points).map_err(device_error)?
+    };
     let (decode, prefill) = neighbours(limits);
     let mut contiguous = Vec::new();
     for direction in Direction::ALL {
@@ -178,6 +187,7 @@ pub fn measure(
         lanes,
         fits,
         steps: points,
+        idle,
         cost,
         sweeps,
         head_of_line_ns,

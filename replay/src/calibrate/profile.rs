@@ -125,13 +125,17 @@ fn chunk_ns(measured: &Measured) -> u64 {
 fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
-        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ncontext_ps = {}\nmixed_ps = {}",
+        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ncontext_ps = {}\nmixed_ps = {}\n\
+         idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}",
         cost.prefill_kv_token_ps,
         cost.prefill_pair_ps,
         cost.decode_seq_ps,
         cost.decode_kv_token_ps,
         cost.context_ps,
         cost.mixed_ps,
+        cost.idle.dispatch_ns,
+        cost.idle.pause_ns,
+        cost.idle.longer_ns,
     );
     for (name, table) in [("gemm", &cost.gemm), ("gemm_decode", &cost.gemm_decode)] {
         let _ = writeln!(text, "{name} = [");
@@ -337,9 +341,10 @@ pub fn steps_csv(measured: &Measured) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::lanes::{BesideTimes, CopyPoint, MethodTimes};
-    use super::super::{BlockShape, LaneFit, LaneTimes, Plan, StepPoint};
+    use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Plan, StepPoint};
     use super::*;
-    use devices::{GemmTable, StepTotals};
+    use devices::{GemmTable, IdleCost, StepTotals};
+    use engine::device::StepShape;
 
     fn measured() -> Measured {
         let line = Line {
@@ -401,7 +406,18 @@ mod tests {
                 nanos: 4_000_000,
                 held_out: true,
             }],
+            idle: vec![IdlePoint {
+                shape: StepShape::default(),
+                pause_ns: 1_000_000,
+                dispatch_ns: 70_000,
+                nanos: 4_100_000,
+            }],
             cost: StepCost {
+                idle: IdleCost {
+                    dispatch_ns: 70_000,
+                    pause_ns: 1_000_000,
+                    longer_ns: 130_000,
+                },
                 gemm: GemmTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
                 decode_kv_token_ps: 120_000,
                 prefill_pair_ps: 1_000,

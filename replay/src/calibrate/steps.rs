@@ -288,10 +288,14 @@ mod tests {
         let mut device = ReplayDevice::new(FakeGpu::new(64, 64), DeviceOptions::default()).unwrap();
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
         let points = time(&mut timed, LIMITS, &mut |_| ()).unwrap();
-        let near = points
-            .iter()
-            .filter(|p| (48_000..70_000).contains(&p.nanos))
-            .count();
-        assert!(near * 2 > points.len(), "{near} of {}", points.len());
+        // A busy machine may leave a pause between the steps of a decode run; a step with prompts is timed alone.
+        for point in &points {
+            let alone = point.kind() != "decode";
+            assert!(
+                point.nanos >= 50_000 && (!alone || point.nanos == 50_000),
+                "{point:?}"
+            );
+        }
+        assert!(points.len() > 150, "{}", points.len());
     }
 }

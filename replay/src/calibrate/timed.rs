@@ -7,7 +7,7 @@ use crate::device::ReplayDevice;
 use engine::device::{
     BlockCopy, Completion, CopyClass, CopyRun, Device, Op, StepPhase, StepRun, StepShape,
 };
-use model::{Bytes, ContentId, Direction, LineageId, OpId, SessionId, Time};
+use model::{Bytes, ContentId, Direction, LineageId, Nanos, OpId, SessionId, Time};
 
 /// A device, and the number of its next operation.
 pub struct Timed<'a, B: Backend> {
@@ -84,6 +84,22 @@ impl<'a, B: Backend> Timed<'a, B> {
     pub fn steps(&mut self, steps: &TimedSteps) -> Result<Span, String> {
         let spans = self.all(&[], Some(steps))?;
         Ok(spans[0])
+    }
+
+    /// Times steps alone that are submitted after `pause`, and the time from their submission to their begin.
+    ///
+    /// # Errors
+    /// As [`Timed::copy`].
+    pub fn steps_after(
+        &mut self,
+        pause: Nanos,
+        steps: &TimedSteps,
+    ) -> Result<(Nanos, Span), String> {
+        let until = self.device.clock() + pause;
+        // Nothing is in flight: it ends when it is time.
+        let submitted = self.device.wait(Some(until), &mut Vec::new());
+        let span = self.steps(steps)?;
+        Ok((span.start.since(submitted), span))
     }
 
     /// Times operations that begin together: at most one copy each way, and steps. Spans in the order given, steps last.

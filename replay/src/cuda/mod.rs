@@ -9,7 +9,7 @@
 //!
 //! KV lies in the pool as the copy method wants it: block-major, where a block is one piece, or layer-major, where it is a piece
 //! for K and V of each layer. Stamps and checks, and copies by kernels, run on urgent streams, so that they need not wait for a
-//! whole step; compute is cut into slices for the same reason.
+//! whole step; `touch` is cut into slices for the same reason.
 //!
 //! **Integrity:** a block is stamped with its content id when the engine says that a step wrote it, verified on the GPU before it
 //! leaves and after it has returned. A block that is overwritten too early, half copied, or hit by mistake fails there. A stamp is KV of
@@ -21,20 +21,19 @@ mod lists;
 pub mod model;
 mod mover;
 mod queues;
+mod steps;
 
 pub use mover::{Method, order};
+pub use steps::CudaSteps;
 
-use crate::backend::Work;
 use ::model::{ContentId, Direction};
 use devices::StepCost;
-use engine::device::StepShape;
-use kernels::gpu::{DeviceBuffer, Error, Event, Gpu, HostPool, PoolPhase, Stream, View};
+use kernels::gpu::{DeviceBuffer, Error, Event, Gpu, HostPool, PoolPhase, Stream};
 use kernels::kv::{KvLayout, KvPool};
 use kernels::occupy::Occupy;
-use kernels::random::Random;
 use kernels::stamp::{BlockContents, Stamp};
 use lists::{ENTRIES, Entry, List, Lists};
-use model::{Geometry, LANDING_BLOCKS, Limits, Model, ModelError, Placement};
+use model::{Geometry, LANDING_BLOCKS, ModelError};
 use mover::Mover;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -83,14 +82,12 @@ pub struct CudaOptions {
 /// Blocks that a chunk may have: what one list of the checks can name.
 pub const CHUNK_BLOCKS_MAX: u32 = ENTRIES as u32;
 
-/// Bytes that compute reads at a time: some 60 us on an H200, for which an urgent kernel may have to wait.
-const SLICE: u64 = 256 << 20;
-
 /// A GPU.
 pub struct CudaBackend {
     gpu: Gpu,
     options: CudaOptions,
-    compute: Stream,
+    /// Until a thread of its own has it.
+    steps: Option<CudaSteps>,
     stamps: Stream,
     lanes: [Lane; 2],
     occupy: Occupy,
@@ -99,9 +96,6 @@ pub struct CudaBackend {
     /// Owners of the memory behind the views, in the order in which it is given back.
     _pool: DeviceBuffer,
     host: Option<HostPool>,
-    weights: Option<DeviceBuffer>,
-    model: Option<(Model, Placement)>,
-    sink: DeviceBuffer,
     /// Bytes of a flip: what no block holds.
     poison: DeviceBuffer,
     lists: Lists,
@@ -111,8 +105,6 @@ pub struct CudaBackend {
     /// The last stamps submitted.
     stamped: Event,
     stamping: VecDeque<(usize, Event)>,
-    /// Where in the pool the next step begins to read.
-    kv_at: u64,
     ctas: u32,
 }
 
@@ -142,12 +134,6 @@ impl CudaBackend {
             ..options.layout
         };
         let pool = DeviceBuffer::new(gpu, layout.pool_bytes())?;
-        let weights = match options.compute {
-            Compute::Touch { weight_bytes, .. } if weight_bytes >= 16 => {
-                Some(DeviceBuffer::new(gpu, weight_bytes / 16 * 16)?)
-            }
-            _ => None,
-        };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let host_bytes = u64::from(options.host_blocks) * layout.block_bytes();
         let host = (host_bytes > 0)
@@ -167,36 +153,28 @@ impl CudaBackend {
             })
         };
         let stamps = Stream::urgent(gpu)?;
-        let sink = DeviceBuffer::new(gpu, 16)?;
-        stamps.fill(sink.view(), 0)?;
         let poison = DeviceBuffer::new(gpu, 16)?;
         stamps.fill(poison.view(), 0xa5)?;
         stamps.synchronize()?;
         let stamped = Event::new(gpu)?;
-        let compute = Stream::new(gpu)?;
         let kv = KvPool {
             layout,
             view: pool.view(),
         };
-        let model = model_of(gpu, &compute, kv, &options)?;
         Ok(Self {
-            compute,
-            model,
+            steps: Some(CudaSteps::new(gpu, kv, &options)?),
             lanes: [lane(Direction::D2h)?, lane(Direction::H2d)?],
             occupy: Occupy::load(gpu)?,
             stamp: Stamp::load(gpu)?,
             kv,
             _pool: pool,
             host,
-            weights,
-            sink,
             poison,
             lists: Lists::new(gpu, 2 * options.lane_depth as usize + 32)?,
             spare: Vec::new(),
             unstamped: BTreeMap::new(),
             stamped,
             stamping: VecDeque::new(),
-            kv_at: 0,
             ctas: 2 * gpu.info().multiprocessors,
             stamps,
             gpu: gpu.clone(),
@@ -278,97 +256,6 @@ impl CudaBackend {
         }
         self.stamped.record(&self.stamps)
     }
-
-    fn launch_step(&mut self, shape: &StepShape) -> Result<Work<Event>, ModelError> {
-        let [begun, ended] = self.marks()?;
-        begun.record(&self.compute)?;
-        match &self.options.compute {
-            Compute::Spin(cost) => self
-                .occupy
-                .spin(&self.compute, cost.step_ps(shape) / 1_000)?,
-            Compute::Touch { kv_token_bytes, .. } => {
-                let kv_bytes = shape.kv_tokens() * kv_token_bytes / 16 * 16;
-                if let Some(weights) = &self.weights {
-                    self.read(weights.view(), 0, weights.view().bytes())?;
-                }
-                self.kv_at = self.read(self.kv.view, self.kv_at, kv_bytes)?;
-            }
-            Compute::Model { .. } => {
-                if let Some((model, placement)) = &mut self.model {
-                    for laid in placement.lay_out(shape) {
-                        laid.pass(|pass| model.submit(&self.compute, pass))?;
-                    }
-                }
-            }
-        }
-        ended.record(&self.compute)?;
-        Ok(Work {
-            begun,
-            ended,
-            checked: None,
-            slot: None,
-        })
-    }
-
-    /// Reads `bytes` bytes of `memory` from `at` on, round and round. Returns where the next may begin.
-    fn read(&self, memory: View, mut at: u64, mut bytes: u64) -> Result<u64, Error> {
-        while bytes > 0 {
-            if at >= memory.bytes() {
-                at = 0;
-            }
-            let slice = bytes.min(SLICE).min(memory.bytes() - at);
-            self.occupy.touch(
-                &self.compute,
-                memory.slice(at, slice)?,
-                self.sink.view().slice(0, 8)?,
-            )?;
-            at += slice;
-            bytes -= slice;
-        }
-        Ok(at)
-    }
-}
-
-/// Rows of logits and block tables that a model has memory for at most; larger steps become several passes.
-const SEQUENCES_MAX: u32 = 1_024;
-const TOKENS_MAX: u32 = 8_192;
-/// Blocks of a sequence, and of all block tables of a pass together.
-const TABLE_WIDTH_MAX: u32 = 1 << 14;
-const TABLE_ENTRIES: u32 = 1 << 21;
-
-/// The model and its placement, if that is what computes. Fills the pool: KV that nobody has written is attended to as well.
-fn model_of(
-    gpu: &Gpu,
-    stream: &Stream,
-    pool: KvPool,
-    options: &CudaOptions,
-) -> Result<Option<(Model, Placement)>, ModelError> {
-    let Compute::Model {
-        geometry,
-        tokens,
-        sequences,
-    } = &options.compute
-    else {
-        return Ok(None);
-    };
-    let sequences = (*sequences).clamp(1, SEQUENCES_MAX);
-    let limits = Limits {
-        tokens: (*tokens).clamp(sequences, TOKENS_MAX),
-        sequences,
-        table_width: pool.layout.block_count.min(TABLE_WIDTH_MAX),
-        table_entries: TABLE_ENTRIES,
-    };
-    Random::load(gpu)?.fill(stream, pool.view, 0, 1.0)?;
-    let mut model = Model::new(gpu, stream, geometry, pool, limits)?;
-    model.warm_up(stream, sequences, gpu.info().multiprocessors)?;
-    let layout = &options.layout;
-    let placement = Placement::new(
-        layout.block_count,
-        layout.block_tokens,
-        geometry.vocab,
-        limits,
-    );
-    Ok(Some((model, placement)))
 }
 
 impl Drop for CudaBackend {

@@ -1,8 +1,7 @@
 //! The [`Backend`] of a GPU: its marks are CUDA events, its errors one line each.
 
-use super::{CudaBackend, content_word};
+use super::{CudaBackend, CudaSteps, content_word};
 use crate::backend::{Backend, Chunk, Mark, Mismatch, Work};
-use engine::device::StepShape;
 use kernels::gpu::Event;
 use model::ContentId;
 
@@ -18,6 +17,11 @@ impl Mark for Event {
 
 impl Backend for CudaBackend {
     type Mark = Event;
+    type Steps = CudaSteps;
+
+    fn take_steps(&mut self) -> Option<CudaSteps> {
+        self.steps.take()
+    }
 
     fn pools(&self) -> [u32; 2] {
         [self.options.layout.block_count, self.options.host_blocks]
@@ -27,10 +31,6 @@ impl Backend for CudaBackend {
         let gpu = self.gpu.clone();
         // A refusal shows in the first mark that is asked.
         Box::new(move || drop(gpu.bind_thread()))
-    }
-
-    fn step(&mut self, shape: &StepShape) -> Result<Work<Event>, String> {
-        self.launch_step(shape).map_err(|error| error.to_string())
     }
 
     fn copy(&mut self, chunk: &Chunk<'_>) -> Result<Work<Event>, String> {

@@ -49,6 +49,10 @@ impl<B: Backend> Device for ReplayDevice<B> {
 
     fn wait(&mut self, until: Option<Time>, done: &mut Vec<Completion>) -> Time {
         let before = done.len();
+        let now = self.clock();
+        if let Some((_, until)) = self.awake.last_mut() {
+            *until = now;
+        }
         if let Err(error) = self.backend.flush() {
             self.broken.get_or_insert(DeviceError(error));
         }
@@ -82,6 +86,7 @@ impl<B: Backend> Device for ReplayDevice<B> {
                     timing.told_ns = now.0;
                 }
                 self.now = now;
+                self.awake.push((now, now));
                 return now;
             }
             self.idle_until(alarm.unwrap_or(now));
@@ -132,6 +137,10 @@ impl<B: Backend> ReplayDevice<B> {
                 .since(self.time_of(Instant::now()))
                 .saturating_sub(AWAKE);
             thread::sleep(Duration::from_nanos(left.0).min(NAP));
+        }
+        if self.steps.runs.is_empty() {
+            // What comes next, an arrival or the end of a copy, may begin a step.
+            self.launcher.rouse();
         }
         loop {
             if let Ok(report) = self.poller.reports.try_recv() {

@@ -1,12 +1,12 @@
 //! A GPU as a device of the engine: real copies and real kernels on the wall clock.
 //!
 //! ```text
-//!   driver ── submit, wait ──► launches steps, hands chunks to lanes ──► Backend (CUDA)
+//!   driver ── submit, wait ──► orders steps, hands chunks to lanes ──► launcher thread, Backend (CUDA)
 //!          ◄── completions ──  accounts, watchdog, verdicts  ◄── poller thread ◄── marks
 //! ```
 //!
-//! Work is launched by the driver's own thread, when it submits and while it waits; completions are seen by a thread that
-//! does nothing else. Between two waits the present is what the last wait returned, as everywhere.
+//! Chunks are launched by the driver's own thread, when it submits and while it waits; steps by a thread of their own, for that takes
+//! up to milliseconds; completions are seen by a third one that does nothing else. Between two waits the present is what the last wait returned, as everywhere.
 //!
 //! **What must hold:** nothing panics; whatever goes wrong (a refused call, a wrong byte, a completion that never comes) ends the
 //! operation with an error that names it.
@@ -15,6 +15,7 @@
 mod contract;
 mod faults;
 mod lanes;
+mod launcher;
 mod poller;
 mod steps;
 mod timing;
@@ -26,6 +27,7 @@ use crate::backend::{Backend, Chunk, Mismatch};
 use devices::CopyFault;
 use engine::device::{BlockCopy, Completion, CopyRun, DeviceError};
 use lanes::Moving;
+use launcher::Launcher;
 use model::{Direction, Nanos, OpId, Time};
 use poller::{Poller, Report, Watch};
 use std::sync::Arc;
@@ -65,7 +67,8 @@ pub struct Gauges {
 
 /// A device on a [`Backend`].
 pub struct ReplayDevice<B: Backend> {
-    // Ends before the backend whose marks it holds.
+    // End before the backend whose marks and memory they hold; the first one feeds the second.
+    launcher: Launcher<B::Mark>,
     poller: Poller<B::Mark>,
     backend: B,
     options: DeviceOptions,
@@ -84,6 +87,8 @@ pub struct ReplayDevice<B: Backend> {
     /// A failure that belongs to no operation: the next one to end has it.
     broken: Option<DeviceError>,
     timings: Vec<Timing>,
+    /// From the return of a wait to the next wait.
+    awake: Vec<(Time, Time)>,
     gauges: Arc<Gauges>,
     /// Waits return at once when it is true.
     stop: Option<Arc<AtomicBool>>,
@@ -93,10 +98,16 @@ impl<B: Backend> ReplayDevice<B> {
     /// A device whose clock starts now.
     ///
     /// # Errors
-    /// If there can be no polling thread.
-    pub fn new(backend: B, options: DeviceOptions) -> Result<Self, DeviceError> {
+    /// If there can be no threads for it.
+    pub fn new(mut backend: B, options: DeviceOptions) -> Result<Self, DeviceError> {
         let poller = Poller::start(backend.greeting()).map_err(DeviceError)?;
+        let (Some(steps), Some(watches)) = (backend.take_steps(), poller.inbox()) else {
+            let text = "the compute queue of this backend belongs to another device".to_owned();
+            return Err(DeviceError(text));
+        };
+        let launcher = Launcher::start(steps, backend.greeting(), watches).map_err(DeviceError)?;
         Ok(Self {
+            launcher,
             poller,
             backend,
             options,
@@ -111,6 +122,7 @@ impl<B: Backend> ReplayDevice<B> {
             over: Vec::new(),
             broken: None,
             timings: Vec::new(),
+            awake: Vec::new(),
             gauges: Arc::default(),
             stop: None,
         })
@@ -151,6 +163,16 @@ impl<B: Backend> ReplayDevice<B> {
     /// What was seen of each completed operation, in order of completion.
     pub fn timings(&self) -> &[Timing] {
         &self.timings
+    }
+
+    /// When the driver was not waiting, since its first wait.
+    pub fn awake(&self) -> &[(Time, Time)] {
+        &self.awake
+    }
+
+    /// Time since the clock began.
+    pub fn clock(&self) -> Time {
+        self.time_of(Instant::now())
     }
 
     fn time_of(&self, instant: Instant) -> Time {
@@ -225,7 +247,7 @@ impl<B: Backend> ReplayDevice<B> {
                     let watch = Watch {
                         server: 1 + side,
                         op: moving.run.id,
-                        work,
+                        work: Ok(work),
                     };
                     if !self.poller.watch(watch) {
                         moving.fail("the polling thread has ended");
@@ -238,32 +260,19 @@ impl<B: Backend> ReplayDevice<B> {
             .store(u64::from(moving.handed - moving.moved), Ordering::Relaxed);
     }
 
-    /// Launches the next step if the window has room. Returns whether it did.
+    /// Orders the next step if the window has room. Returns whether it did.
     fn launch(&mut self) -> bool {
         let Some((place, shape)) = self.steps.next() else {
             return false;
         };
-        let launched = self.backend.step(&shape);
         let run = &mut self.steps.runs[place];
-        match launched {
-            Ok(work) => {
-                run.launched += 1;
-                let watch = Watch {
-                    server: 0,
-                    op: run.plan.id,
-                    work,
-                };
-                if !self.poller.watch(watch) {
-                    run.failure
-                        .get_or_insert(DeviceError("the polling thread has ended".to_owned()));
-                }
-            }
-            Err(error) => {
-                let text = format!("step run {}: {error}", run.plan.id);
-                run.failure.get_or_insert(DeviceError(text));
-            }
+        if self.launcher.step(run.plan.id, shape) {
+            run.launched += 1;
+            return true;
         }
-        run.failure.is_none()
+        run.failure
+            .get_or_insert(DeviceError("the launching thread has ended".to_owned()));
+        false
     }
 
     fn take_in(&mut self, report: Report<B::Mark>) {
@@ -277,23 +286,24 @@ impl<B: Backend> ReplayDevice<B> {
             result,
             work,
         } = report;
-        let verdict = self.backend.finish(work);
         // Servers are first in, first out; host stamps of different looks may disagree by a look.
         let start = self.time_of(began).max(self.ended[server]);
         let end = self.time_of(ended).max(Time(start.0 + 1));
         let gpu = Nanos(gpu.as_nanos() as u64);
         if server == 0 {
-            self.ended[0] = end;
-            self.steps.complete(op, start, end, gpu, seen);
-            if let (Err(error), Some(run)) = (
-                result,
-                self.steps.runs.iter_mut().find(|run| run.plan.id == op),
-            ) {
-                let text = format!("step run {op}: {error}");
-                run.failure.get_or_insert(DeviceError(text));
+            if let Some(work) = work {
+                self.ended[0] = end;
+                self.steps.complete(op, start, end, gpu, seen);
+                self.launcher.give_back(work);
+            } else {
+                self.steps.refused(op);
+            }
+            if let Err(error) = result {
+                self.steps.fail(op, &error);
             }
             return;
         }
+        let verdict = work.map_or(Ok(()), |work| self.backend.finish(work));
         let side = server - 1;
         // A copy that was given up may report after all.
         let Some(moving) = self.lanes[side]

@@ -18,7 +18,8 @@ pub(super) const SERVERS: usize = 3;
 pub(super) struct Watch<M> {
     pub server: usize,
     pub op: OpId,
-    pub work: Work<M>,
+    /// What is in the queue, or why it was refused: that too is reported in its turn.
+    pub work: Result<Work<M>, String>,
 }
 
 /// Work that is over.
@@ -32,7 +33,8 @@ pub(super) struct Report<M> {
     /// Device time.
     pub gpu: Duration,
     pub result: Result<(), String>,
-    pub work: Work<M>,
+    /// `None` if it was never in the queue.
+    pub work: Option<Work<M>>,
 }
 
 pub(super) struct Poller<M> {
@@ -69,6 +71,11 @@ impl<M: Mark> Poller<M> {
         self.watches
             .as_ref()
             .is_some_and(|watches| watches.send(watch).is_ok())
+    }
+
+    /// For another thread that puts work into queues.
+    pub fn inbox(&self) -> Option<Sender<Watch<M>>> {
+        self.watches.clone()
     }
 }
 
@@ -132,12 +139,12 @@ impl<M: Mark> Watched<M> {
     }
 
     fn step(&mut self) -> Result<bool, String> {
-        let work = &self.watch.work;
+        let work = self.watch.work.as_ref().map_err(String::clone)?;
         if self.began.is_none() && work.begun.is_done()? {
-            self.began = Some(Instant::now());
+            self.began = Some(work.begun.done_at().unwrap_or_else(Instant::now));
         }
         if self.ended.is_none() && work.ended.is_done()? {
-            self.ended = Some(Instant::now());
+            self.ended = Some(work.ended.done_at().unwrap_or_else(Instant::now));
         }
         if self.ended.is_none() {
             return Ok(false);
@@ -146,10 +153,11 @@ impl<M: Mark> Watched<M> {
     }
 
     fn report(self, result: Result<(), String>) -> Report<M> {
-        let work = self.watch.work;
+        let work = self.watch.work.ok();
         let seen = Instant::now();
         let ended = self.ended.unwrap_or(seen);
-        let (gpu, result) = match (result, work.ended.nanos_since(&work.begun)) {
+        let timed = |work: &Work<M>| work.ended.nanos_since(&work.begun);
+        let (gpu, result) = match (result, work.as_ref().map_or(Ok(0), timed)) {
             (Ok(()), Ok(nanos)) => (Duration::from_nanos(nanos), Ok(())),
             (Ok(()), Err(error)) | (Err(error), _) => (Duration::ZERO, Err(error)),
         };

@@ -1,7 +1,8 @@
 //! Step runs in flight: which steps have been launched, and which are over.
 //!
 //! At most `ahead` steps are launched beyond the running one, over all runs, so that a cut never waits: what is launched is
-//! committed, the rest is forgotten. A run launches its first step when it is submitted, and more at each wait.
+//! committed, the rest is forgotten. A run launches its first step when it is submitted, and more at each wait. Launched means ordered
+//! from the launcher, which may refuse it later.
 //!
 //! **Invariant:** completed <= launched <= steps, for every run; only the front run has completed steps.
 
@@ -91,7 +92,7 @@ impl Steps {
 
     /// Shortens a run to what has been launched.
     pub fn cut(&mut self, op: OpId) -> Option<u32> {
-        let run = self.runs.iter_mut().find(|run| run.plan.id == op)?;
+        let run = self.find_mut(op)?;
         if run.plan.cuttable {
             run.steps = run.launched.clamp(1, run.steps);
         }
@@ -100,7 +101,7 @@ impl Steps {
 
     /// A step of `op` is over.
     pub fn complete(&mut self, op: OpId, started: Time, ended: Time, gpu: Nanos, at: Instant) {
-        let Some(run) = self.runs.iter_mut().find(|run| run.plan.id == op) else {
+        let Some(run) = self.find_mut(op) else {
             return;
         };
         run.started.get_or_insert(started.max(run.submitted));
@@ -111,6 +112,25 @@ impl Steps {
         if let Some(next) = self.runs.get_mut(1) {
             next.awaited_since = at;
         }
+    }
+
+    /// A step of `op` that was ordered has not been launched after all.
+    pub fn refused(&mut self, op: OpId) {
+        if let Some(run) = self.find_mut(op) {
+            run.launched = run.launched.saturating_sub(1);
+        }
+    }
+
+    /// A step of `op` has failed.
+    pub fn fail(&mut self, op: OpId, error: &str) {
+        if let Some(run) = self.find_mut(op) {
+            let text = format!("step run {op}: {error}");
+            run.failure.get_or_insert(DeviceError(text));
+        }
+    }
+
+    fn find_mut(&mut self, op: OpId) -> Option<&mut Run> {
+        self.runs.iter_mut().find(|run| run.plan.id == op)
     }
 
     /// Takes out the front run if it is over.

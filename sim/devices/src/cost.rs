@@ -12,6 +12,7 @@
 //! kernel; a step with prompts is launched kernel by kernel, attends by a second one after it (`mixed`), and by a third one adds up
 //! what parts of a context came to (`context`). Tables have a point at
 //! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
+//! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]).
 //! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies.
 //!
 //! **What must hold:** from step to step of a decode run the cost grows by a constant, for only the KV tokens grow,
@@ -19,7 +20,7 @@
 //! **Absent on purpose:** noise. Spread belongs to the workload, or to a replay.
 
 use engine::device::StepShape;
-use model::PrefillEstimate;
+use model::{Nanos, PrefillEstimate};
 use serde::Deserialize;
 
 /// Cost of steps.
@@ -56,6 +57,29 @@ pub struct StepCost {
     /// Of a step with prefill tokens and decoding sequences, beyond what either costs \[ps\].
     #[serde(default)]
     pub mixed_ps: u64,
+    /// What a step costs beyond all this if it begins on an idle GPU.
+    #[serde(default)]
+    pub idle: IdleCost,
+}
+
+/// What a step costs that finds the compute queue empty: one that follows another at once is submitted while that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdleCost {
+    /// From its submission to its begin \[ns\]: the server's lists and launches, and the way to the GPU.
+    pub dispatch_ns: u64,
+    /// A GPU that has computed nothing for so long \[ns\] ..
+    pub pause_ns: u64,
+    /// .. takes so much longer for the first step \[ns\].
+    pub longer_ns: u64,
+}
+
+impl IdleCost {
+    /// What is added to the first step after the GPU has been idle for `idle` (`None`: since ever).
+    pub fn longer(&self, idle: Option<Nanos>) -> Nanos {
+        let paused = idle.is_none_or(|idle| idle.0 >= self.pause_ns);
+        Nanos(if paused { self.longer_ns } else { 0 })
+    }
 }
 
 /// What the cost of a step depends on.
@@ -272,6 +296,18 @@ mod tests {
             ..StepTotals::default()
         };
         assert_eq!(one_table.totals_ps(&decode), 410);
+    }
+
+    #[test]
+    fn a_gpu_that_has_paused_is_slower_once() {
+        let idle = IdleCost {
+            dispatch_ns: 50,
+            pause_ns: 1_000,
+            longer_ns: 130,
+        };
+        let longer = |pause| idle.longer(Some(Nanos(pause))).0;
+        assert_eq!((longer(0), longer(999), longer(1_000)), (0, 0, 130));
+        assert_eq!(idle.longer(None).0, 130);
     }
 
     #[test]

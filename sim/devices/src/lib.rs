@@ -22,7 +22,7 @@ mod sim;
 
 pub use capacity::{HbmBudget, activation_bytes};
 pub use catalog::{hardware, hardware_names, model, model_names};
-pub use cost::{GemmTable, StepCost, StepTotals};
+pub use cost::{GemmTable, IdleCost, StepCost, StepTotals};
 pub use error::ProfileError;
 pub use geometry::{Experts, ModelGeometry};
 pub use hardware::{

@@ -34,6 +34,14 @@ impl Busy {
             None => (false, None),
         }
     }
+
+    /// For how long it had been idle when it became busy at `at`; `None`: since ever.
+    pub fn idle_before(&self, at: Time) -> Option<Nanos> {
+        let here = self.0.partition_point(|&(start, _)| start < at);
+        let &(_, end) = self.0.get(here.checked_sub(1)?)?;
+        // Busy at `at` already: not idle.
+        Some(at.since(end.min(at)))
+    }
 }
 
 /// A copy as it was recorded.
@@ -78,7 +86,8 @@ pub fn copy_time(
     now.since(start)
 }
 
-/// How long a run of `count` steps takes that begins at `start`, beside these copies, D2H and H2D.
+/// How long a run of `count` steps takes that begins at `start`, on a GPU that had been idle for `idle` (`None`: since ever), beside
+/// these copies, D2H and H2D.
 ///
 /// A first step with prompt tokens is followed by decode steps of one sequence (the serial engine's run); otherwise each step reads
 /// one token more of each sequence than the one before.
@@ -88,9 +97,10 @@ pub fn steps_time(
     first: StepTotals,
     count: u32,
     start: Time,
+    idle: Option<Nanos>,
     copies: &[Busy; 2],
 ) -> Nanos {
-    let (mut now, mut totals) = (start, first);
+    let (mut now, mut totals) = (start + cost.idle.longer(idle), first);
     for _ in 0..count {
         let ppm: u32 = Direction::ALL
             .iter()
@@ -114,6 +124,7 @@ pub fn steps_time(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::IdleCost;
     use std::num::NonZeroU64;
 
     /// 1 B/ns alone, half of it beside the other direction; a fifth slower beside steps; 10 ns a chunk, 1 ns a block.
@@ -166,7 +177,7 @@ mod tests {
             decode_kv_tokens: 100,
             ..StepTotals::default()
         };
-        let time = |copies: &[Busy; 2]| steps_time(&cost, &lane, decode, 2, Time(0), copies);
+        let time = |copies: &[Busy; 2]| steps_time(&cost, &lane, decode, 2, Time(0), None, copies);
         // 1,000 + 100 ns, then 1,000 + 102 ns.
         assert_eq!(time(&[busy(&[]), busy(&[])]), Nanos(2_202));
         // The first is a tenth slower beside D2H: 1,210; the second begins when D2H is over.
@@ -189,7 +200,30 @@ mod tests {
             ..StepTotals::default()
         };
         // 10 us + 30 ns; then 31 and 32 tokens read.
-        let time = steps_time(&cost, &lane, prefill, 3, Time(0), &Default::default());
-        assert_eq!(time, Nanos(10_030 + 31 + 32));
+        let time = |cost: &StepCost, idle| {
+            let idle = Some(Nanos(idle));
+            steps_time(cost, &lane, prefill, 3, Time(0), idle, &Default::default())
+        };
+        assert_eq!(time(&cost, 0), Nanos(10_030 + 31 + 32));
+        // Behind a pause the first takes 500 ns longer, and only then.
+        let slow_starter = StepCost {
+            idle: IdleCost {
+                pause_ns: 2_000,
+                longer_ns: 500,
+                ..IdleCost::default()
+            },
+            ..cost
+        };
+        assert_eq!(time(&slow_starter, 1_999), Nanos(10_030 + 31 + 32));
+        assert_eq!(time(&slow_starter, 2_000), Nanos(10_530 + 31 + 32));
+    }
+
+    #[test]
+    fn a_server_has_been_idle_since_the_span_before() {
+        let steps = busy(&[(10, 20), (20, 30), (50, 60)]);
+        assert_eq!(steps.idle_before(Time(10)), None);
+        // The second begins as the first ends.
+        assert_eq!(steps.idle_before(Time(20)), Some(Nanos(0)));
+        assert_eq!(steps.idle_before(Time(50)), Some(Nanos(20)));
     }
 }

@@ -53,7 +53,16 @@ pub fn open_loop(
         let Some(direction) = direction(&op.kind) else {
             let totals = totals(op);
             let count = op.steps.max(1);
-            return steps_time(&setup.steps, &setup.link, totals, count, start, &copies);
+            let idle = steps.idle_before(start);
+            return steps_time(
+                &setup.steps,
+                &setup.link,
+                totals,
+                count,
+                start,
+                idle,
+                &copies,
+            );
         };
         let copy = CopyShape {
             blocks: (op.bytes / setup.engine.block_bytes.0) as u32,

@@ -1,12 +1,12 @@
 //! `djinn-replay calibrate`: measures this machine, and writes its hardware profile.
 
 use crate::{Failure, GpuArgs, Kind, command};
-use replay::calibrate::{Origin, Plan, csv, measure, steps_csv, toml};
+use replay::calibrate::{Origin, Plan, csv, idle_csv, measure, steps_csv, toml};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
-/// Measure this machine and write its hardware profile, and the timed copies beside it
+/// Measure this machine and write its hardware profile, and the timed copies and steps beside it
 ///
 /// Times copies by every method, alone, both ways at once and beside steps, and steps of one model over a grid of shapes. Takes
 /// some minutes, four fifths of HBM and 5 GiB of host memory. The profile is of the form of configs/hardware/*.toml:
@@ -87,6 +87,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     write(&args.out, &text)?;
     write(&args.out.with_extension("copies.csv"), &csv(&measured))?;
     write(&args.out.with_extension("steps.csv"), &steps_csv(&measured))?;
+    let idle = idle_csv(&measured.idle);
+    write(&args.out.with_extension("idle.csv"), &idle)?;
     // The reader of profiles has the last word.
     devices::hardware(&args.out.to_string_lossy()).map_err(|error| failed(&error))?;
     print!("{text}");

@@ -222,7 +222,7 @@ fn short_run(gpu: &Gpu) -> Result<String, String> {
     let _ = std::fs::remove_dir_all(&folder);
     match ran.map_err(|error| text(&error))? {
         Replayed::Before(_) => Err(format!("{} was there before; remove it", folder.display())),
-        Replayed::Now(finished, _) => {
+        Replayed::Now(finished, ..) => {
             let m = &finished.metrics;
             if m.h2d_bytes == 0 {
                 return Err("nothing was restored, so nothing was checked".to_owned());

@@ -6,6 +6,7 @@ use lab::run::RunOptions;
 use lab::{Setup, Wants};
 use model::Nanos;
 use replay::device::Timing;
+use replay::harness::Harness;
 use replay::run::{Replayed, caution, cuda_device, device_info, record};
 use results::folder::{Opened, RunWriter};
 use results::metrics::RunMetrics;
@@ -137,8 +138,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Replayed::Before(_) => {
             eprintln!("{} holds this run already; nothing to do", target.display());
         }
-        Replayed::Now(finished, timings) => {
-            print!("{}", summary(&spec.policy, &finished.metrics, &timings));
+        Replayed::Now(finished, timings, harness) => {
+            let text = summary(&spec.policy, &finished.metrics, &timings, &harness);
+            print!("{text}");
             if let Some(at) = finished.summary.stopped {
                 eprintln!(
                     "stopped at {at} s: the results are those up to then, and are marked as partial"
@@ -150,7 +152,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(policy: &str, m: &RunMetrics, timings: &[Timing]) -> String {
+fn summary(policy: &str, m: &RunMetrics, timings: &[Timing], harness: &Harness) -> String {
     let ms = |nanos: Option<u64>| {
         nanos.map_or("-".to_owned(), |nanos| format!("{:.2}", nanos as f64 / 1e6))
     };
@@ -182,14 +184,16 @@ fn summary(policy: &str, m: &RunMetrics, timings: &[Timing]) -> String {
             bytes as f64 / nanos.max(1) as f64
         )
     };
-    let [harness, harness_99] = of(&|timing| Some(timing.harness_ns()));
+    let us = |nanos: u64| nanos as f64 / 1e3;
+    let (told, decision) = (harness.told, harness.decision);
     let [check, check_99] = of(&|timing| (timing.kind == "h2d").then_some(timing.check_ns));
     format!(
         "{policy}: {} turns, {} sessions finished\n\
          wake-up ms      mean {} p50 {} p99 {} of {}\n\
          session s       mean {}\n\
          swaps {} restores {}; D2H {}, H2D {} (GPU time)\n\
-         harness us      p50 {:.1} p99 {:.1} from the end of an operation to the driver\n\
+         harness us      p50 {:.1} p99 {:.1} from the end of an operation to the driver; p50 {:.1} p99 {:.1} to decide and hand over;\n\
+         {:16}at most {:.2} % of the wake-ups' time\n\
          H2D checks us   p50 {:.1} p99 {:.1} over the chunks of a copy\n",
         m.turns,
         m.finished,
@@ -203,10 +207,14 @@ fn summary(policy: &str, m: &RunMetrics, timings: &[Timing]) -> String {
         m.restores,
         rate("d2h"),
         rate("h2d"),
-        harness as f64 / 1e3,
-        harness_99 as f64 / 1e3,
-        check as f64 / 1e3,
-        check_99 as f64 / 1e3,
+        us(told.p50_ns),
+        us(told.p99_ns),
+        us(decision.p50_ns),
+        us(decision.p99_ns),
+        "",
+        harness.wakeup_share * 100.0,
+        us(check),
+        us(check_99),
     )
 }
 

@@ -232,7 +232,7 @@ fn submit(
         decode: &decode,
         prefill: &prefill,
     };
-    Ok(model.submit(stream, &pass)?)
+    Ok(model.submit(stream, &pass, None)?)
 }
 
 fn describe(geometry: &Geometry, sequences: &[Sequence], rows: &[Value]) -> Value {

@@ -169,7 +169,7 @@ impl Bench {
     fn time(&mut self, pass: &Pass<'_>, count: u64) -> Result<u64, Failure> {
         let begun = Instant::now();
         while begun.elapsed() < WARM_UP {
-            self.model.submit(&self.stream, pass)?;
+            self.model.submit(&self.stream, pass, None)?;
             self.stream.synchronize()?;
         }
         let (start, end) = (Event::new(&self.gpu)?, Event::new(&self.gpu)?);
@@ -177,7 +177,7 @@ impl Bench {
         for _ in 0..RUNS {
             start.record(&self.stream)?;
             for _ in 0..count {
-                self.model.submit(&self.stream, pass)?;
+                self.model.submit(&self.stream, pass, None)?;
             }
             end.record(&self.stream)?;
             end.synchronize()?;

@@ -85,7 +85,8 @@ impl Graphs {
         // Once without being recorded: kernels are loaded when they first run, which recording does not allow.
         let sampled = forward.workspace.sampled();
         stream.copy(self.saved.view(), sampled)?;
-        inputs.bring(stream, &padding, &sizes, 1, 64)?;
+        let written = inputs.write(&padding, &sizes, 1, 64)?;
+        inputs.bring(stream, &written)?;
         forward.launch(stream, &sizes, &lists, splits)?;
         stream.copy(sampled, self.saved.view())?;
         let mut failed = None;

@@ -1,4 +1,4 @@
-//! The lists of a pass on their way to the GPU: written into pinned memory, brought to HBM by a kernel.
+//! The lists of a pass on their way to the GPU: written into pinned memory, written to HBM by a kernel.
 //!
 //! Slots of pinned memory are used in turn; one is free again when the kernel that read it is over, which is asked and, with steps that run
 //! only one ahead, never waited for.
@@ -47,6 +47,12 @@ pub(super) struct Lists {
     pub table_stride: u32,
 }
 
+/// Lists in pinned memory.
+pub(super) struct Written {
+    slot: usize,
+    lists: InputLists,
+}
+
 impl Inputs {
     pub fn new(gpu: &Gpu, limits: &Limits) -> Result<Self, ModelError> {
         let wide = u64::from;
@@ -92,15 +98,14 @@ impl Inputs {
         })
     }
 
-    /// Submits the transfer of a pass's lists.
-    pub fn bring(
+    /// Writes a pass's lists into pinned memory.
+    pub fn write(
         &mut self,
-        stream: &Stream,
         pass: &Pass<'_>,
         sizes: &Sizes,
         block_tokens: u32,
         split_tokens: u32,
-    ) -> Result<(), ModelError> {
+    ) -> Result<Written, ModelError> {
         pass.write(sizes, block_tokens, split_tokens, &mut self.packed);
         let words = self.packed.len() as u64;
         if words > self.slot_words || sizes.table_width > self.table_stride {
@@ -119,16 +124,23 @@ impl Inputs {
             .extend(self.packed.iter().flat_map(|word| word.to_le_bytes()));
         let at = 4 * self.slot_words * slot as u64;
         self.host.write(at, &self.bytes);
-        let lists = InputLists {
-            from: self.host.view().slice(at, 4 * words)?,
-            words: self.words.view(),
-            rows: self.table.view(),
-            word_count: sizes.words(),
-            row_count: sizes.sequences(),
-            row_words: sizes.table_width,
-            row_stride: self.table_stride,
-        };
-        self.kernel.launch(stream, &lists)?;
-        Ok(self.read[slot].record(stream)?)
+        Ok(Written {
+            slot,
+            lists: InputLists {
+                from: self.host.view().slice(at, 4 * words)?,
+                words: self.words.view(),
+                rows: self.table.view(),
+                word_count: sizes.words(),
+                row_count: sizes.sequences(),
+                row_words: sizes.table_width,
+                row_stride: self.table_stride,
+            },
+        })
+    }
+
+    /// Submits the transfer of lists that have been written.
+    pub fn bring(&self, stream: &Stream, written: &Written) -> Result<(), ModelError> {
+        self.kernel.launch(stream, &written.lists)?;
+        Ok(self.read[written.slot].record(stream)?)
     }
 }

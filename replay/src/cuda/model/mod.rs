@@ -40,7 +40,7 @@ pub use workspace::ROPE_BASE;
 use forward::Forward;
 use graphs::Graphs;
 use inputs::Inputs;
-use kernels::gpu::{ArgumentError, Error, Gpu, Stream};
+use kernels::gpu::{ArgumentError, Error, Event, Gpu, Stream};
 use kernels::kv::KvPool;
 use step::Sizes;
 use weights::Weights;
@@ -188,11 +188,16 @@ impl Model {
         Ok(stream.synchronize()?)
     }
 
-    /// Submits a pass to `stream`, always the same one.
+    /// Submits a pass to `stream`, always the same one, and records `begun` before the first kernel: what the CPU prepares comes earlier.
     ///
     /// # Errors
     /// If the pass contradicts itself or is too large, or what the driver refuses.
-    pub fn submit(&mut self, stream: &Stream, pass: &Pass<'_>) -> Result<(), ModelError> {
+    pub fn submit(
+        &mut self,
+        stream: &Stream,
+        pass: &Pass<'_>,
+        begun: Option<&Event>,
+    ) -> Result<(), ModelError> {
         let layout = self.forward.pool.layout;
         pass.check(layout.block_tokens, layout.block_count)?;
         let sequences = pass.decode.len() as u32;
@@ -207,7 +212,7 @@ impl Model {
             });
         }
         if sizes.rows() == 0 {
-            return Ok(());
+            return Ok(begun.map_or(Ok(()), |begun| begun.record(stream))?);
         }
         let lists = self.inputs.lists(&sizes)?;
         let split_tokens = self.forward.split_tokens(&sizes, &lists);
@@ -220,8 +225,11 @@ impl Model {
             self.graphs
                 .prepare(stream, forward, inputs, bucket, splits)?;
         }
-        self.inputs
-            .bring(stream, pass, &sizes, layout.block_tokens, split_tokens)?;
+        let written = self
+            .inputs
+            .write(pass, &sizes, layout.block_tokens, split_tokens)?;
+        begun.map_or(Ok(()), |begun| begun.record(stream))?;
+        self.inputs.bring(stream, &written)?;
         match bucket {
             Some(bucket) => self.graphs.launch(stream, bucket, splits),
             None => self.forward.launch(stream, &sizes, &lists, splits),

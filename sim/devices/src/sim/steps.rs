@@ -2,10 +2,13 @@
 //!
 //! A run remembers from which step on (`base_step`, at `base`) its steps have the current slow-down. When it changes,
 //! steps that have begun keep theirs, and the first that has not becomes the new base.
+//!
+//! A run that finds nothing in flight begins when it has been dispatched; what its first step takes longer after a pause passes between
+//! its start and its base.
 
 use crate::{Ramp, SlowDown, StepCost};
 use engine::device::{Completion, StepRun};
-use model::{OpId, Time};
+use model::{Nanos, OpId, Time};
 use std::collections::VecDeque;
 
 /// The compute side of a device.
@@ -15,6 +18,8 @@ pub(crate) struct StepQueue {
     ahead: u32,
     slow_down: SlowDown,
     runs: VecDeque<Run>,
+    /// End of the last run.
+    ended: Option<Time>,
     /// Phase lists of runs that are over, to be used again.
     spare: Vec<Vec<Phase>>,
 }
@@ -55,11 +60,12 @@ impl StepQueue {
             ahead,
             slow_down: SlowDown::NONE,
             runs: VecDeque::with_capacity(2),
+            ended: None,
             spare: Vec::new(),
         }
     }
 
-    /// Queues `run`; it starts now if nothing runs.
+    /// Queues `run`; if nothing runs it starts as soon as it has been dispatched.
     ///
     /// # Panics
     /// If too many runs are in flight, or the run breaks the rules of [`StepRun`].
@@ -90,18 +96,24 @@ impl StepQueue {
         }
         let steps = run.steps();
         assert!(steps > 0, "step run {} has no steps", run.id);
+        let (mut start, mut base) = (now, now);
+        if self.runs.is_empty() {
+            let idle = self.ended.map(|ended| now.since(ended));
+            start = now + Nanos(self.cost.idle.dispatch_ns);
+            base = start + self.cost.idle.longer(idle);
+        }
         self.runs.push_back(Run {
             op: run.id,
             cuttable: run.cuttable,
             phases,
             steps,
             submitted: now,
-            start: now,
+            start,
             slow_down: self.slow_down,
             base_step: 0,
-            base: now,
-            end: now,
-            last_begins: now,
+            base,
+            end: base,
+            last_begins: base,
             stale: true,
             told: false,
         });
@@ -144,6 +156,7 @@ impl StepQueue {
             return None;
         }
         let run = self.runs.pop_front()?;
+        self.ended = Some(run.end);
         self.spare.push(run.phases);
         if let Some(next) = self.runs.front_mut() {
             next.start = run.end.max(next.submitted);

@@ -74,6 +74,37 @@ fn a_decode_run_is_the_sum_of_its_steps() {
 }
 
 #[test]
+fn a_step_that_finds_the_gpu_idle_begins_late_and_after_a_pause_takes_longer() {
+    let idle = crate::IdleCost {
+        dispatch_ns: 100,
+        pause_ns: 1_000,
+        longer_ns: 300,
+    };
+    let cost = StepCost { idle, ..steps() };
+    let mut device = SimDevice::new(cost, &link(), 1);
+    // Idle since ever: it starts at 100, and takes 300 + 1,050. The driver hears when it has begun in earnest.
+    device.submit(decode(1, 1, 5));
+    assert_eq!(wait(&mut device, None), (400, vec![]));
+    // Submitted while it runs: no gap.
+    device.submit(decode(2, 1, 5));
+    assert_eq!(wait(&mut device, None), (1_450, vec![(1, 100, 1_450, 1)]));
+    assert_eq!(wait(&mut device, None), (2_500, vec![(2, 1_450, 2_500, 1)]));
+    // 999 ns later it is late only; cut to what has begun before anything has.
+    assert_eq!(wait(&mut device, Some(3_499)), (3_499, vec![]));
+    device.submit(decode(3, 9, 5));
+    assert_eq!(device.cut(OpId(3)), 1);
+    assert_eq!(wait(&mut device, None).0, 3_599);
+    assert_eq!(wait(&mut device, None), (4_649, vec![(3, 3_599, 4_649, 1)]));
+    // A thousand later it takes longer as well.
+    assert_eq!(wait(&mut device, Some(5_649)), (5_649, vec![]));
+    device.submit(decode(4, 2, 5));
+    // 5,749 + 300 + 1,050; the last step begins there.
+    assert_eq!(wait(&mut device, None), (7_099, vec![]));
+    let end = 7_099 + 1_060;
+    assert_eq!(wait(&mut device, None), (end, vec![(4, 5_749, end, 2)]));
+}
+
+#[test]
 fn a_serial_run_is_a_prefill_and_its_decode_steps_and_refuses_a_cut() {
     let mut device = device(0);
     let prefill = StepShape {
