@@ -10,6 +10,7 @@
 //! No I/O, no clock, no randomness: every other crate may depend on this one, and this one on none.
 
 mod action;
+mod crowd;
 mod event;
 mod ids;
 mod offload;
@@ -22,6 +23,7 @@ mod workload;
 pub use action::{
     End, HostRelease, Need, Part, Price, Priced, Release, Restore, Retention, SwapOut, Then, Way,
 };
+pub use crowd::{Ranking, Sessions};
 pub use event::{Action, Event, Outcome, Report};
 pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass, TurnIndex};
 pub use offload::{Eviction, Offload, Poll};

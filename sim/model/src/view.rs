@@ -1,8 +1,8 @@
 //! What a policy may see: what a server could know at `now`, and nothing else.
 
 use crate::{
-    Blocks, Bytes, Direction, Nanos, Place, SessionId, SharedPrefix, Time, Tokens, ToolClass,
-    TurnIndex,
+    Blocks, Bytes, Direction, Nanos, Place, Ranking, SessionId, Sessions, SharedPrefix, Time,
+    Tokens, ToolClass, TurnIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,8 +28,8 @@ pub struct View<'a> {
     pub running: u32,
     /// Limit on turns in the running batch.
     pub running_max: u32,
-    /// Every session seen so far, indexed by [`SessionId`].
-    pub sessions: &'a [SessionView],
+    /// Every session seen so far.
+    pub sessions: Sessions<'a>,
     /// The running batch, in order of admission.
     pub batch: &'a [SessionId],
     /// Tokens that have KV in the running batch, those of the step in flight included.
@@ -43,17 +43,31 @@ pub struct View<'a> {
     /// Sessions that are paused, whatever they do at present.
     pub paused: &'a BTreeSet<SessionId>,
     /// Sessions between turns, or held, with a soft pin on blocks in HBM: the longest idle first. These may be chosen as victims.
-    pub idle_by_age: &'a BTreeSet<(Time, SessionId)>,
+    pub idle_by_age: Ranking<'a>,
     /// The same sessions by expected return, soonest first; those without a hint at [`Time::NEVER`].
-    pub idle_by_return: &'a BTreeSet<(Time, SessionId)>,
+    pub idle_by_return: Ranking<'a>,
     /// The same sessions by the end of their pins, soonest first.
-    pub idle_by_pin_end: &'a BTreeSet<(Time, SessionId)>,
+    pub idle_by_pin_end: Ranking<'a>,
 }
 
 impl View<'_> {
     /// What is known of `id`.
+    ///
+    /// # Panics
+    /// If nobody has arrived who is called so.
     pub fn session(&self, id: SessionId) -> &SessionView {
-        &self.sessions[id.index()]
+        self.sessions.get(id).expect("it has arrived")
+    }
+
+    /// How often a session was read so far, by id or in one of the orders of idle ones. Those of the batch, the queue and the held are not
+    /// counted until they are looked up.
+    pub fn reads(&self) -> u64 {
+        let orders = [
+            &self.idle_by_age,
+            &self.idle_by_return,
+            &self.idle_by_pin_end,
+        ];
+        self.sessions.reads() + orders.map(Ranking::reads).iter().sum::<u64>()
     }
 
     /// Time from now until a copy of `blocks` in `direction` would be complete, behind what is queued.

@@ -1,208 +1,90 @@
-//! What a decision costs, per policy, among 10² to 10⁵ live sessions that wait with their KV in HBM.
+//! What a decision costs, per policy and kind of question, among 10² to 10⁵ live sessions: a table in Markdown.
 //!
-//! `cargo bench -p policy`. Three groups: the questions about one session (`session`), the choice of victims (`victims`), and a look at
-//! everything (`plan`, with the tick that precedes it). A time that grows from row to row grows with the sessions: the policy's caveats say so.
+//! ```text
+//! cargo bench -p policy                 all policies
+//! cargo bench -p policy -- djinn saga   those whose names contain one of these
+//! ```
+//!
+//! A cell has the medians for 10², 10³, 10⁴ and 10⁵ sessions \[µs\]. A time that grows by ten from one to the next grows with the sessions: the
+//! policy's entry says so, and `tests/reads.rs` holds it to that. What grows by less is caches and the depth of trees. The harness is its own, for
+//! what is compared is in different rows of one table.
 
-use model::{
-    Blocks, Bytes, CopyEstimate, Event, Hint, HintSource, Nanos, Need, Oracle, Phase, PoolLevel,
-    PrefillEstimate, Report, Residence, SessionId, SessionView, Time, Tokens, ToolClass, TurnIndex,
-    View,
-};
-use policy::{Policy, REGISTRY};
-use std::collections::{BTreeMap, BTreeSet};
-use std::hint::black_box;
-use std::sync::Arc;
+#[path = "../tests/common/crowd.rs"]
+#[expect(
+    dead_code,
+    reason = "one situation is timed; the test that counts reads has all"
+)]
+mod crowd;
+#[path = "../tests/common/questions.rs"]
+mod questions;
 
-fn main() {
-    divan::main();
-}
+use crowd::{Crowd, Return};
+use policy::REGISTRY;
+use questions::{GROUPS, Group};
+use std::time::{Duration, Instant};
 
 const LIVE: [u32; 4] = [100, 1_000, 10_000, 100_000];
 
-fn names() -> impl Iterator<Item = &'static str> {
-    REGISTRY.iter().map(|entry| entry.name)
-}
+/// Samples of which the median is taken.
+const SAMPLES: usize = 31;
 
-/// Every session returns a second after its number in milliseconds.
-struct Fixed;
+/// A sample repeats the questions until it has taken so long: a hundred thousand times what reading the clock takes.
+const SAMPLE_MIN: Duration = Duration::from_millis(1);
 
-impl Oracle for Fixed {
-    fn returns_at(&self, session: SessionId) -> Option<Time> {
-        Some(Time(u64::from(session.0) * 1_000_000 + 1_000_000_000))
-    }
-
-    fn output(&self, _: SessionId, _: TurnIndex) -> Option<Tokens> {
-        Some(Tokens(100))
-    }
-}
-
-/// `live` sessions: one runs, one is queued, the rest wait, with 64 blocks each in HBM, for one of eight tools.
-struct World {
-    sessions: Vec<SessionView>,
-    by_age: BTreeSet<(Time, SessionId)>,
-    by_return: BTreeSet<(Time, SessionId)>,
-    by_pin_end: BTreeSet<(Time, SessionId)>,
-    queue: BTreeMap<model::Place, SessionId>,
-    held: BTreeSet<(Time, SessionId)>,
-    paused: BTreeSet<SessionId>,
-}
-
-/// The session that is asked about.
-const ASKED: SessionId = SessionId(7);
-const RUNS: SessionId = SessionId(0);
-const QUEUED: SessionId = SessionId(1);
-
-impl World {
-    fn new(live: u32) -> Self {
-        let mut world = Self {
-            sessions: Vec::new(),
-            by_age: BTreeSet::new(),
-            by_return: BTreeSet::new(),
-            by_pin_end: BTreeSet::new(),
-            queue: BTreeMap::from([(model::Place::default(), QUEUED)]),
-            held: BTreeSet::new(),
-            paused: BTreeSet::new(),
-        };
-        for id in (0..live).map(SessionId) {
-            let since = Time(u64::from(id.0.wrapping_mul(2_654_435_761) % 1_000_000) * 1_000);
-            let back = since + Nanos::from_millis(500);
-            let phase = match id {
-                RUNS => Phase::Running,
-                QUEUED => Phase::Queued,
-                _ => Phase::Idle,
-            };
-            world.sessions.push(SessionView {
-                phase,
-                turn: TurnIndex(3),
-                residence: Residence::Hbm,
-                idle_since: since,
-                context: Tokens(1_024),
-                prompt: Tokens(1_000),
-                hbm_blocks: Blocks(64),
-                signalled: true,
-                tool: ToolClass((id.0 % 8) as u16),
-                hint: Some(Hint {
-                    returns_at: back,
-                    early: back,
-                    late: back,
-                    source: HintSource::Client,
-                }),
-                ..SessionView::default()
+fn main() {
+    // Cargo hands on `--bench`.
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    let crowds = LIVE.map(|live| Crowd::new(live, Return::Far, true));
+    let heads: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+    println!("| policy | {} |", heads.join(" | "));
+    println!("|---|{}", "---|".repeat(GROUPS.len()));
+    for entry in REGISTRY.iter().filter(|entry| chosen(entry.name)) {
+        let cells = GROUPS.map(|group| {
+            let medians = crowds.each_ref().map(|crowd| {
+                let us = median(crowd, entry.name, group).as_secs_f64() * 1e6;
+                short(us)
             });
-            if phase == Phase::Idle {
-                world.by_age.insert((since, id));
-                world.by_return.insert((back, id));
-                world.by_pin_end.insert((Time::NEVER, id));
-            }
-        }
-        world
-    }
-
-    fn view(&self) -> View<'_> {
-        let live = self.sessions.len() as u32;
-        let level = |capacity, free| PoolLevel {
-            capacity: Blocks(capacity),
-            free: Blocks(free),
-            cached: Blocks(0),
+            medians.join(" ")
+        });
+        let mark = if entry.grows.is_empty() {
+            ""
+        } else {
+            " (grows)"
         };
-        View {
-            now: Time(2_000_000_000),
-            hbm: level(live * 64 + 10, 10),
-            host: level(live * 64, live * 64),
-            block_bytes: Bytes(2 << 20),
-            block_tokens: 16,
-            link: [CopyEstimate {
-                queued: Bytes(3_000_000),
-                bytes_per_s: 50_000_000_000,
-                fixed: Nanos(10_000),
-            }; 2],
-            prefill: PrefillEstimate {
-                token_ps: 30_000_000,
-                pair_ps: 1_000,
-            },
-            queued: 1,
-            running: 1,
-            running_max: 256,
-            sessions: &self.sessions,
-            batch: &[RUNS],
-            batch_tokens: 1_024,
-            queue: &self.queue,
-            queue_tokens: 1_000,
-            held: &self.held,
-            paused: &self.paused,
-            idle_by_age: &self.by_age,
-            idle_by_return: &self.by_return,
-            idle_by_pin_end: &self.by_pin_end,
-        }
-    }
-
-    /// The policy, told of every session's life so far.
-    fn policy(&self, name: &str) -> Box<dyn Policy> {
-        let oracle = Some(Arc::new(Fixed) as Arc<dyn Oracle>);
-        let mut policy = policy::build(name, oracle).expect("a policy of the registry");
-        let view = self.view();
-        for session in (0..self.sessions.len() as u32).map(SessionId) {
-            let done = Event::TurnDone {
-                session,
-                turn: TurnIndex(3),
-                output: Tokens(100),
-                input: Tokens(1_000),
-                hit: Tokens(900),
-                waited: Nanos(1_000_000),
-                served: Nanos(2_000_000),
-            };
-            let events = [
-                Event::Started(session),
-                Event::Compute(session, Nanos::from_millis(u64::from(session.0))),
-                done,
-                Event::IoWait(session),
-            ];
-            for event in &events {
-                policy.observe(&view, event);
-            }
-        }
-        policy
+        println!("| {}{mark} | {} |", entry.name, cells.join(" | "));
     }
 }
 
-/// A turn ends, its wait is signalled, the next one becomes ready: every question about one session.
-#[divan::bench(args = names(), consts = LIVE, sample_count = 50)]
-fn session<const N: u32>(bencher: divan::Bencher<'_, '_>, name: &str) {
-    let world = World::new(N);
-    let mut policy = world.policy(name);
-    let view = world.view();
-    bencher.bench_local(move || {
-        policy.observe(&view, &Event::IoWait(ASKED));
-        black_box(policy.on_idle(&view, ASKED));
-        black_box(policy.prefetch_at(&view, ASKED));
-        policy.observe(&view, &Event::Compute(ASKED, Nanos::from_millis(500)));
-        black_box(policy.admit(&view, ASKED));
-        black_box(policy.queueing(&view, ASKED));
-        black_box(policy.order(&view, ASKED));
-        black_box(policy.restore(&view, ASKED));
-        black_box(policy.chunk(&view, ASKED));
-    });
-}
-
-/// Memory is short by one session's blocks.
-#[divan::bench(args = names(), consts = LIVE, sample_count = 50)]
-fn victims<const N: u32>(bencher: divan::Bencher<'_, '_>, name: &str) {
-    let world = World::new(N);
-    let policy = world.policy(name);
-    let view = world.view();
-    bencher.bench_local(|| black_box(policy.victims(&view, Blocks(64), Need::Admission(QUEUED))));
-}
-
-/// The cadence has come round.
-#[divan::bench(args = names(), consts = LIVE, sample_count = 50)]
-fn plan<const N: u32>(bencher: divan::Bencher<'_, '_>, name: &str) {
-    let world = World::new(N);
-    let mut policy = world.policy(name);
-    let view = world.view();
-    bencher.bench_local(move || {
-        if policy.cadence() != model::Cadence::OnChange {
-            policy.observe(&view, &Event::Tick(Report::default()));
+/// Median time of asking all questions of a group once.
+fn median(crowd: &Crowd, name: &str, group: Group) -> Duration {
+    let mut policy = crowd.policy(name);
+    let view = crowd.view();
+    let mut sample = |repeats: u32| {
+        let begin = Instant::now();
+        for _ in 0..repeats {
+            (group.ask)(policy.as_mut(), &view);
         }
-        black_box(policy.plan(&view));
-    });
+        begin.elapsed()
+    };
+    let mut repeats = 1;
+    while sample(repeats) < SAMPLE_MIN {
+        repeats *= 2;
+    }
+    let mut times: Vec<_> = (0..SAMPLES).map(|_| sample(repeats) / repeats).collect();
+    times.sort_unstable();
+    times[SAMPLES / 2]
+}
+
+/// Two digits that matter.
+fn short(us: f64) -> String {
+    match us {
+        ..0.1 => format!("{us:.3}"),
+        ..1.0 => format!("{us:.2}"),
+        ..10.0 => format!("{us:.1}"),
+        _ => format!("{us:.0}"),
+    }
 }

@@ -50,6 +50,13 @@ fn section(text: &mut String, entry: &Entry) {
     if !entry.caveats.is_empty() {
         let _ = writeln!(text, "\n*Caveats:* {}", words(entry.caveats));
     }
+    if !entry.grows.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n*Cost grows with the sessions that wait:* {}",
+            words(entry.grows)
+        );
+    }
     if entry.needs == Needs::Oracle {
         text.push_str("\nNeeds the truth: it knows what no server can.\n");
     }

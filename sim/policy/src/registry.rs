@@ -62,6 +62,9 @@ pub struct Entry {
     pub source: &'static str,
     /// What is uncertain, left out, or peculiar; empty where there is nothing to warn of.
     pub caveats: &'static str,
+    /// What it does to every waiting session, and when; empty where a decision reads no more of them when there are more, which a test
+    /// holds it to (`tests/reads.rs`).
+    pub grows: &'static str,
     /// Where the rule comes from.
     pub provenance: Provenance,
     /// What it must be given beyond the view.

@@ -2,7 +2,8 @@
 
 use model::{
     Blocks, Bytes, CopyEstimate, Hint, HintSource, Nanos, Need, Oracle, OrderKey, Phase, Place,
-    PoolLevel, PrefillEstimate, Residence, SessionId, SessionView, Time, Tokens, TurnIndex, View,
+    PoolLevel, PrefillEstimate, Ranking, Residence, SessionId, SessionView, Sessions, Time, Tokens,
+    TurnIndex, View,
 };
 use policy::{Policy, REGISTRY, build, describe, find};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,16 +115,16 @@ impl World {
             queued: 1,
             running: 1,
             running_max: 4,
-            sessions: &self.sessions,
+            sessions: Sessions::new(&self.sessions),
             batch: &[SessionId(6)],
             batch_tokens: 180,
             queue: &self.queue,
             queue_tokens: 200,
             held: &self.held,
             paused: &self.paused,
-            idle_by_age: &self.by_age,
-            idle_by_return: &self.by_return,
-            idle_by_pin_end: &self.by_pin_end,
+            idle_by_age: Ranking::new(&self.by_age),
+            idle_by_return: Ranking::new(&self.by_return),
+            idle_by_pin_end: Ranking::new(&self.by_pin_end),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One policy, for a terminal: rule, formula, source, caveats, parameters.
+//! One policy, for a terminal: rule, formula, source, caveats, cost, parameters.
 
 use crate::table::Table;
 use policy::{Entry, Needs};
@@ -22,6 +22,13 @@ pub fn describe(entry: &Entry, full: &str) -> String {
     labelled(&mut text, "source: ", entry.source);
     if !entry.caveats.is_empty() {
         labelled(&mut text, "caveats: ", entry.caveats);
+    }
+    if !entry.grows.is_empty() {
+        labelled(
+            &mut text,
+            "cost grows with the sessions that wait: ",
+            entry.grows,
+        );
     }
     if entry.needs == Needs::Oracle {
         text.push_str(

@@ -3,7 +3,8 @@ use super::Driver;
 use crate::device::Device;
 use crate::record::{Decision, Sample, What};
 use model::{
-    Action, Direction, Event, Outcome, Phase, PoolLevel, SessionId, Tier, TurnIndex, View,
+    Action, Direction, Event, Outcome, Phase, PoolLevel, Ranking, SessionId, Sessions, Tier,
+    TurnIndex, View,
 };
 use policy::Policy;
 
@@ -39,16 +40,16 @@ impl<D: Device> Driver<'_, D> {
             queued: self.batch.queued(),
             running: self.batch.running.len() as u32,
             running_max: self.config.batching.max_seqs,
-            sessions: &self.views,
+            sessions: Sessions::new(&self.views),
             batch: &self.batch.running,
             batch_tokens: self.batch.running_tokens,
             queue: &self.batch.waiting,
             queue_tokens: self.batch.queue_tokens,
             held: &self.held,
             paused: &self.paused,
-            idle_by_age: &self.idle_by_age,
-            idle_by_return: &self.idle_by_return,
-            idle_by_pin_end: &self.idle_by_pin_end,
+            idle_by_age: Ranking::new(&self.idle_by_age),
+            idle_by_return: Ranking::new(&self.idle_by_return),
+            idle_by_pin_end: Ranking::new(&self.idle_by_pin_end),
         }
     }
 

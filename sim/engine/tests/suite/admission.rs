@@ -182,7 +182,7 @@ fn kv_of_a_session_that_is_held_may_be_chosen_as_a_victim() {
         },
         victims: |view, _, _| {
             let idle = view.idle_by_age.iter();
-            idle.map(|&(_, session)| model::Release {
+            idle.map(|(_, session)| model::Release {
                 session,
                 how: Then::SwapOut,
             })

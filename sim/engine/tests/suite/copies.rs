@@ -108,7 +108,7 @@ fn a_prefetch_that_is_discarded_before_the_return_is_wasted() {
     let policy = Scripted {
         prefetch_at: ahead::<50>,
         victims: |view, _, _| {
-            let idle = view.idle_by_age.iter().map(|&(_, session)| session);
+            let idle = view.idle_by_age.iter().map(|(_, session)| session);
             idle.map(|session| model::Release {
                 session,
                 how: model::Then::Discard,

@@ -85,7 +85,7 @@ fn a_victim_gives_no_more_than_is_needed() {
                 how: Way::SwapOut,
             });
             let idle = view.idle_by_age.iter();
-            idle.map(|&(_, session)| Release { session, how }).collect()
+            idle.map(|(_, session)| Release { session, how }).collect()
         },
         ..Scripted::default()
     };

@@ -96,11 +96,12 @@ fn blocks_that_are_taken_up_and_released_again_are_priced_anew() {
     // a returns at 110 and computes beside b; both end at 110 + 10 + 11 + 10 = 141, and a's blocks are worth less than anything else.
     let mut sessions = sessions(3);
     sessions[0] = session("a", 0, &[(0, 30, 3), (50, 10, 2), (3_000, 5, 2)]);
-    let price = |view: &View<'_>, SessionId(s): SessionId| match (s, view.sessions[0].turn.0) {
-        (0, 0) => whole(5, Time::NEVER),
-        (0, _) => whole(-5, Time::NEVER),
-        _ => Vec::new(),
-    };
+    let price =
+        |view: &View<'_>, SessionId(s): SessionId| match (s, view.session(SessionId(0)).turn.0) {
+            (0, 0) => whole(5, Time::NEVER),
+            (0, _) => whole(-5, Time::NEVER),
+            _ => Vec::new(),
+        };
     let log = run(&Rig::new(6, 0, sessions), price);
     assert_eq!(log.turn(0, 1).hit, Tokens(32));
     assert_eq!(log.turn(0, 2).hit, Tokens(0));

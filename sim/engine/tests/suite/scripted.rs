@@ -122,7 +122,7 @@ pub struct Whim(pub u64);
 
 impl Whim {
     fn draw(self, question: u64, session: SessionId, view: &View<'_>) -> u64 {
-        let turn = view.sessions.get(session.index()).map_or(0, |s| s.turn.0);
+        let turn = view.sessions.get(session).map_or(0, |s| s.turn.0);
         let mut x = self.0 ^ (question << 56) ^ (u64::from(session.0) << 24) ^ u64::from(turn);
         // SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014).
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

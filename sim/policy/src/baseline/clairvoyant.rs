@@ -3,7 +3,7 @@
 //! Victims by true return, farthest first (Belady's rule for waits), and prefetches that end exactly with the wait. Not optimal: sizes,
 //! copy times and the batch are not part of Belady's argument. It shows what better hints could give at most to this mechanism.
 
-use crate::parts::{host_or_cache, take_until};
+use crate::parts::{host_or_cache, oldest_first, take_until};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Blocks, Direction, Nanos, Need, Oracle, Release, Retention, SessionId, Then, Time, View,
@@ -21,8 +21,8 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "victims: idle sessions by true return, farthest first, spared if return - now < copy out + copy in\n\
               prefetch at: true return - copy in - margin_ms",
     source: "Belady's rule (L. A. Belady, IBM Systems Journal 5(2), 1966), applied to waits.",
-    caveats: "An upper reference for hint quality, not an optimum: Belady's rule knows neither sizes nor the cost of copies. Sorts the idle \
-              sessions when memory is short, so its cost grows with their number.",
+    caveats: "An upper reference for hint quality, not an optimum: Belady's rule knows neither sizes nor the cost of copies.",
+    grows: "Sorts every waiting session in HBM by its true return when memory is short.",
     provenance: Provenance::Own,
     needs: Needs::Oracle,
     listens: true,
@@ -68,8 +68,7 @@ impl Policy for Clairvoyant {
             Need::Prefetch(session) => self.returns_at(session),
             _ => Time::ZERO,
         };
-        let idle = view.idle_by_age.iter().map(|&(_, session)| session);
-        let mut by_return: Vec<_> = idle
+        let mut by_return: Vec<_> = oldest_first(view)
             .map(|s| (Reverse(self.returns_at(s)), s))
             .filter(|&(Reverse(at), _)| at > after)
             .collect();

@@ -14,6 +14,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "",
     source: "The lower bracket of memory held idle, and the upper one of recomputed tokens.",
     caveats: "Content that other sessions share is not dropped: it goes to the prefix cache.",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

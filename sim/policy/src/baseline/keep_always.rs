@@ -15,6 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "",
     source: "The upper bracket of memory held idle.",
     caveats: "Whose pin is broken is the engine's rule, not a choice that this policy makes.",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

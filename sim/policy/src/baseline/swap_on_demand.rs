@@ -16,6 +16,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "victims: idle sessions by idle_since, oldest first, until sum(blocks) >= need",
     source: "What a server can do that learns nothing from its clients.",
     caveats: "",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

@@ -22,6 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "vLLM 0.32.0, OffloadingConnector and CPUOffloadingManager (Apache-2.0), reproduced byte for byte by `djinn oracle`.",
     caveats: "Chunks of one block only (blocks_per_chunk = 1). The host tier differs between vLLM versions: 0.33 renews recency \
               otherwise. Without host memory it is vllm-recompute.",
+    grows: "",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: false,

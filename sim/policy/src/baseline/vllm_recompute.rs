@@ -15,6 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "",
     source: "vLLM 0.32.0, v1 scheduler and block pool (Apache-2.0), reproduced byte for byte by `djinn oracle`.",
     caveats: "A tool wait looks like a finished request, so an agent queues anew at every turn.",
+    grows: "",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: false,

@@ -17,6 +17,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "CachedAttention, USENIX ATC 2024, arXiv 2403.19708, known here through its abstract and from memory.",
     caveats: "Reconstructed. The original's third tier, and the lengths of its two windows (memory over the mean size of a context), belong to a disk: what is given up here is computed again. Layer-wise loading overlapped with prefill is \
               not modelled: a turn waits for its whole copy. Positions need no decoupling, for contexts are not truncated.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -43,6 +44,6 @@ impl Policy for CachedAttention {
     }
 
     fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
-        self.stored.give_up(view, need, None)
+        self.stored.give_up(view, need)
     }
 }

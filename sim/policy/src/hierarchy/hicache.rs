@@ -59,6 +59,7 @@ pub(crate) const WRITE_THROUGH: Entry = Entry {
     formula: FORMULA,
     source: SOURCE,
     caveats: CAVEATS,
+    grows: "",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,
@@ -185,7 +186,7 @@ impl Policy for HiCache {
     }
 
     fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
-        self.stored.give_up(view, need, None)
+        self.stored.give_up(view, need)
     }
 }
 

@@ -5,6 +5,7 @@
 //!               computed   copied back                   computed
 //! ```
 
+use crate::parts::oldest_first;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Blocks, Direction, End, Event, HostRelease, Need, Part, Phase, Plan, Release, Residence,
@@ -26,7 +27,8 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Pensieve, EuroSys 2025, arXiv 2312.05516, known here through its abstract, notes and from memory.",
     caveats: "Reconstructed. Needs an engine that computes missing KV in the middle of a sequence, which vLLM is not: attention over the pieces is charged as prefill of each piece behind all that precedes it, and what \
               the original's own kernel costs for scattered pieces is not. The cost of a chunk is the server's profile of its prefill. The original leaves a chunk in HBM, once copied, until somebody takes its place; here it is free when the \
-              copy has left. Where HBM is short in spite of that and the host is full too, chunks are dropped from HBM. Weighs every waiting session when memory is short: its cost grows with their number.",
+              copy has left. Where HBM is short in spite of that and the host is full too, chunks are dropped from HBM.",
+    grows: "Weighs every waiting session in HBM when that is short, and every one on the host when that is full.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -171,7 +173,7 @@ impl Pensieve {
     }
 
     fn least_in_hbm(&self, view: &View<'_>, need: Blocks) -> Vec<(SessionId, Blocks)> {
-        let idle = view.idle_by_age.iter().map(|&(_, session)| {
+        let idle = oldest_first(view).map(|session| {
             let seen = view.session(session);
             (session, seen.hbm_from, seen.hbm_blocks)
         });

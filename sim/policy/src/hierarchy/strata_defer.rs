@@ -17,6 +17,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Strata, arXiv 2508.18572 (now in SGLang), known here through its abstract and notes: its deferral of delay hits.",
     caveats: "Reconstructed, and one of Strata's parts: balanced batches of compute- and load-bound requests, small-block I/O by the GPU and the page-first host layout are left out. A server sees hashes; here a prefix is what the trace \
               declares as shared, and whether the load in flight brings it or only what follows it is not looked at. Without shared prefixes it is swap-on-demand.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -15,6 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "This project, after the hybrid restores of systems that load and recompute at once.",
     caveats: "Needs an engine that goes on behind KV that arrives while it computes, which vLLM is not. T_prefill is the server's profile of a GPU that computes nothing else, so that a busy batch makes the computed part \
               late; the turn then waits for itself, never for longer than its copy. The copy begins when its lane is free, and the turn with it.",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

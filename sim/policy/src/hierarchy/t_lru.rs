@@ -19,6 +19,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Tail-optimised caching, arXiv 2510.15152 (NeurIPS 2025), known here through notes; SGLang issue 34012.",
     caveats: "Reconstructed. The order of eviction is exact, block by block; Q is a moving average of what sessions have appended so far. The budget is a parameter: on another machine the same time is another number of tokens. A \
               block that is kept in part is kept.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -15,6 +15,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "TensorRT-LLM, KvCacheRetentionConfig (per token range: priority 0 to 100, optional duration), also behind Dynamo's agent hints; known here through issues and notes.",
     caveats: "Reconstructed: the mechanism is the release's, the configuration is chosen, for it is the client's. The late quantile of a hint is taken for the expected return; without a hint nothing is raised. Priorities of \
               decoded tokens apart, and the offload of high-priority prefixes to a second tier (Dynamo KVBM), are left out. A raised priority lowers everybody else's: an experiment with a perfect duration is known to have lost by it.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -4,7 +4,7 @@
 
 use crate::parts::Stored;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
-use model::{Blocks, Event, HostRelease, Nanos, Retention, SessionId, SwapOut, View};
+use model::{Blocks, Event, HostRelease, Retention, SessionId, SwapOut, View};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "uni-agent",
@@ -19,7 +19,8 @@ pub(crate) const ENTRY: Entry = Entry {
               remaining: -15 if < 5 % of the budget is left, +10 if >= 8,192 tokens and >= 25 %",
     source: "uni-agent RFC 122 / pull request 179, as noted from the code.",
     caveats: "Traces have no rollbacks and no parallel chains; a signalled wait counts as a tool's result, an unsignalled one as an active chain. The budget is the context limit given as a parameter. The minimum \
-              priority and the lease are deployment settings: chosen. Tool times play no part. With an exclusive host tier a stored session leaves HBM. Looks for expired leases among all stored sessions when the host is full: its cost grows with their number.",
+              priority and the lease are deployment settings: chosen. Tool times play no part. With an exclusive host tier a stored session leaves HBM.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -49,9 +50,8 @@ pub(crate) const ENTRY: Entry = Entry {
     build: |params, _| {
         Box::new(UniAgent {
             priority_min: params.get("priority_min") as i64,
-            lease: params.secs("lease_s"),
             budget: params.get("budget_tokens") as u32,
-            stored: Stored::default(),
+            stored: Stored::leased(params.secs("lease_s")),
         })
     },
 };
@@ -91,7 +91,6 @@ impl Features {
 
 struct UniAgent {
     priority_min: i64,
-    lease: Nanos,
     budget: u32,
     /// By priority: the lowest goes first.
     stored: Stored,
@@ -128,8 +127,7 @@ impl Policy for UniAgent {
     }
 
     fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
-        self.stored
-            .give_up(view, need, Some(view.now.before(self.lease)))
+        self.stored.give_up(view, need)
     }
 }
 

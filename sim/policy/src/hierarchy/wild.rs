@@ -18,6 +18,7 @@ pub(crate) const ENTRY: Entry = Entry {
     caveats: "Categories are tool classes here. The order of eviction by probability is exact, block by block; of blocks with equal probability the paper takes those furthest from the beginning of any context first, and this the \
               tail of the context that is longest unused. A price is fixed when a turn ends: later samples of its category do not change it. The expected life of a block is a parameter, where the paper measures it. The \
               exponential has no memory, so that a session's own idle time does not change its price. Whether the paper's gain in hits is in points or per cent was not re-checked.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -17,6 +17,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "prefetch at: estimate - margin_ms",
     source: "The original semantic scheduler at the commits of its reported runs.",
     caveats: "Its defects are not part of the rule: they are faults that the engine injects.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -40,7 +40,10 @@ pub(crate) fn balanced(view: &View<'_>, session: SessionId) -> Restore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Bytes, CopyEstimate, Nanos, PoolLevel, PrefillEstimate, SessionView, Time, View};
+    use model::{
+        Bytes, CopyEstimate, Nanos, PoolLevel, PrefillEstimate, Ranking, SessionView, Sessions,
+        Time, View,
+    };
     use std::collections::{BTreeMap, BTreeSet};
 
     /// The answer for a session with ten blocks on the host: a block takes 1 ms over the link behind `queued` ms of copies, and
@@ -69,16 +72,16 @@ mod tests {
             queued: 1,
             running: 0,
             running_max: 1,
-            sessions: &sessions,
+            sessions: Sessions::new(&sessions),
             batch: &[],
             batch_tokens: 0,
             queue: &places,
             queue_tokens: 0,
             held: &none,
             paused: &BTreeSet::new(),
-            idle_by_age: &none,
-            idle_by_return: &none,
-            idle_by_pin_end: &none,
+            idle_by_age: Ranking::new(&none),
+            idle_by_return: Ranking::new(&none),
+            idle_by_pin_end: Ranking::new(&none),
         };
         balanced(&view, SessionId(0))
     }

@@ -1,51 +1,90 @@
 //! Sessions whose KV a policy stores on the host, in the order in which it would give them up there.
 
-use model::{Action, Blocks, Event, HostRelease, Outcome, Phase, Residence, SessionId, Time, View};
+use model::{
+    Action, Blocks, Event, HostRelease, Nanos, Outcome, Phase, Residence, SessionId, Time, View,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Stored sessions by rank, then by the time at which they were stored: the first goes first.
+/// Rank, then the time of storing: the first goes first.
+type Key = (i64, Time, SessionId);
+
+/// Stored sessions by rank, then by the time at which they were stored. Those whose lease is over go before all others.
+///
+/// **Invariant:** each stored session is in exactly one of `leased` and `expired`, and in `by_time` as long as it is in `leased`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stored {
-    order: BTreeSet<(i64, Time, SessionId)>,
-    keys: BTreeMap<SessionId, (i64, Time)>,
+    /// How long a session is stored before it goes before others; `None` is for ever.
+    lease: Option<Nanos>,
+    keys: BTreeMap<SessionId, Key>,
+    leased: BTreeSet<Key>,
+    /// `leased` by time. Empty without a lease.
+    by_time: BTreeSet<(Time, SessionId)>,
+    /// Those whose lease was over when something last happened.
+    expired: BTreeSet<Key>,
 }
 
 impl Stored {
+    /// Stored sessions go first when `lease` has passed.
+    pub fn leased(lease: Nanos) -> Self {
+        Self {
+            lease: Some(lease),
+            ..Self::default()
+        }
+    }
+
     /// Follows what is stored and what leaves; `rank` is asked when a session is stored.
     pub fn observe(&mut self, view: &View<'_>, event: &Event, rank: impl Fn(SessionId) -> i64) {
         match *event {
             Event::Acted(session, Action::SwapOut, Outcome::Done(_) | Outcome::Clipped(_)) => {
-                self.forget(session);
-                let key = (rank(session), view.now);
-                self.keys.insert(session, key);
-                self.order.insert((key.0, key.1, session));
+                self.store(session, rank(session), view.now);
             }
             Event::Compute(session, _)
             | Event::Ended(session)
             | Event::Acted(session, Action::DropHost, _) => self.forget(session),
             _ => {}
         }
-    }
-
-    fn forget(&mut self, session: SessionId) {
-        if let Some((rank, at)) = self.keys.remove(&session) {
-            self.order.remove(&(rank, at, session));
+        for key in self.newly_expired(view.now) {
+            self.by_time.remove(&(key.1, key.2));
+            self.leased.remove(&key);
+            self.expired.insert(key);
         }
     }
 
-    /// Who gives up `need` blocks of the host. Sessions stored before `expired` go before all others.
-    pub fn give_up(
-        &self,
-        view: &View<'_>,
-        need: Blocks,
-        expired: Option<Time>,
-    ) -> Vec<HostRelease> {
-        let late = |at: Time| expired.is_some_and(|expired| at < expired);
-        let first = expired.map(|_| self.order.iter().filter(|&&(_, at, _)| late(at)));
-        let then = self.order.iter().filter(|&&(_, at, _)| !late(at));
+    fn store(&mut self, session: SessionId, rank: i64, now: Time) {
+        self.forget(session);
+        let key = (rank, now, session);
+        self.keys.insert(session, key);
+        self.leased.insert(key);
+        if self.lease.is_some() {
+            self.by_time.insert((now, session));
+        }
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        if let Some(key) = self.keys.remove(&session) {
+            self.leased.remove(&key);
+            self.expired.remove(&key);
+            self.by_time.remove(&(key.1, session));
+        }
+    }
+
+    /// Leases that have run out since something last happened.
+    fn newly_expired(&self, now: Time) -> BTreeSet<Key> {
+        let Some(lease) = self.lease else {
+            return BTreeSet::new();
+        };
+        let late = self.by_time.range(..(now.before(lease), SessionId(0)));
+        late.map(|(_, session)| self.keys[session]).collect()
+    }
+
+    /// Who gives up `need` blocks of the host.
+    pub fn give_up(&self, view: &View<'_>, need: Blocks) -> Vec<HostRelease> {
+        let newly = self.newly_expired(view.now);
+        let first = self.expired.union(&newly);
+        let then = self.leased.difference(&newly);
         let mut found = Blocks::ZERO;
         let mut given_up = Vec::new();
-        for &(_, _, session) in first.into_iter().flatten().chain(then) {
+        for &(_, _, session) in first.chain(then) {
             if found >= need {
                 break;
             }

@@ -53,5 +53,5 @@ pub(crate) fn oldest_to_host(view: &View<'_>, need: Blocks) -> Vec<Release> {
 
 /// Sessions that may be chosen as victims, the longest idle first.
 pub(crate) fn oldest_first(view: &View<'_>) -> impl Iterator<Item = SessionId> {
-    view.idle_by_age.iter().map(|&(_, session)| session)
+    view.idle_by_age.iter().map(|(_, session)| session)
 }

@@ -16,6 +16,7 @@ pub(crate) const ENTRY: Entry = Entry {
               a turn enters if sessions admitted, its own included, <= W",
     source: "CONCUR, arXiv 2601.22705 (ICML 2026), known here through its abstract and notes.",
     caveats: "Reconstructed: no code was found, and every constant is chosen. That a session already admitted is withheld at its next turn when the window has shrunk is our reading. If the end of sessions is not told, finished ones count for ever.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

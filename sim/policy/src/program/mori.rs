@@ -29,8 +29,8 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "iota = T_acting / (T_acting + T_reasoning) over the last k turns and the present call\n\
               demote max iota while sum of blocks(GPU programs) > capacity",
     source: "MORI, arXiv 2606.00866, known here through notes; built on ThunderAgent, its code was not public.",
-    caveats: "Reconstructed. k is untuned in the paper. One GPU: best fit and affinity have nothing to choose. What a program needs is taken to be its context, or its prompt once that is known. A tick ranks every \
-              program: its cost grows with their number.",
+    caveats: "Reconstructed. k is untuned in the paper. One GPU: best fit and affinity have nothing to choose. What a program needs is taken to be its context, or its prompt once that is known.",
+    grows: "Ranks every program at every tick and when memory is short, and adds up those on the GPU when a new one arrives.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -250,7 +250,7 @@ impl Policy for Mori {
         let mut ranked: Vec<_> = view
             .idle_by_age
             .iter()
-            .map(|&(_, s)| {
+            .map(|(_, s)| {
                 let alive = view.session(s).phase != Phase::Ended;
                 (alive, self.share(view, s), s)
             })

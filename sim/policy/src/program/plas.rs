@@ -19,6 +19,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Autellix, arXiv 2502.13965, known from memory; constants of the port in Afterglow231/MARS_preview at 7e649f3 (Apache-2.0).",
     caveats: "A call that has used up its quantum is not preempted for that: the quanta limit the chunks of a prompt. Promotion is looked at once per period and at each \
               event of the session. It knows nothing of where KV is, and can thrash. ATLAS, the variant for graphs of calls, and the load balancer are left out.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -16,6 +16,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Afterglow231/MARS_preview at 7e649f3 (Apache-2.0), its scheduler `continuum_dy`.",
     caveats: "When the port stops being cold was not checked: the paper's K = 100 samples is assumed, counted over all tools. 0.2 ms per token is the port's \
               default for every machine.",
+    grows: "",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,

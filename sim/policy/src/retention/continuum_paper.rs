@@ -20,6 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     caveats: "Known here through notes on the paper. Over how many delays Tq is averaged is not said there: queue_window is chosen. Eq. 2 charges all of \
               tau even when the tool returns early, so that it holds shorter than the expected cost would have it (hazard-ttl). A turn with rewritten history counts as \
               evicted. Its cost grows with the samples kept, not with the sessions.",
+    grows: "",
     provenance: Provenance::Paper,
     needs: Needs::Nothing,
     listens: true,

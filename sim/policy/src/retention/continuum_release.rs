@@ -20,6 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Hanchenli/vllm-continuum at 316a587 (fork of vLLM 0.10.2, Apache-2.0); paper: Continuum, arXiv 2511.02230.",
     caveats: "Not the paper's Eq. 2: no duration is ever weighed against a benefit. The release spares a job on its last step from preemption; a server \
               here is not told which step is the last.",
+    grows: "",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,
@@ -106,8 +107,8 @@ impl Policy for Continuum {
         let last = view
             .idle_by_pin_end
             .last()
-            .filter(|&&(end, _)| end != Time::NEVER);
-        let release = |&(_, session)| Release {
+            .filter(|&(end, _)| end != Time::NEVER);
+        let release = |(_, session)| Release {
             session,
             how: Then::Release,
         };
@@ -115,7 +116,7 @@ impl Policy for Continuum {
     }
 
     fn break_pin(&self, view: &View<'_>) -> Option<SessionId> {
-        view.idle_by_pin_end.last().map(|&(_, session)| session)
+        view.idle_by_pin_end.last().map(|(_, session)| session)
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) const ENTRY: Entry = Entry {
               hold if u > 0.9 and blocks(prompt) - own pin > free",
     source: "`gate` of AgentServeSim, arXiv 2606.09613 (the best policy there without an oracle), known here through notes.",
     caveats: "Reconstructed from a two-line description. The weight of the moving average, the size of the head start and what counts as long were not given or not re-checked: chosen.",
+    grows: "",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,

@@ -19,6 +19,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "This project, after the ski-rental view of all single-interval rules; the optimal-stopping condition is textbook.",
     caveats: "Optimal for one session at a fixed price and a distribution that does not change. B is as in ski: it leaves out the queue at the return. Its cost grows with the \
               samples kept, not with the sessions.",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

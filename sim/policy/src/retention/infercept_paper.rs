@@ -20,7 +20,7 @@ const FORMULA: &str = "waste_preserve = T x C\n\
      swap budget of a step = tokens that the link moves during T_fwd(S)";
 const SOURCE: &str = "Abhyankar et al., InferCept (APIServe), ICML 2024, arXiv 2402.01869; the code that was released differs (infercept-release).";
 const CAVEATS: &str = "Known here through notes on the paper. T_fwd is the machine's profile, not a fit of the paper's. Each direction may move the budget of a step; what is \
-     queued on the link is taken off what more is swapped out. It weighs every waiting session at every step: its cost grows with their number, and decode runs end after each step.";
+     queued on the link is taken off what more is swapped out. Decode runs end after each step.";
 
 const SATURATION: Param = Param {
     key: "saturation_tokens",
@@ -41,6 +41,7 @@ pub(crate) const ELAPSED: Entry = Entry {
               swap budget of a step = tokens that the link moves during T_fwd(S)",
     source: SOURCE,
     caveats: CAVEATS,
+    grows: "Weighs every waiting session in HBM at every step.",
     provenance: Provenance::Paper,
     needs: Needs::Nothing,
     listens: true,
@@ -61,6 +62,7 @@ pub(crate) const ORACLE: Entry = Entry {
     formula: FORMULA,
     source: SOURCE,
     caveats: CAVEATS,
+    grows: "Weighs every waiting session in HBM at every step.",
     provenance: Provenance::Paper,
     needs: Needs::Oracle,
     listens: true,
@@ -126,7 +128,7 @@ impl Policy for Infercept {
         let mut waiting: Vec<_> = view
             .idle_by_age
             .iter()
-            .map(|&(_, session)| (self.wastes(view, session), session))
+            .map(|(_, session)| (self.wastes(view, session), session))
             .filter(|&((preserve, discard), _)| preserve.min(discard) > 0.0)
             .collect();
         waiting.sort_by(|((p, d), a), ((q, e), b)| q.min(*e).total_cmp(&p.min(*d)).then(a.cmp(b)));

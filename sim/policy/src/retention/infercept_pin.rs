@@ -14,6 +14,7 @@ pub(crate) const ENTRY: Entry = Entry {
     formula: "tau = T_fwd(C) (C + C_other) / (2 C)",
     source: "Afterglow231/MARS_preview at 7e649f3 (Apache-2.0), its port of InferCept.",
     caveats: "Not InferCept: there is no swap tier and no weighing at each step. T_fwd is the port's default of 0.2 ms per token, whatever the machine.",
+    grows: "",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,

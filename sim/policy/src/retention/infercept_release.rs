@@ -2,7 +2,7 @@
 //!
 //! Source: WukLab/InferCept at 3a1a4da, `vllm/core/scheduler_v2.py` (Apache-2.0).
 
-use crate::parts::{Profile, held_swapped_new};
+use crate::parts::{Profile, held_swapped_new, oldest_first};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Action, Blocks, Bytes, Cadence, End, Event, HostRelease, Need, Oracle, OrderKey, Outcome, Part,
@@ -31,7 +31,8 @@ pub(crate) const ENTRY: Entry = Entry {
     caveats: "The release is fed the trace's true durations: it is an oracle, and its `unknown` flag is never read. Its constants were fitted \
               on A100s; refit a, c, a', b' for another machine. What is swapped out in part comes back \
               when the tool returns, not as soon as there is room; a swapped session is never converted to recomputation while \
-              the queue is empty. It weighs every waiting session at every step: its cost grows with their number, and decode runs end after each step.",
+              the queue is empty. Decode runs end after each step.",
+    grows: "Weighs every waiting session in HBM at every step, and sorts those on the host when that is full.",
     provenance: Provenance::Release,
     needs: Needs::Oracle,
     listens: true,
@@ -111,16 +112,16 @@ impl Infercept {
 
     /// Sessions that are cheaper to drop than to hold, with the waste of dropping.
     fn candidates(&self, view: &View<'_>) -> Vec<(f64, SessionId)> {
-        let idle = view.idle_by_age.iter().map(|&(_, session)| session);
-        idle.filter_map(|session| {
-            let tokens = Self::tokens(view, session);
-            let preserve = self.left_s(view, session) * f64::from(tokens);
-            let discard = self
-                .profile
-                .discard(tokens, view.running, view.batch_tokens);
-            (discard < preserve).then_some((discard, session))
-        })
-        .collect()
+        oldest_first(view)
+            .filter_map(|session| {
+                let tokens = Self::tokens(view, session);
+                let preserve = self.left_s(view, session) * f64::from(tokens);
+                let discard = self
+                    .profile
+                    .discard(tokens, view.running, view.batch_tokens);
+                (discard < preserve).then_some((discard, session))
+            })
+            .collect()
     }
 
     /// The candidate that stays: the dearest to recompute; of equals the first.

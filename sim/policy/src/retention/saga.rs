@@ -1,6 +1,6 @@
 //! SAGA: a time to live from the tool's past, shorter under pressure, and eviction by recency, reuse and size.
 
-use crate::parts::{Waiting, hold_for, take_until, utilisation};
+use crate::parts::{Waiting, hold_for, oldest_first, take_until, utilisation};
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
     Blocks, Event, Nanos, Need, OrderKey, Release, Retention, SessionId, Then, ToolClass, View,
@@ -17,8 +17,8 @@ pub(crate) const ENTRY: Entry = Entry {
               score = alpha R + beta (1 - P_reuse) + gamma S, P_reuse = cached / (cached + E[observation])",
     source: "SAGA, arXiv 2605.00528 (HPDC 2026), known here through its abstract and a third party's reimplementation.",
     caveats: "Reconstructed: the official code was not found. The weights, the moving average's and the pin of a tool without history are chosen. A signalled wait always leads to another \
-              turn, so that the sum over successors is 1 here; session affinity and work stealing need several machines. Agent Fair Share is read as least service first. \
-              Scores every pinned session when memory is short: its cost grows with their number.",
+              turn, so that the sum over successors is 1 here; session affinity and work stealing need several machines. Agent Fair Share is read as least service first.",
+    grows: "Scores every pinned session when memory is short.",
     provenance: Provenance::Reconstructed,
     needs: Needs::Nothing,
     listens: true,
@@ -170,12 +170,12 @@ impl Policy for Saga {
         let oldest = view
             .idle_by_age
             .first()
-            .map(|&(since, _)| view.now.since(since));
+            .map(|(since, _)| view.now.since(since));
         let oldest_s = oldest.unwrap_or_default().as_secs_f64();
-        let size = |&(_, s): &(_, SessionId)| view.session(s).hbm_blocks.0;
-        let largest = f64::from(view.idle_by_age.iter().map(size).max().unwrap_or(0));
-        let score = |&(_, s): &(_, SessionId)| (self.score(view, s, oldest_s, largest), s);
-        let mut scored: Vec<_> = view.idle_by_age.iter().map(score).collect();
+        let size = |s: SessionId| view.session(s).hbm_blocks.0;
+        let largest = f64::from(oldest_first(view).map(size).max().unwrap_or(0));
+        let score = |s: SessionId| (self.score(view, s, oldest_s, largest), s);
+        let mut scored: Vec<_> = oldest_first(view).map(score).collect();
         scored.sort_by(|(a, s), (b, t)| b.total_cmp(a).then(s.cmp(t)));
         take_until(view, scored.into_iter().map(|(_, s)| s), need, |_, _| {
             Some(Then::Release)

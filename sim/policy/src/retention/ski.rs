@@ -27,6 +27,7 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "Break-even rule of ski rental: Karlin, Manasse, Rudolph, Sleator, Algorithmica 3, 1988. InferCept with an unknown duration is of this kind.",
     caveats: "The bound holds for one session at a fixed price. B leaves out the queue that a session meets when it returns, and with a fast link it is \
               milliseconds.",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

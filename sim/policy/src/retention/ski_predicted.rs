@@ -18,6 +18,7 @@ pub(crate) const ENTRY: Entry = Entry {
               consistency 1 + l, robustness 1 + 1/l",
     source: "Purohit, Svitkina, Kumar, Improving Online Algorithms via ML Predictions, NeurIPS 2018; cited from memory.",
     caveats: "The bounds hold for one session at a fixed price. B is as in ski.",
+    grows: "",
     provenance: Provenance::Own,
     needs: Needs::Nothing,
     listens: true,

@@ -26,7 +26,8 @@ pub(crate) const ENTRY: Entry = Entry {
     source: "KVFlow, arXiv 2507.07400 (NeurIPS 2025); PanZaifeng/KVFlow, an overlay on SGLang.",
     caveats: "Steps are calls, without time: a tool of minutes counts like one of milliseconds. Here the graph is that of sub-agents: whoever waits for a tool is one step away, and steps are declared with exact hints only, so that on a trace without sub-agents it is LRU \
               offloading that prefetches as soon as there is room. A node's priority is the minimum over the agents that use it; here a session stands for its nodes. Inside a class the release takes leaves in list order: here the longest idle goes first. \
-              Published defaults of the two step counts were not noted: chosen. Ranks every held session when memory is short: its cost grows with their number.",
+              Published defaults of the two step counts were not noted: chosen.",
+    grows: "Ranks every waiting session in HBM when that is short.",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,
@@ -114,7 +115,7 @@ impl Policy for KvFlow {
         let mut ranked: Vec<_> = view
             .idle_by_age
             .iter()
-            .map(|&(since, s)| {
+            .map(|(since, s)| {
                 let steps = view.session(s).steps_to_execution;
                 (Reverse(self.priority(steps)), since, s)
             })

@@ -52,8 +52,8 @@ pub(crate) const RELEASE: Entry = Entry {
               resume while sum(tokens + 100) <= remaining; pause while remaining < 0",
     source: SOURCE,
     caveats: "Tokens shared between programs are counted for each (the router subtracts what the server reports as shared). A mark does not change `remaining`, so that once \
-              nobody acts everybody who reasons is marked: a quirk of the release, kept. There is one backend here, so nothing migrates. Looks at every program at every tick: the cost of a tick \
-              grows with their number, that of an admission does not. If the end of sessions is not told, finished programs count for ever.",
+              nobody acts everybody who reasons is marked: a quirk of the release, kept. There is one backend here, so nothing migrates. If the end of sessions is not told, finished programs count for ever.",
+    grows: "Looks at every program at every tick; an admission does not.",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,
@@ -71,6 +71,7 @@ pub(crate) const DECAY: Entry = Entry {
     source: "The same, with the router's decay switched on (it is off by default).",
     caveats: "Decay is used for resuming only, so that one tick can resume a program and pause it again: then nothing happens to one that acts, and one with a withheld request proceeds and is looked at \
               again at the next tick. Otherwise as thunderagent-release.",
+    grows: "Looks at every program at every tick; an admission does not.",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,

@@ -75,7 +75,8 @@ pub(crate) const PORT: Entry = Entry {
     source: "pku-lemonade/TokenCake, port to vLLM 0.22 (Apache-2.0); paper: arXiv 2510.18586 v4 (EuroSys 2027).",
     caveats: "The temporal half only: the spatial one reserves blocks for critical agents of a declared graph, which traces here do not have, and neither importance nor near completion is known. Churn is left out: \
               its weights were not noted. As soon as the margin exceeds 1.5 s the stall term is saturated, so that the gates decide and the score is nearly inert. The transfers' rate is a constant, not \
-              the link's. Offers every held session every few steps: its cost grows with their number, and decode runs end there.",
+              the link's. Decode runs end at every offer.",
+    grows: "Offers every waiting session in HBM, every few steps while a turn is queued.",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
     listens: true,
@@ -92,6 +93,7 @@ pub(crate) const PAPER: Entry = Entry {
               upload at: predicted return - max(lead_ms, 1.25 x transfer back)",
     source: "TokenCake, arXiv 2510.18586 v4 (EuroSys 2027): predictive upload is in the paper, not in the port.",
     caveats: "Offloading is the port's; the lead of the upload is the one that the port uses to reserve blocks for a resume. Otherwise as tokencake-port.",
+    grows: "Offers every waiting session in HBM, every few steps while a turn is queued.",
     provenance: Provenance::Paper,
     needs: Needs::Nothing,
     listens: true,
@@ -234,7 +236,7 @@ impl Policy for TokenCake {
         if view.queue.is_empty() {
             return Plan::default();
         }
-        for &(_, session) in view.idle_by_age {
+        for session in oldest_first(view) {
             if self.offer(view, session, host_free).decide().is_ok() {
                 host_free -= view.session(session).hbm_blocks.0;
                 retain.push((session, Retention::SwapOut(SwapOut::IfRoom)));
