@@ -18,6 +18,11 @@ const CTAS_PER_MULTIPROCESSOR: u32 = 2;
 /// longest split: with 128 in place of 512 a step of 40 prompt tokens behind 500 to 2,000 is 3 to 5 % shorter, one of 128 behind 500 is
 /// 12 % shorter, and none is more than 2 % longer (`djinn-replay calibrate`, Llama-2-7B on an H200).
 const SPLIT_LEAST: u32 = 128;
+/// What a CTA of a short chunk takes for a tile of keys, and before and after its tiles, and what a row of partial sums takes on its way
+/// out and back. From steps of 40 to 56 prompt tokens behind 1,000 to 2,300 on an H200, whose times are a staircase of rounds and tiles.
+const TILE_PS: u64 = 3_500_000;
+const CTA_PS: u64 = 1_700_000;
+const ROW_PS: u64 = 350;
 
 /// Attends chunks of query tokens.
 pub struct PrefillAttention {
@@ -170,17 +175,30 @@ fn rows_most(multiprocessors: u32) -> u64 {
 }
 
 impl PrefillChunks {
-    /// Splits of the context: enough for two rounds of CTAs, if one is not filled without.
+    /// Splits of the context: enough for two rounds of CTAs, if one is not filled without. Two rounds even out what CTAs of a long
+    /// chunk see, for its first rows see less than its last. Those of a short one are alike: a second round that is not full is time lost, and
+    /// so is a split of one tile more than the others; of at most two rounds the fewest splits are taken that take least.
     fn split_count(&self, multiprocessors: u32) -> u32 {
         let slots = CTAS_PER_MULTIPROCESSOR * multiprocessors;
         let ctas = (self.q_heads * self.chunk_max.div_ceil(ROWS) * self.seq_count).max(1);
         if ctas >= slots {
             return 1;
         }
-        (2 * slots)
+        let most = (2 * slots)
             .div_ceil(ctas)
             .min(self.context_max / SPLIT_LEAST)
-            .max(1)
+            .max(1);
+        if self.chunk_max > ROWS {
+            return most;
+        }
+        let picoseconds = |splits: &u32| {
+            let rounds = u64::from((ctas * splits).div_ceil(slots));
+            let tiles = u64::from(self.context_max.div_ceil(KEYS).div_ceil(*splits));
+            let rows = u64::from(self.token_count) * u64::from(self.q_heads * splits);
+            let merged = if *splits > 1 { rows } else { 0 };
+            rounds * (tiles * TILE_PS + CTA_PS) + merged * ROW_PS
+        };
+        (1..=most).min_by_key(picoseconds).unwrap_or(1)
     }
 
     fn check(&self, split_count: u32, partial: View) -> Result<Parameters, ArgumentError> {
@@ -362,12 +380,16 @@ mod tests {
             seq_count: 1,
             ..chunks()
         };
-        // 32 heads * 1 tile = 32 CTAs of 264: 528 / 32 = 16.5 splits.
-        assert_eq!(long(32, 128, 32_768).split_count(132), 17);
+        // 32 heads * 1 tile = 32 CTAs: 8 splits are 256 of 264 in one round, 16 take two for half the tiles each.
+        assert_eq!(long(32, 128, 32_768).split_count(132), 8);
+        // 26 tiles: 7 splits of 4 or 8 of 4 fill a round, and 7 have fewer sums to merge. 9 of 3 would take two rounds.
+        assert_eq!(long(32, 50, 1_650).split_count(132), 7);
+        // 32 * 2 tiles = 64 CTAs: 528 / 64 = 8.25 splits, for its rows see different contexts.
+        assert_eq!(long(32, 256, 32_768).split_count(132), 9);
         // 32 * 16 tiles = 512 CTAs fill it alone.
         assert_eq!(long(32, 2048, 2048).split_count(132), 1);
         // Never less than 128 tokens a split.
-        assert_eq!(long(32, 128, 2000).split_count(132), 15);
+        assert_eq!(long(32, 256, 1_000).split_count(132), 7);
         assert_eq!(long(32, 128, 255).split_count(132), 1);
     }
 

@@ -68,6 +68,88 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
+/// A value that is to be a sum of terms, each times a constant; its deviation counts relative to `scale`.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighed {
+    /// What the constants are multiplied with.
+    pub terms: [f64; 3],
+    /// What it should come to.
+    pub value: f64,
+    /// Of the deviation.
+    pub scale: f64,
+}
+
+/// The constants, none negative, with the least sum of relative deviations: by least squares that are weighed anew until they
+/// are (Weiszfeld's iteration; Schlossmacher, 1973).
+pub fn least_deviations(rows: &[Weighed]) -> [f64; 3] {
+    /// Deviations below this count alike, so that no weight is infinite.
+    const NONE: f64 = 1e-5;
+    let mut free = [true; 3];
+    loop {
+        let mut constants = [0.0; 3];
+        let mut weights = vec![1.0; rows.len()];
+        for _ in 0..100 {
+            constants = least_squares(rows, &weights, free);
+            for (row, weight) in rows.iter().zip(&mut weights) {
+                let fitted: f64 = row.terms.iter().zip(constants).map(|(a, b)| a * b).sum();
+                *weight = 1.0 / ((fitted - row.value).abs() / row.scale).max(NONE);
+            }
+        }
+        // The most negative one is none, and the others are sought again.
+        let least = (0..3).min_by(|a, b| constants[*a].total_cmp(&constants[*b]));
+        match least.filter(|least| constants[*least] < 0.0) {
+            Some(least) => free[least] = false,
+            None => return constants,
+        }
+    }
+}
+
+/// Weighted least squares over the constants that are free; the others are 0, as are those that nothing tells apart.
+fn least_squares(rows: &[Weighed], weights: &[f64], free: [bool; 3]) -> [f64; 3] {
+    // Normal equations, with the terms brought to one size.
+    let sizes: [f64; 3] = std::array::from_fn(|at| {
+        let largest = rows.iter().map(|row| row.terms[at].abs() / row.scale);
+        largest.fold(f64::MIN_POSITIVE, f64::max)
+    });
+    let mut system = [[0.0; 4]; 3];
+    for (row, weight) in rows.iter().zip(weights) {
+        let terms: [f64; 3] = std::array::from_fn(|at| {
+            let share = row.terms[at] / row.scale / sizes[at];
+            if free[at] { share } else { 0.0 }
+        });
+        for (line, own) in system.iter_mut().zip(terms) {
+            for (cell, other) in line.iter_mut().zip(terms) {
+                *cell += weight * own * other;
+            }
+            line[3] += weight * own * row.value / row.scale;
+        }
+    }
+    // Gauss and Jordan, largest pivot first.
+    let mut solved = [None; 3];
+    for column in 0..3 {
+        let pivot = (0..3)
+            .filter(|line| !solved.contains(&Some(*line)))
+            .max_by(|a, b| {
+                system[*a][column]
+                    .abs()
+                    .total_cmp(&system[*b][column].abs())
+            });
+        let Some(pivot) = pivot.filter(|line| system[*line][column].abs() > 1e-12) else {
+            continue;
+        };
+        solved[column] = Some(pivot);
+        let own = system[pivot].map(|cell| cell / system[pivot][column]);
+        system[pivot] = own;
+        for line in (0..3).filter(|line| *line != pivot) {
+            let factor = system[line][column];
+            for (cell, own) in system[line].iter_mut().zip(own) {
+                *cell -= factor * own;
+            }
+        }
+    }
+    std::array::from_fn(|at| solved[at].map_or(0.0, |line| system[line][3] / sizes[at]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +201,33 @@ mod tests {
     fn without_large_copies_there_is_no_rate() {
         assert_eq!(line(&points()[..6]), None);
         assert_eq!(line(&[]), None);
+    }
+
+    #[test]
+    fn constants_are_found_among_disturbed_sums_and_none_is_negative() {
+        let rows = |truth: [f64; 3]| -> Vec<Weighed> {
+            let grid = (1..6).flat_map(|a| (1..6).map(move |b| (f64::from(a), f64::from(b * b))));
+            grid.map(|(a, b)| {
+                let terms = [a, a * b, 1.0];
+                let value: f64 = terms.iter().zip(truth).map(|(a, b)| a * b).sum();
+                Weighed {
+                    terms,
+                    value,
+                    scale: 100.0 + value,
+                }
+            })
+            .collect()
+        };
+        let truth = [3.0, 0.5, 7.0];
+        let mut disturbed = rows(truth);
+        // Five of 25 took three times as long.
+        for row in disturbed.iter_mut().step_by(5) {
+            row.value *= 3.0;
+        }
+        for (found, truth) in least_deviations(&disturbed).into_iter().zip(truth) {
+            assert!((found / truth - 1.0).abs() < 1e-3, "{found} is not {truth}");
+        }
+        let [first, _, last] = least_deviations(&rows([3.0, 0.5, -2.0]));
+        assert!(first > 0.0 && last.abs() < 1e-12);
     }
 }

@@ -8,10 +8,11 @@
 //!
 //! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs, what is
 //! left of a decode step or of a prompt alone is the table over its tokens, and what is left of a mixed one is a line over its
-//! sequences. All are medians, of slopes where there are any (Theil and Sen), so that a disturbed step moves none of them.
+//! sequences. They are medians, of slopes where there are any (Theil and Sen), and least sums of relative deviations, so that a disturbed
+//! step moves none of them.
 //! Points held out are not looked at; they judge.
 
-use super::fit::median;
+use super::fit::{Weighed, least_deviations, median};
 use devices::{GemmTable, StepCost, StepTotals};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,40 +68,17 @@ pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
     }))
     .ok_or("no two decode steps differ in their KV alone")?
     .max(0.0);
-    // Per token of context: `prefill_kv + pair · tokens`, a line over the tokens.
-    let behind: Vec<&StepPoint> = prefill
-        .iter()
-        .copied()
-        .filter(|point| point.context() > 0)
-        .collect();
-    let by_context = context_line(&behind);
-    let (pair, prefill_kv) =
-        line(&by_context).ok_or("no two prefill steps differ in their context alone")?;
-    let (pair, prefill_kv) = match (pair >= 0.0, prefill_kv >= 0.0) {
-        (true, true) => (pair, prefill_kv),
-        (false, _) => (
-            0.0,
-            positive_median(by_context.iter().map(|&(_, slope)| slope)),
-        ),
-        (_, false) => (
-            positive_median(by_context.iter().map(|&(tokens, slope)| slope / tokens)),
-            0.0,
-        ),
-    };
+    let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
+        prefill.into_iter().partition(|point| point.context() > 0);
+    let [prefill_kv, pair, context] = context_cost(&behind, &alone)?;
     let attention = |totals: &StepTotals| {
         pair * totals.prefill_pairs as f64
             + prefill_kv * totals.prefill_kv_tokens as f64
             + decode_kv * totals.decode_kv_tokens as f64
     };
     let left = |point: &StepPoint| point.nanos as f64 - attention(&point.totals);
-    let alone: Vec<&StepPoint> = prefill
-        .iter()
-        .copied()
-        .filter(|point| point.context() == 0)
-        .collect();
     let (gemm, gemm_decode) = (table(&alone, left)?, table(&decode, left)?);
     let beyond = |point: &StepPoint| left(point) - gemm.ps(point.tokens()) as f64 / 1e3;
-    let context = positive_median(behind.into_iter().map(beyond));
     let beside: Vec<(f64, f64)> = of(&fitted, "mixed")
         .into_iter()
         .map(|point| {
@@ -149,21 +127,31 @@ fn context_slopes(points: &[&StepPoint], of: impl Fn(&StepPoint) -> f64) -> Vec<
     slopes
 }
 
-/// Tokens of a prefill, and the median slope of its time over its context \[ns a token\].
-fn context_line(prefill: &[&StepPoint]) -> Vec<(f64, f64)> {
-    let tokens: BTreeSet<u32> = prefill.iter().map(|point| point.tokens()).collect();
-    tokens
-        .into_iter()
-        .filter_map(|tokens| {
-            let own: Vec<&StepPoint> = prefill
-                .iter()
-                .copied()
-                .filter(|point| point.tokens() == tokens)
-                .collect();
-            let slopes = context_slopes(&own, |point| point.totals.prefill_kv_tokens as f64);
-            Some((f64::from(tokens), median(slopes)?))
+/// What a context costs: a token of it, a pair of it and a prompt token, and that there is one \[ns\].
+///
+/// A step behind a context takes so much longer than one of the same prompt alone. The three are those with the least sum of relative errors
+/// of the whole step, so that a long step counts no more than a short one, and a disturbed one no more than it must.
+fn context_cost(behind: &[&StepPoint], alone: &[&StepPoint]) -> Result<[f64; 3], String> {
+    let alone = table(alone, |point| point.nanos as f64)?;
+    let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
+    if alone.points().is_empty() || contexts.len() < 2 {
+        return Err("no two prefill steps differ in their context alone".to_owned());
+    }
+    let rows: Vec<Weighed> = behind
+        .iter()
+        .map(|point| {
+            let (tokens, context) = (point.totals.prefill_tokens, point.context() as f64);
+            let own = f64::from(tokens);
+            // A prompt alone has its own pairs already.
+            let pairs = point.totals.prefill_pairs as f64 - own * (own + 1.0) / 2.0;
+            Weighed {
+                terms: [context, pairs, 1.0],
+                value: point.nanos as f64 - alone.ps(tokens) as f64 / 1e3,
+                scale: point.nanos as f64,
+            }
         })
-        .collect()
+        .collect();
+    Ok(least_deviations(&rows))
 }
 
 /// Slope and intercept of a line through points: the medians of pairwise slopes, and of what they leave.

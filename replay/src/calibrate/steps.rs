@@ -24,8 +24,8 @@ const PROMPT_ENDS: [u32; 28] = [
     1_280, 1_536, 1_792, 2_048, 2_560, 3_072, 4_096, 8_192,
 ];
 /// Tokens of prompts behind contexts, and the contexts.
-const ATTENDING: [u32; 6] = [8, 40, 128, 512, 1_024, 2_048];
-const CONTEXTS: [u32; 5] = [256, 512, 1_024, 2_048, 3_000];
+const ATTENDING: [u32; 10] = [8, 24, 40, 56, 88, 128, 256, 512, 1_024, 2_048];
+const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
 /// KV tokens of each sequence; one of the others for a sequence more.
