@@ -6,6 +6,7 @@
 //!              decode            BATCH_ENDS and one more x LENGTHS the staircase of the graphs, and reading KV
 //!              mixed             MIXED_PROMPTS x MIXED_BATCHES     what both cost beside each other
 //!   held out   drawn             as many of each kind as DRAWN, sizes spread evenly in their logarithm
+//!   both       LONG_*, DRAWN_LONG   the same where the model's window is longer
 //! ```
 //!
 //! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill for seconds
@@ -26,6 +27,10 @@ const PROMPT_ENDS: [u32; 28] = [
 /// Tokens of prompts behind contexts, and the contexts.
 const ATTENDING: [u32; 10] = [8, 24, 40, 56, 88, 128, 256, 512, 1_024, 2_048];
 const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
+/// Contexts beyond most windows of 4,096, and the prompts and batches that have them.
+const LONG: [u32; 3] = [8_192, 32_768, 98_304];
+const LONG_PROMPTS: [u32; 3] = [24, 256, 2_048];
+const LONG_BATCHES: [u32; 3] = [1, 4, 12];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
 /// KV tokens of each sequence; one of the others for a sequence more.
@@ -36,6 +41,7 @@ const MIXED_BATCHES: [u32; 4] = [1, 8, 32, 128];
 const MIXED_LENGTH: u32 = 1_024;
 /// Shapes of each kind that are drawn, and held out.
 const DRAWN: u64 = 20;
+const DRAWN_LONG: u64 = 8;
 /// Steps of a timed decode run.
 const DECODE_STEPS: u32 = 8;
 
@@ -59,6 +65,11 @@ pub fn grid(limits: Limits) -> Vec<(StepShape, bool)> {
     for tokens in ATTENDING {
         let behind = |context| prompts(vec![PrefillChunk { tokens, context }]);
         shapes.extend(CONTEXTS.map(behind));
+    }
+    for context in LONG {
+        let behind = |tokens| prompts(vec![PrefillChunk { tokens, context }]);
+        shapes.extend(LONG_PROMPTS.map(behind));
+        shapes.extend(LONG_BATCHES.map(|batch| decode(batch, context)));
     }
     for end in BATCH_ENDS {
         shapes.extend(LENGTHS.map(|length| decode(end, length)));
@@ -86,9 +97,18 @@ pub fn grid(limits: Limits) -> Vec<(StepShape, bool)> {
             },
         ]
     });
+    let long = (DRAWN..DRAWN + DRAWN_LONG).flat_map(|number| {
+        let mut draw = Draw(number << 32);
+        let [tokens, context] = [draw.between(8, 2_048), draw.between(4_200, 110_000)];
+        let [batch, length] = [draw.between(1, 12), draw.between(4_200, 110_000)];
+        [
+            prompts(vec![PrefillChunk { tokens, context }]),
+            decode(batch, length),
+        ]
+    });
     let fitted = shapes.into_iter().map(|shape| (shape, false));
     let mut all: Vec<_> = fitted
-        .chain(drawn.map(|shape| (shape, true)))
+        .chain(drawn.chain(long).map(|shape| (shape, true)))
         .filter(|(shape, _)| fits(shape, limits))
         .collect();
     // What lies within two shapes' limits alike is timed once.
@@ -256,6 +276,22 @@ mod tests {
     }
 
     #[test]
+    fn long_windows_are_timed_where_there_are_any() {
+        let long = |context| {
+            let shapes = grid(Limits { context, ..LIMITS });
+            let behind = shapes.iter().filter(|(shape, _)| {
+                let mut chunks = shape.prefill.iter();
+                chunks.any(|chunk| chunk.context > 4_096)
+            });
+            let (held, fitted): (Vec<_>, Vec<_>) = behind.partition(|(_, held_out)| *held_out);
+            [held.len(), fitted.len()]
+        };
+        assert_eq!(long(4_096), [0, 0]);
+        // Eight are drawn; three prompts behind three contexts are fitted.
+        assert_eq!(long(131_072), [8, 9]);
+    }
+
+    #[test]
     fn both_sides_of_a_tile_are_fitted() {
         let shapes = grid(LIMITS);
         let fitted = |shape: StepShape| shapes.contains(&(shape, false));
@@ -287,7 +323,12 @@ mod tests {
         // 50 us a step, whatever it computes.
         let mut device = ReplayDevice::new(FakeGpu::new(64, 64), DeviceOptions::default()).unwrap();
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
-        let points = time(&mut timed, LIMITS, &mut |_| ()).unwrap();
+        let few = Limits {
+            kv_tokens: 8_000,
+            context: 600,
+            step_tokens: 64,
+        };
+        let points = time(&mut timed, few, &mut |_| ()).unwrap();
         // A busy machine may leave a pause between the steps of a decode run; a step with prompts is timed alone.
         for point in &points {
             let alone = point.kind() != "decode";
@@ -296,6 +337,6 @@ mod tests {
                 "{point:?}"
             );
         }
-        assert!(points.len() > 150, "{}", points.len());
+        assert!(points.len() > 30, "{}", points.len());
     }
 }

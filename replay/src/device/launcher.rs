@@ -1,8 +1,8 @@
 //! The thread that submits steps to the GPU, so that the driver need not wait while one is launched kernel by kernel.
 //!
 //! Steps are submitted in the order in which they were ordered; one that is refused is reported in its turn, through the poller. After an
-//! order the thread stays awake for a while: the next one usually follows within a step's time, and a sleeping thread would begin it
-//! tens of microseconds late. [`Launcher::rouse`] wakes it ahead of an order that is foreseen.
+//! order the thread stays awake for a while, where there are cores to spare: the next one usually follows within a step's time, and a
+//! sleeping thread would begin it tens of microseconds late. [`Launcher::rouse`] wakes it ahead of an order that is foreseen.
 
 use super::poller::Watch;
 use crate::backend::{StepQueue, Work};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Longer than most steps.
 const AWAKE: Duration = Duration::from_millis(20);
+/// Driver, poller, launcher, and one for everything else.
+const CORES: usize = 4;
 
 enum Order<M> {
     Step(OpId, StepShape),
@@ -89,6 +91,8 @@ fn serve<S: StepQueue>(
     orders: &Receiver<Order<S::Mark>>,
     watches: &Sender<Watch<S::Mark>>,
 ) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let awake = if cores < CORES { Duration::ZERO } else { AWAKE };
     let mut awake_until = Instant::now();
     loop {
         let order = match orders.try_recv() {
@@ -114,6 +118,6 @@ fn serve<S: StepQueue>(
             Ok(Order::Rouse) => {}
             Err(_) => return,
         }
-        awake_until = Instant::now() + AWAKE;
+        awake_until = Instant::now() + awake;
     }
 }
