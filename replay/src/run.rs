@@ -99,6 +99,13 @@ pub fn caution(compute: ComputeKind) -> &'static str {
 pub fn cuda_options(setup: &Setup) -> Result<CudaOptions, ReplayError> {
     let memory = &setup.spec.memory;
     let (engine, block_bytes) = (&setup.engine, setup.engine.block_bytes.0);
+    if engine.memory.disk_blocks > 0 {
+        return Err(ReplayError::Value {
+            key: "memory.disk_gib",
+            what: "a replay has no disk behind host memory, only simulations do; leave it out"
+                .to_owned(),
+        });
+    }
     if engine.chunk_blocks > CHUNK_BLOCKS_MAX {
         return Err(ReplayError::Value {
             key: "memory.chunk_mib",
@@ -241,6 +248,18 @@ mod tests {
             ..Layers::of_text("test", CONFIG)
         };
         Setup::new(&RunSpec::load(&layers).expect("a valid spec")).expect("a valid setup")
+    }
+
+    #[test]
+    fn a_disk_is_refused_before_anything_starts() {
+        let Err(error) = cuda_options(&setup(&["memory.disk_gib=4"])) else {
+            panic!("a replay has no disk")
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains("`memory.disk_gib`: a replay has no disk"),
+            "{text}"
+        );
     }
 
     #[test]

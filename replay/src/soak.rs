@@ -43,7 +43,7 @@ impl Half {
     fn rotated(&mut self, direction: Direction, step: u32) -> Vec<BlockCopy> {
         let (from, count) = match direction {
             Direction::D2h => (&self.hbm, self.hbm.len() as u32),
-            Direction::H2d => (&self.host, self.host.len() as u32),
+            _ => (&self.host, self.host.len() as u32),
         };
         let mut to = vec![0; from.len()];
         let mut blocks = Vec::with_capacity(from.len());
@@ -58,7 +58,7 @@ impl Half {
         }
         match direction {
             Direction::D2h => self.host = to,
-            Direction::H2d => self.hbm = to,
+            _ => self.hbm = to,
         }
         blocks
     }

@@ -73,7 +73,7 @@ impl Bench {
                 to: host,
                 from: device,
             },
-            Direction::H2d => Piece {
+            _ => Piece {
                 to: device,
                 from: host,
             },

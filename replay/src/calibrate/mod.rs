@@ -142,7 +142,7 @@ pub fn measure(
     };
     let (decode, prefill) = neighbours(limits);
     let mut contiguous = Vec::new();
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         progress(&format!("{direction}, and what is beside it"));
         let sizes = lanes::sizes(&mut timed, direction).map_err(device_error)?;
         let beside = lanes::beside(&mut timed, direction, &decode, &prefill);
@@ -160,7 +160,7 @@ pub fn measure(
         device.start_clock();
         progress(&format!("copies by {}", device.backend().method()));
         let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
-        let sizes = Direction::ALL.map(|direction| lanes::sizes(&mut timed, direction));
+        let sizes = Direction::LINK.map(|direction| lanes::sizes(&mut timed, direction));
         let [d2h, h2d] = sizes;
         by_method.push([d2h.map_err(device_error)?, h2d.map_err(device_error)?]);
     }

@@ -63,7 +63,7 @@ pub fn toml(
         origin.hbm_bytes,
         chunk_ns(measured),
     );
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let fit = &measured.fits[direction.index()];
         let [memcpy, batch, gather, staged] = fit.piece_ns.map(|ns| ns.round() as u64);
         let alone = (fit.bytes_per_s.round() as u64).max(1);
@@ -157,7 +157,7 @@ fn remarks(measured: &Measured, text: &mut String) {
         "Times are medians, of operations as a run times them; fits are medians of slopes. Held-out errors: median, largest."
             .to_owned(),
     );
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let side = direction.index();
         let rates: Vec<String> = METHODS
             .iter()
@@ -275,7 +275,7 @@ fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
 pub fn csv(measured: &Measured) -> String {
     let mut text = "direction,method,bytes,blocks,nanos,predicted_nanos,held_out\n".to_owned();
     let blocks = measured.blocks;
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let (side, name) = (direction.index(), direction.to_string().to_lowercase());
         let (sweep, line) = &measured.sweeps[side];
         for (place, Point { bytes, nanos }) in sweep.iter().enumerate() {

@@ -162,7 +162,7 @@ impl<'a, B: Backend> Timed<'a, B> {
             let hbm = (u64::from(at) * u64::from(stride) % u64::from(blocks_max)) as u32;
             let (source, destination) = match direction {
                 Direction::D2h => (hbm, at),
-                Direction::H2d => (at, hbm),
+                _ => (at, hbm),
             };
             BlockCopy {
                 source,

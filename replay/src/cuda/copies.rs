@@ -98,7 +98,7 @@ impl CudaBackend {
                 .view()
                 .slice(u64::from(last.destination) * layout.block_bytes(), 2)?,
             (Direction::D2h, None) => return Ok(None),
-            (Direction::H2d, _) => self
+            _ => self
                 .kv
                 .view
                 .slice(layout.piece_offset(last.destination, 0), 2)?,

@@ -79,7 +79,7 @@ impl Mover {
                 pieces(batch)
             }
             (Method::Gather, Direction::D2h) => Way::Gather(Gather::load(gpu)?),
-            (Method::Gather, Direction::H2d) => Way::Scatter(Scatter::load(gpu)?),
+            (Method::Gather, _) => Way::Scatter(Scatter::load(gpu)?),
             (Method::Staged, _) => {
                 // Half a chunk in each half of the buffer: the kernel of one runs beside the memcpys of the other.
                 let half = chunk_blocks.div_ceil(2).max(1);
@@ -145,7 +145,7 @@ impl Mover {
                 slots.clear();
                 slots.extend(moved.blocks.iter().map(|block| match self.direction {
                     Direction::D2h => block.destination,
-                    Direction::H2d => block.source,
+                    _ => block.source,
                 }));
                 let blocks = StagedBlocks {
                     pool: moved.pool,
@@ -155,7 +155,7 @@ impl Mover {
                 };
                 match self.direction {
                     Direction::D2h => staged.leave_after(stream, &blocks, moved.after)?,
-                    Direction::H2d => return staged.enter_apart(stream, &blocks),
+                    _ => return staged.enter_apart(stream, &blocks),
                 }
             }
         }
@@ -171,14 +171,14 @@ fn push_pieces(
 ) -> Result<(), Error> {
     let (hbm, slot) = match direction {
         Direction::D2h => (block.source, block.destination),
-        Direction::H2d => (block.destination, block.source),
+        _ => (block.destination, block.source),
     };
     for run in runs(&moved.pool.layout, hbm, slot) {
         let device = moved.pool.view.slice(run.in_pool, run.bytes)?;
         let host = moved.host.slice(run.in_host, run.bytes)?;
         let (to, from) = match direction {
             Direction::D2h => (host, device),
-            Direction::H2d => (device, host),
+            _ => (device, host),
         };
         pieces.push(Piece { to, from });
     }

@@ -216,7 +216,7 @@ impl<B: Backend> ReplayDevice<B> {
         let [hbm, host] = self.backend.pools();
         let (from, to) = match run.direction {
             Direction::D2h => (hbm, host),
-            Direction::H2d => (host, hbm),
+            _ => (host, hbm),
         };
         let outside = run
             .blocks
@@ -364,7 +364,7 @@ impl<B: Backend> ReplayDevice<B> {
                 done,
             );
         }
-        for direction in Direction::ALL {
+        for direction in Direction::LINK {
             let side = direction.index();
             let Some(moving) = self.lanes[side].take_if(|moving| moving.is_over()) else {
                 continue;
@@ -422,7 +422,7 @@ impl<B: Backend> ReplayDevice<B> {
 fn describe(direction: Direction, blocks: &[BlockCopy], found: Mismatch) -> String {
     let (when, tier) = match direction {
         Direction::D2h => ("before leaving", "source"),
-        Direction::H2d => ("after arriving", "destination"),
+        _ => ("after arriving", "destination"),
     };
     let Some(block) = blocks.get(found.index) else {
         return format!("{when}, {} words differ", found.words);

@@ -239,6 +239,9 @@ fn memory(manifest: &Manifest, m: &RunMetrics, peaks: Option<&Peaks>) -> String 
         "host",
         &format!("{}{}", tier(counts.host_blocks), peak(|peaks| peaks.host)),
     );
+    if counts.disk_blocks > 0 {
+        line(&mut text, "disk", &tier(counts.disk_blocks));
+    }
     // Byte-milliseconds over the milliseconds of the whole run.
     let whole_ms = m.duration_ns as f64 / 1e6 + manifest.spec.measure.warmup_s * 1e3;
     let held = if whole_ms > 0.0 {

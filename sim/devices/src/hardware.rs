@@ -3,12 +3,12 @@
 //! A profile is data; what it costs to run a model on it is derived by [`HardwareProfile::step_cost`]
 //! and [`HardwareProfile::link_cost`].
 
-use crate::{LaneCost, LinkCost, ModelGeometry, Roofline, StepCost};
+use crate::{DiskCost, LaneCost, LinkCost, ModelGeometry, Roofline, StepCost};
 use model::{Bytes, Direction};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -22,6 +22,8 @@ pub struct HardwareProfile {
     pub memory: MemorySection,
     /// The host link.
     pub link: LinkSection,
+    /// A disk behind host memory, if it has one.
+    pub disk: Option<DiskSection>,
     /// What steps cost.
     pub compute: ComputeSection,
 }
@@ -81,6 +83,24 @@ pub struct LinkSection {
     /// Other rates that the link may have had \[bytes/s\], by name; one replaces all four rates.
     #[serde(default)]
     pub variants: BTreeMap<String, NonZeroU64>,
+}
+
+/// The disk that a machine of this kind has, or is taken to have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskSection {
+    /// How the figures are known.
+    pub provenance: Provenance,
+    /// From where.
+    pub source: String,
+    /// When, `YYYY-MM-DD`.
+    pub date: String,
+    /// Fixed cost of one chunk, each way \[ns\].
+    pub copy_ns: u64,
+    /// Rate of sequential writes.
+    pub write_bytes_per_s: NonZeroU64,
+    /// Rate of sequential reads.
+    pub read_bytes_per_s: NonZeroU64,
 }
 
 /// One direction of the link.
@@ -242,6 +262,16 @@ impl HardwareProfile {
         LinkCost::new(lane(&self.link.d2h), lane(&self.link.h2d))
     }
 
+    /// What copies to and from the disk cost, with `lane_depth` chunks in a lane; `None` if the machine has none.
+    pub fn disk_cost(&self, lane_depth: NonZeroU32) -> Option<DiskCost> {
+        self.disk.as_ref().map(|disk| DiskCost {
+            copy_ns: disk.copy_ns,
+            write_bytes_per_s: disk.write_bytes_per_s,
+            read_bytes_per_s: disk.read_bytes_per_s,
+            lane_depth,
+        })
+    }
+
     /// HBM.
     pub fn hbm(&self) -> Bytes {
         Bytes(self.memory.hbm_bytes.get())
@@ -252,6 +282,9 @@ impl HardwareProfile {
         match direction {
             Direction::D2h => &self.link.d2h,
             Direction::H2d => &self.link.h2d,
+            Direction::DiskWrite | Direction::DiskRead => {
+                unreachable!("the link has no lane to the disk")
+            }
         }
     }
 

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!   configs/hardware ─► HardwareProfile ─┬─► StepCost ─┬─► SimDevice    computes
-//!   configs/models   ─► ModelGeometry ───┴─► LinkCost ─┴─► HostDevice   moves real bytes, in the same or in wall time
+//!   configs/models   ─► ModelGeometry ───┴─► LinkCost ─┤
+//!                                     └─► DiskCost ─┴─► HostDevice   moves real bytes, in the same or in wall time
 //! ```
 
 mod capacity;
 mod catalog;
 pub mod conformance;
 mod cost;
+mod disk;
 mod error;
 mod geometry;
 mod hardware;
@@ -23,11 +25,12 @@ mod sim;
 pub use capacity::{HbmBudget, activation_bytes};
 pub use catalog::{hardware, hardware_names, model, model_names};
 pub use cost::{GemmTable, IdleCost, StepCost, StepTotals};
+pub use disk::DiskCost;
 pub use error::ProfileError;
 pub use geometry::{Experts, ModelGeometry};
 pub use hardware::{
-    ComputeSection, CopyMethod, Formula, HardwareProfile, LaneSection, Linear, LinkSection,
-    MemorySection, PieceCost, Provenance,
+    ComputeSection, CopyMethod, DiskSection, Formula, HardwareProfile, LaneSection, Linear,
+    LinkSection, MemorySection, PieceCost, Provenance,
 };
 pub use host::{CopyFault, FaultPlan, HostDevice, HostPools};
 pub use link::{Beside, LaneCost, LinkCost};

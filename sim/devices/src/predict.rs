@@ -102,7 +102,7 @@ pub fn steps_time(
 ) -> Nanos {
     let (mut now, mut totals) = (start + cost.idle.longer(idle), first);
     for _ in 0..count {
-        let ppm: u32 = Direction::ALL
+        let ppm: u32 = Direction::LINK
             .iter()
             .filter(|direction| copies[direction.index()].state(now).0)
             .map(|direction| link.lane(*direction).slowdown_ppm)

@@ -10,7 +10,7 @@ use model::{Bytes, CopyEstimate, Nanos, PrefillEstimate};
 pub struct EngineConfig {
     /// How turns share the GPU.
     pub batching: Batching,
-    /// The two tiers.
+    /// The tiers.
     pub memory: LedgerConfig,
     /// Bytes of a KV block.
     pub block_bytes: Bytes,
@@ -18,6 +18,8 @@ pub struct EngineConfig {
     pub chunk_blocks: u32,
     /// The link as a server knows it, per direction.
     pub link: [CopyEstimate; 2],
+    /// The disk as a server knows it, to be written and to be read; not looked at where there is none.
+    pub disk: [CopyEstimate; 2],
     /// The computation of prompts as a server knows it.
     pub prefill: PrefillEstimate,
     /// What policies are told about waits.

@@ -18,6 +18,8 @@ pub(crate) enum Due {
     PriceEnds,
     /// A prefetch begins.
     Prefetch,
+    /// A ready turn stops waiting for the disk.
+    FetchEnds,
     /// The scheduler concludes that the session is over.
     EndTimeout,
     /// A sub-agent enters the system.

@@ -41,7 +41,7 @@ pub enum Part {
     Signal,
     /// Session held by the policy.
     Hold,
-    /// Its own restore is unfinished.
+    /// Its own restore is unfinished: the copy over the link, or the read from the disk before it.
     Copy,
     /// Admitted, no block.
     Stall,

@@ -17,6 +17,8 @@ pub struct Forecast {
     pub hbm_blocks: u64,
     /// Blocks of the host pool.
     pub host_blocks: u64,
+    /// Blocks of the disk.
+    pub disk_blocks: u64,
     /// GPU time of all tokens over the time from the first arrival to the last.
     pub load: f64,
     /// Bytes of a block.
@@ -81,6 +83,7 @@ impl Forecast {
             peak_blocks: held.peak().unsigned_abs(),
             hbm_blocks: u64::from(setup.engine.memory.hbm_blocks),
             host_blocks: u64::from(setup.engine.memory.host_blocks),
+            disk_blocks: u64::from(setup.engine.memory.disk_blocks),
             load: if span > 0.0 { gpu_ns / span } else { 0.0 },
             block_bytes: setup.engine.block_bytes.0,
         }
@@ -152,12 +155,17 @@ impl Forecast {
                 gib(self.hbm_blocks)
             ));
         }
-        if self.peak_blocks > self.hbm_blocks + self.host_blocks {
+        let room = self.hbm_blocks + self.host_blocks + self.disk_blocks;
+        let tiers = match self.disk_blocks {
+            0 => "HBM and host",
+            _ => "HBM, host and disk",
+        };
+        if self.peak_blocks > room {
             warnings.push(format!(
-                "sessions that are live at once need up to {:.0} GiB of KV, HBM and host hold {:.0}: whatever the policy, much will \
+                "sessions that are live at once need up to {:.0} GiB of KV, {tiers} hold {:.0}: whatever the policy, much will \
                  be recomputed, and the queue may grow without bound; lower `workload.rate` or raise `memory.host_gib`",
                 gib(self.peak_blocks),
-                gib(self.hbm_blocks + self.host_blocks)
+                gib(room)
             ));
         }
         if self.load > 1.0 {

@@ -108,6 +108,7 @@ pub fn sim_device(setup: &Setup) -> SimDevice {
         &setup.link,
         u32::from(setup.engine.batching.ahead),
     )
+    .with_disk(setup.disk)
 }
 
 /// Metrics of a simulated run; nothing is written.

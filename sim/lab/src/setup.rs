@@ -1,7 +1,10 @@
 //! Everything that a run needs, resolved from its spec: costs, memory, sessions, engine settings.
 
 use crate::{Forecast, LabError};
-use devices::{HardwareProfile, HbmBudget, LinkCost, ModelGeometry, StepCost, activation_bytes};
+use devices::{
+    DiskCost, DiskSection, HardwareProfile, HbmBudget, LinkCost, ModelGeometry, Provenance,
+    StepCost, activation_bytes,
+};
 use engine::{
     Batching, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise, LedgerConfig,
 };
@@ -27,6 +30,8 @@ pub struct Setup {
     pub steps: StepCost,
     /// What a copy costs.
     pub link: LinkCost,
+    /// What a copy of the disk costs, if there is one.
+    pub disk: Option<DiskCost>,
     /// The engine's settings.
     pub engine: EngineConfig,
     /// Sessions in order of their start.
@@ -67,14 +72,17 @@ impl Setup {
         let link = hardware
             .link_cost(copy_method(spec), pieces)
             .with_lane_depth(depth);
-        let engine = engine_config(spec, &hardware, &model)?;
+        let disk = disk_cost(spec, &hardware, depth)?;
+        let engine = engine_config(spec, &hardware, &model, disk.as_ref())?;
         let mut setup = Self {
             spec: spec.clone(),
             steps: hardware.step_cost(&model),
             link,
+            disk,
             counts: Counts {
                 hbm_blocks: u64::from(engine.memory.hbm_blocks),
                 host_blocks: u64::from(engine.memory.host_blocks),
+                disk_blocks: u64::from(engine.memory.disk_blocks),
                 ..Counts::default()
             },
             engine,
@@ -89,6 +97,14 @@ impl Setup {
             setup.warnings.push(format!(
                 "step or copy times of `{}` on `{}` are modelled, not measured",
                 setup.model.name, setup.hardware.name
+            ));
+        }
+        let assumed = |disk: &&DiskSection| disk.provenance != Provenance::Measured;
+        let section = setup.hardware.disk.as_ref();
+        if let Some(section) = section.filter(assumed).filter(|_| setup.disk.is_some()) {
+            setup.warnings.push(format!(
+                "times of the disk on `{}` are not measured; {}",
+                setup.hardware.name, section.source
             ));
         }
         setup.load_sessions()?;
@@ -125,10 +141,14 @@ impl Setup {
     /// The hardware profile's identity.
     pub fn hardware_info(&self) -> HardwareInfo {
         let measured = self.hardware.is_measured_for(&self.model);
+        let disk = self
+            .disk
+            .map_or_else(String::new, |disk| format!("{disk:?}"));
+        let text = format!("{:?}{:?}{disk}", self.steps, self.link);
         HardwareInfo {
             name: self.hardware.name.clone(),
             provenance: if measured { "measured" } else { "modelled" }.to_owned(),
-            sha256: sha256_hex(format!("{:?}{:?}", self.steps, self.link).as_bytes()),
+            sha256: sha256_hex(text.as_bytes()),
         }
     }
 
@@ -280,10 +300,31 @@ fn copy_method(spec: &RunSpec) -> devices::CopyMethod {
     }
 }
 
+/// What the disk that a spec asks for costs; `None` if it asks for none.
+fn disk_cost(
+    spec: &RunSpec,
+    hardware: &HardwareProfile,
+    depth: NonZeroU32,
+) -> Result<Option<DiskCost>, LabError> {
+    if spec.memory.disk_gib.unwrap_or_default() <= 0.0 {
+        return Ok(None);
+    }
+    let cost = hardware.disk_cost(depth).ok_or_else(|| LabError::Value {
+        key: "memory.disk_gib",
+        what: format!(
+            "the profile `{}` has no table `disk` that says how fast one is; add it to a copy of the profile, \
+             as in configs/hardware/h200.toml, or leave `disk_gib` out",
+            hardware.name
+        ),
+    })?;
+    Ok(Some(cost))
+}
+
 fn engine_config(
     spec: &RunSpec,
     hardware: &HardwareProfile,
     model: &ModelGeometry,
+    disk: Option<&DiskCost>,
 ) -> Result<EngineConfig, LabError> {
     let memory = &spec.memory;
     let block_bytes = model.block_bytes(memory.block_tokens);
@@ -301,6 +342,10 @@ fn engine_config(
     };
     let host_blocks = memory.host_blocks.unwrap_or_else(|| {
         let bytes = gib(memory.host_gib.unwrap_or(spec::Memory::HOST_GIB));
+        u32::try_from(bytes.0 / block_bytes.0).unwrap_or(u32::MAX)
+    });
+    let disk_blocks = disk.map_or(0, |_| {
+        let bytes = gib(memory.disk_gib.unwrap_or_default());
         u32::try_from(bytes.0 / block_bytes.0).unwrap_or(u32::MAX)
     });
     let serial = spec.engine.batching == spec::Batching::Serial;
@@ -338,6 +383,7 @@ fn engine_config(
             block_tokens: memory.block_tokens,
             hbm_blocks,
             host_blocks,
+            disk_blocks,
             inclusive: memory.host == spec::HostMode::Inclusive,
             caching: true,
             leak_on_swap_out: false,
@@ -347,11 +393,12 @@ fn engine_config(
         chunk_blocks: u32::try_from(chunk / block_bytes.0)
             .unwrap_or(u32::MAX)
             .max(1),
-        link: Direction::ALL.map(|direction| CopyEstimate {
+        link: Direction::LINK.map(|direction| CopyEstimate {
             queued: Bytes::ZERO,
             bytes_per_s: hardware.lane(direction).bytes_per_s.get(),
             fixed: Nanos(hardware.link.copy_ns),
         }),
+        disk: disk.map(DiskCost::estimates).unwrap_or_default(),
         prefill: hardware
             .step_cost(model)
             .prefill_estimate(spec.engine.max_batched_tokens.clamp(1, 8192)),

@@ -3,6 +3,7 @@
 //! ```text
 //!   GPU            ▆▆▆▆ ▆▆▆▆▆▆▆ ▆▆      step runs             (ops.csv)
 //!   D2H, H2D         ▃▃▃    ▃▃▃▃▃       copies                (ops.csv)
+//!   disk                ▃▃▃▃▃▃          its writes and reads  (ops.csv, where there are any)
 //!   HBM, host, ... ╱╲__╱╲____           levels                (samples.csv)
 //!   Sessions
 //!     s0           turn│wait   │turn    turns and waits       (turns.csv)
@@ -119,6 +120,8 @@ const GPU: Track = Track(1);
 const D2H: Track = Track(2);
 const H2D: Track = Track(3);
 const SESSIONS: Track = Track(4);
+const DISK_WRITE: Track = Track(5);
+const DISK_READ: Track = Track(6);
 const COUNTERS: u64 = 10;
 const FIRST_SESSION: u64 = 100;
 
@@ -260,6 +263,14 @@ impl Timeline {
             self.tracks.push((track, name.to_owned()));
         }
         let mut rows: Vec<OpRow> = rows.collect::<Result<_, _>>()?;
+        for (track, name, kind) in [
+            (DISK_WRITE, "disk, written", "disk-write"),
+            (DISK_READ, "disk, read", "disk-read"),
+        ] {
+            if rows.iter().any(|row| row.kind == kind) {
+                self.tracks.push((track, name.to_owned()));
+            }
+        }
         rows.sort_by_key(|row| (row.start_ns, row.op));
         // A copy may be given to its lane before the last one has left it: its slice begins when that one's ends.
         let mut free = BTreeMap::new();
@@ -267,6 +278,8 @@ impl Timeline {
             let track = match row.kind.as_str() {
                 "d2h" => D2H,
                 "h2d" => H2D,
+                "disk-write" => DISK_WRITE,
+                "disk-read" => DISK_READ,
                 _ => GPU,
             };
             let free = free.entry(track).or_insert(0);

@@ -79,7 +79,7 @@ pub fn open_loop(
 }
 
 fn direction(kind: &str) -> Option<Direction> {
-    Direction::ALL
+    Direction::LINK
         .into_iter()
         .find(|direction| direction.to_string().to_lowercase() == kind)
 }

@@ -77,6 +77,7 @@ fn run_under(policy: &str, mut workload: impl Workload) -> Log {
             block_tokens: 16,
             hbm_blocks: 1000,
             host_blocks: 0,
+            disk_blocks: 0,
             inclusive: false,
             caching: true,
             leak_on_swap_out: false,
@@ -84,11 +85,12 @@ fn run_under(policy: &str, mut workload: impl Workload) -> Log {
         },
         block_bytes: Bytes(MS),
         chunk_blocks: 1,
-        link: Direction::ALL.map(|_| model::CopyEstimate {
+        link: Direction::LINK.map(|_| model::CopyEstimate {
             queued: Bytes::ZERO,
             bytes_per_s: 1_000_000_000,
             fixed: Nanos::ZERO,
         }),
+        disk: Default::default(),
         prefill: PrefillEstimate {
             token_ps: 1_000_000_000,
             pair_ps: 0,

@@ -108,24 +108,37 @@ pub struct Priced {
     pub until: Time,
 }
 
-/// KV that a session gives up on the host.
+/// How KV of a session that is between turns leaves the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostRelease {
-    /// A session that has KV there, and is between turns.
-    pub session: SessionId,
-    /// How many blocks; all of them if there are no more.
-    pub blocks: Blocks,
-    /// Which of them.
-    pub end: End,
+pub enum HostRelease {
+    /// It is given up there, and is free at once. What the disk has of it stays.
+    GiveUp {
+        /// Whose.
+        session: SessionId,
+        /// How many blocks; all of them if there are no more.
+        blocks: Blocks,
+        /// Which of them.
+        end: End,
+    },
+    /// All that the session has there goes to the disk: free at once if the disk has it already, else when it has been written. What finds
+    /// no room on the disk is given up.
+    Demote(SessionId),
 }
 
 impl HostRelease {
-    /// Everything that `session` has there.
+    /// Everything that `session` has there is given up.
     pub const fn all(session: SessionId) -> Self {
-        Self {
+        Self::GiveUp {
             session,
             blocks: Blocks(u32::MAX),
             end: End::Back,
+        }
+    }
+
+    /// Whose KV it is.
+    pub const fn session(self) -> SessionId {
+        match self {
+            Self::GiveUp { session, .. } | Self::Demote(session) => session,
         }
     }
 }
@@ -171,6 +184,21 @@ pub enum Need {
     Restore(SessionId),
     /// KV of a session that is expected back has none.
     Prefetch(SessionId),
+}
+
+/// What a ready turn does about KV that is on the disk and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// It is read to the host, and the turn waits for it until then at the longest ([`Time::NEVER`]: until it is complete). What has been
+    /// read by then is used.
+    Read {
+        /// When the turn stops waiting.
+        until: Time,
+    },
+    /// Not yet: asked again when the policy is consulted, and when a turn has been admitted. The turn waits.
+    Later,
+    /// The turn does not wait for the disk: what is there is computed again.
+    Recompute,
 }
 
 /// How a turn gets back the KV that is on the host.

@@ -35,6 +35,16 @@ pub enum Action {
     Resume,
     /// A turn that was withheld let in by the engine because nothing else could proceed.
     BreakHold,
+    /// Blocks on the host written to the disk, to leave the host when they are there.
+    Demote,
+    /// Blocks on the host written to the disk, where they are a copy.
+    Store,
+    /// Blocks on the disk read to the host.
+    Promote,
+    /// A read or write of the disk taken back before its end.
+    StopDisk,
+    /// Content on the disk dropped.
+    DropDisk,
 }
 
 impl Action {
@@ -56,6 +66,11 @@ impl Action {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::BreakHold => "break-hold",
+            Self::Demote => "demote",
+            Self::Store => "store",
+            Self::Promote => "promote",
+            Self::StopDisk => "stop-disk",
+            Self::DropDisk => "drop-disk",
         }
     }
 }

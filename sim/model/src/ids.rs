@@ -60,22 +60,31 @@ pub enum Tier {
     Hbm,
     /// Pinned host memory.
     Host,
+    /// A disk behind host memory.
+    Disk,
 }
 
-/// The two ways over the host link.
+/// The ways between neighbouring tiers: two over the host link, two between host memory and the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// From GPU memory to host memory: swap-out, write-back.
     D2h,
     /// From host memory to GPU memory: swap-in, prefetch.
     H2d,
+    /// From host memory to the disk: demotion, backup.
+    DiskWrite,
+    /// From the disk to host memory: promotion.
+    DiskRead,
 }
 
 impl Direction {
-    /// Both, in the order in which results list them.
-    pub const ALL: [Self; 2] = [Self::D2h, Self::H2d];
+    /// All, in the order of [`Self::index`].
+    pub const ALL: [Self; 4] = [Self::D2h, Self::H2d, Self::DiskWrite, Self::DiskRead];
 
-    /// 0 for D2H, 1 for H2D: an index into per-lane arrays.
+    /// Both ways over the host link, in the order in which results list them.
+    pub const LINK: [Self; 2] = [Self::D2h, Self::H2d];
+
+    /// 0 for D2H, 1 for H2D, then those of the disk: an index into per-lane arrays.
     pub fn index(self) -> usize {
         self as usize
     }
@@ -86,6 +95,8 @@ impl Direction {
         match self {
             Self::D2h => Self::H2d,
             Self::H2d => Self::D2h,
+            Self::DiskWrite => Self::DiskRead,
+            Self::DiskRead => Self::DiskWrite,
         }
     }
 }
@@ -95,6 +106,8 @@ impl fmt::Display for Direction {
         f.write_str(match self {
             Self::D2h => "D2H",
             Self::H2d => "H2D",
+            Self::DiskWrite => "disk-write",
+            Self::DiskRead => "disk-read",
         })
     }
 }

@@ -21,7 +21,8 @@ mod view;
 mod workload;
 
 pub use action::{
-    End, HostRelease, Need, Part, Price, Priced, Release, Restore, Retention, SwapOut, Then, Way,
+    End, Fetch, HostRelease, Need, Part, Price, Priced, Release, Restore, Retention, SwapOut, Then,
+    Way,
 };
 pub use crowd::{Ranking, Sessions};
 pub use event::{Action, Event, Outcome, Report};

@@ -84,6 +84,14 @@ pub struct Plan {
     /// Sessions whose KV comes back from the host now. *Void* where there is none, the turn is queued or runs, or turns that are ready
     /// wait for memory.
     pub prefetch: Vec<SessionId>,
+    /// Sessions between turns whose KV on the host is written to the disk as well. *Void* where there is none, or it moves.
+    pub store: Vec<SessionId>,
+    /// The same, and it leaves the host when it has been written. *Void* likewise.
+    pub demote: Vec<SessionId>,
+    /// Sessions between turns whose KV is read from the disk to the host. *Void* where there is none, it moves, or the host has no room.
+    pub promote: Vec<SessionId>,
+    /// Turns that stop waiting for their read: what has been read is used. *Void* for a turn that waits for none.
+    pub stop: Vec<SessionId>,
 }
 
 impl Plan {
@@ -93,6 +101,10 @@ impl Plan {
             && self.resume.is_empty()
             && self.retain.is_empty()
             && self.prefetch.is_empty()
+            && self.store.is_empty()
+            && self.demote.is_empty()
+            && self.promote.is_empty()
+            && self.stop.is_empty()
     }
 }
 

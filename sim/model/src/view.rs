@@ -14,12 +14,14 @@ pub struct View<'a> {
     pub hbm: PoolLevel,
     /// Host memory.
     pub host: PoolLevel,
+    /// The disk behind it; no capacity where there is none.
+    pub disk: PoolLevel,
     /// Bytes of one KV block.
     pub block_bytes: Bytes,
     /// Tokens of one KV block.
     pub block_tokens: u32,
-    /// What a copy would take, per direction (indexed by [`Direction::index`]).
-    pub link: [CopyEstimate; 2],
+    /// What a copy would take, per direction (indexed by [`Direction::index`]); those of the disk are all 0 where there is none.
+    pub link: [CopyEstimate; 4],
     /// What computing a prompt would take.
     pub prefill: PrefillEstimate,
     /// Turns that are ready and not yet running.
@@ -148,6 +150,8 @@ pub enum Residence {
     Host,
     /// On its way back.
     SwappingIn,
+    /// On the disk alone.
+    Disk,
 }
 
 /// What a server knows of a session.
@@ -199,8 +203,14 @@ pub struct SessionView {
     pub host_blocks: Blocks,
     /// Block of its context that they begin with.
     pub host_from: Blocks,
-    /// Where its KV is, or goes.
+    /// Blocks of this session on the disk, whether or not the host has them too.
+    pub disk_blocks: Blocks,
+    /// Block of its context that they begin with.
+    pub disk_from: Blocks,
+    /// Where its KV is, or goes: the level nearest to the GPU.
     pub residence: Residence,
+    /// What moves between host and disk, or waits for that; it does not keep what the host has from moving.
+    pub disk_copy: Option<Direction>,
     /// A prefetch is planned or under way for the present wait.
     pub prefetching: bool,
     /// `IO_WAIT` has been delivered for the present wait.
@@ -239,7 +249,10 @@ impl Default for SessionView {
             hbm_from: Blocks::ZERO,
             host_blocks: Blocks::ZERO,
             host_from: Blocks::ZERO,
+            disk_blocks: Blocks::ZERO,
+            disk_from: Blocks::ZERO,
             residence: Residence::None,
+            disk_copy: None,
             prefetching: false,
             signalled: false,
             tool: ToolClass(0),

@@ -34,7 +34,7 @@ pub use registry::{
 };
 
 use model::{
-    Admission, Blocks, Cadence, Event, HostRelease, Need, Offload, OrderKey, Plan, Priced,
+    Admission, Blocks, Cadence, Event, Fetch, HostRelease, Need, Offload, OrderKey, Plan, Priced,
     Queueing, Release, Restore, Retention, SessionId, StepBudget, Time, Tokens, View,
 };
 
@@ -49,8 +49,10 @@ use model::{
 /// | `on_idle`, `on_end` | a turn, or the session, ends |
 /// | `price` | KV has gone to the prefix cache |
 /// | `victims`, `preempt`, `break_pin` | HBM is short: in this order |
-/// | `host_victims` | a swap-out finds the host full |
+/// | `host_victims` | a swap-out, or a read from the disk, finds the host full |
+/// | `disk_victims` | a write finds the disk full |
 /// | `prefetch_at`, `restore` | KV is on the host: between turns, and when the turn is let in |
+/// | `fetch` | KV is on the disk when the turn is let in; again at the cadence, and behind admissions, if the answer was *later* |
 /// | `plan` | at the cadence |
 ///
 /// An answer depends on the state, not on the hour: the engine computes many decode steps at a time while nothing changes. A policy
@@ -133,8 +135,9 @@ pub trait Policy: Send {
         None
     }
 
-    /// The host lacks `need` blocks for a swap-out of `session`: whose KV is dropped there, in this order? Blocks that turn out to be on
-    /// the host already count as needed. What finds no room after that stays in HBM, or is dropped, as the swap-out says.
+    /// The host lacks `need` blocks for a swap-out of `session`, or to read its KV from the disk: whose KV is given up there or goes to the
+    /// disk, in this order? Blocks that turn out to be on the host already count as needed. What finds no room after that stays in HBM, or is
+    /// dropped, as the swap-out says; room that a demotion will make comes too late for it. A read waits for that room.
     fn host_victims(
         &self,
         _view: &View<'_>,
@@ -152,6 +155,18 @@ pub trait Policy: Send {
     /// A turn is ready and KV of it is on the host.
     fn restore(&self, _view: &View<'_>, _session: SessionId) -> Restore {
         Restore::Load
+    }
+
+    /// The disk lacks `need` blocks for a write of `session`: whose KV is given up there, in this order? Sessions between turns, and ready
+    /// turns that were told to read later. What finds no room after that is not written.
+    fn disk_victims(&self, _view: &View<'_>, _need: Blocks, _session: SessionId) -> Vec<SessionId> {
+        Vec::new()
+    }
+
+    /// A turn is ready and the disk has KV of it that neither HBM nor the host has. `restore` is asked when that has been read, or is not
+    /// waited for.
+    fn fetch(&self, _view: &View<'_>, _session: SessionId) -> Fetch {
+        Fetch::Read { until: Time::NEVER }
     }
 
     /// Where does a turn that is let in enter the queue, among those of its order key?

@@ -36,7 +36,7 @@ fn expired_leases_go_first_then_low_priorities_then_the_oldest() {
             .collect();
         expected.sort_unstable();
         let expected: Vec<_> = expected.into_iter().map(|(.., id)| id).collect();
-        let given_up: Vec<_> = everything.iter().map(|release| release.session).collect();
+        let given_up: Vec<_> = everything.iter().map(|release| release.session()).collect();
         assert_eq!(given_up, expected, "{later} s later");
         // 199 of them; a part of it, for a part of the need.
         let three = policy.host_victims(&view, Blocks(2 * 64 + 1), ASKED);

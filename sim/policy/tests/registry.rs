@@ -101,13 +101,14 @@ impl World {
             now: Time(now),
             hbm: level(100, 4),
             host: level(200, 25),
+            disk: level(400, 10),
             block_bytes: Bytes(1_000_000),
             block_tokens: 16,
             link: [CopyEstimate {
                 queued: Bytes(3_000_000),
                 bytes_per_s: 1_000_000_000,
                 fixed: Nanos(10_000),
-            }; 2],
+            }; 4],
             prefill: PrefillEstimate {
                 token_ps: 100_000_000,
                 pair_ps: 0,
@@ -165,9 +166,11 @@ fn answers(policy: &dyn Policy, world: &World, backwards: bool) -> Vec<String> {
                 )
             ),
             _ => format!(
-                "{:?} {:?}",
+                "{:?} {:?} {:?} {:?}",
                 policy.restore(&view, s),
-                policy.queueing(&view, s)
+                policy.queueing(&view, s),
+                policy.fetch(&view, s),
+                policy.disk_victims(&view, Blocks(9), s)
             ),
         })
         .collect();

@@ -118,6 +118,11 @@ pub struct ModelInfo {
     pub tp: u32,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// How much there was of everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +141,9 @@ pub struct Counts {
     pub hbm_blocks: u64,
     /// Usable blocks of the host pool.
     pub host_blocks: u64,
+    /// Blocks of the disk; left out where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_blocks: u64,
     /// KV blocks of sessions that are live at once, at the peak, if each were served alone and at once; 0 in manifests older than this.
     #[serde(default)]
     pub demand_blocks: u64,

@@ -43,7 +43,7 @@ pub struct TurnRow {
     pub wake_signal_ns: u64,
     /// Session held by the policy.
     pub wake_hold_ns: u64,
-    /// Waiting for its own restore.
+    /// Waiting for its own restore: over the link, and from the disk before that.
     pub wake_copy_ns: u64,
     /// Admitted, but without a block to go on.
     pub wake_stall_ns: u64,
@@ -93,7 +93,7 @@ pub struct SessionRow {
 pub struct OpRow {
     /// Number of the operation.
     pub op: u64,
-    /// `steps`, `d2h` or `h2d`.
+    /// `steps`, `d2h`, `h2d`, `disk-write` or `disk-read`.
     pub kind: String,
     /// When it was given to the device.
     pub submit_ns: u64,

@@ -186,7 +186,7 @@ fn more_active_experts_than_experts_is_an_error() {
 fn a_link_variant_replaces_all_rates_and_shows_in_the_name() {
     let fast = hardware("h100-hf-eager:50gbps").unwrap();
     assert_eq!(fast.name, "h100-hf-eager:50gbps");
-    for direction in model::Direction::ALL {
+    for direction in model::Direction::LINK {
         assert_eq!(fast.lane(direction).bytes_per_s.get(), 50_000_000_000);
         assert_eq!(
             fast.lane(direction).bytes_per_s_shared.get(),

@@ -17,7 +17,7 @@ fn chunk_time(subject: &Subject<'_>, direction: Direction) -> Result<u64, String
 }
 
 pub(super) fn a_lane_is_first_in_first_out(subject: &Subject<'_>) -> Verdict {
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let mut rig = Rig::new(subject)?;
         for blocks in [BLOCKS, 1, 5] {
             // The rig checks that each begins after its predecessor, takes time, and is accounted for.
@@ -29,7 +29,7 @@ pub(super) fn a_lane_is_first_in_first_out(subject: &Subject<'_>) -> Verdict {
 }
 
 pub(super) fn a_copy_is_the_sum_of_its_chunks(subject: &Subject<'_>) -> Verdict {
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let chunk = chunk_time(subject, direction)?;
         let mut rig = Rig::new(subject)?;
         let origin = rig.now;
@@ -56,7 +56,7 @@ pub(super) fn a_copy_is_the_sum_of_its_chunks(subject: &Subject<'_>) -> Verdict 
 }
 
 pub(super) fn a_cut_leaves_what_the_lane_was_handed(subject: &Subject<'_>) -> Verdict {
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let chunk = chunk_time(subject, direction)?;
         for at in [0, 1, chunk - 1, chunk, chunk + 1, 3 * chunk, 3 * chunk + 1] {
             let mut rig = Rig::new(subject)?;
@@ -79,7 +79,7 @@ pub(super) fn a_cut_leaves_what_the_lane_was_handed(subject: &Subject<'_>) -> Ve
 }
 
 pub(super) fn a_cut_copy_ends_as_it_was_cut(subject: &Subject<'_>) -> Verdict {
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let mut rig = Rig::new(subject)?;
         let op = rig.copy(direction, BLOCKS, 1);
         let handed = rig.cut(op)?;
@@ -98,13 +98,13 @@ pub(super) fn a_cut_copy_ends_as_it_was_cut(subject: &Subject<'_>) -> Verdict {
 
 pub(super) fn both_lanes_work_at_once(subject: &Subject<'_>) -> Verdict {
     let mut rig = Rig::new(subject)?;
-    let ops = Direction::ALL.map(|direction| rig.copy(direction, BLOCKS, CHUNK_BLOCKS));
+    let ops = Direction::LINK.map(|direction| rig.copy(direction, BLOCKS, CHUNK_BLOCKS));
     let now = rig.now;
     rig.drain()?;
     if !subject.exact {
         return Ok(());
     }
-    for (op, direction) in ops.into_iter().zip(Direction::ALL) {
+    for (op, direction) in ops.into_iter().zip(Direction::LINK) {
         let alone = chunk_time(subject, direction)? * u64::from(CHUNKS);
         let busy = rig.device().lane_busy(direction);
         let before = Rig::new(subject)?.device().lane_busy(direction);

@@ -171,7 +171,7 @@ impl Rig {
         for completion in &done {
             self.take_in(completion)?;
         }
-        for direction in Direction::ALL {
+        for direction in Direction::LINK {
             self.check_busy(direction)?;
         }
         Ok(done)

@@ -44,7 +44,7 @@ pub(super) fn nothing_is_lost(subject: &Subject<'_>) -> Verdict {
                 );
             }
             side @ (1 | 2) if rig.in_flight(side as usize) == 0 => {
-                let direction = Direction::ALL[side as usize - 1];
+                let direction = Direction::LINK[side as usize - 1];
                 rig.copy(direction, 1 + draw.below(30), 1 + draw.below(6));
             }
             3 => {

@@ -30,6 +30,11 @@ impl Arena {
         }
     }
 
+    /// Whether it has no blocks at all.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// Whether the pool has such a block.
     pub fn contains(&self, block: u32) -> bool {
         (block as usize) < self.blocks.len()
@@ -73,6 +78,7 @@ impl Arena {
         let tier = match self.tier {
             Tier::Hbm => "HBM",
             Tier::Host => "host",
+            Tier::Disk => "disk",
         };
         let wanted = format!("block {} of lineage {}", content.index, content.lineage);
         self.with(block, |bytes| {

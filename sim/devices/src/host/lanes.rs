@@ -12,9 +12,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 pub(super) struct Lanes {
-    jobs: [Sender<Job>; 2],
+    /// By direction; those of the disk only where there is one.
+    jobs: Vec<Sender<Job>>,
     reports: Receiver<Report>,
-    moving: [Option<Moving>; 2],
+    moving: [Option<Moving>; 4],
     patience: Duration,
     /// Copies that are over and whose completion was lost on request, with their chunks.
     lost: BTreeMap<OpId, u32>,
@@ -61,12 +62,12 @@ impl Lanes {
     /// Idle lanes between the arenas. A chunk that takes longer than `patience` has failed.
     pub fn new(arenas: &Arc<Arenas>, patience: Duration) -> Self {
         let (sender, reports) = channel();
-        let jobs =
-            Direction::ALL.map(|direction| start(direction, Arc::clone(arenas), sender.clone()));
+        let count = if arenas.disk.is_empty() { 2 } else { 4 };
+        let mover = |&direction| start(direction, Arc::clone(arenas), sender.clone());
         Self {
-            jobs,
+            jobs: Direction::ALL[..count].iter().map(mover).collect(),
             reports,
-            moving: [None, None],
+            moving: Default::default(),
             patience,
             lost: BTreeMap::new(),
         }
@@ -189,7 +190,7 @@ impl Lanes {
             Ok(report) => self.take_in(report),
             Err(RecvTimeoutError::Timeout) => return false,
             Err(RecvTimeoutError::Disconnected) => {
-                panic!("both movers have ended before their device")
+                panic!("all movers have ended before their device")
             }
         }
         true

@@ -21,7 +21,7 @@ mod wall;
 
 pub use fault::{CopyFault, FaultPlan};
 
-use crate::{LinkCost, SimDevice, StepCost};
+use crate::{DiskCost, LinkCost, SimDevice, StepCost};
 use arena::Arena;
 use engine::device::{Completion, CopyRun, Device, Op};
 use lanes::Lanes;
@@ -38,6 +38,8 @@ pub struct HostPools {
     pub hbm_blocks: u32,
     /// Blocks of the host pool.
     pub host_blocks: u32,
+    /// Blocks of the pool that stands for the disk; 0 is none. It is memory like the others.
+    pub disk_blocks: u32,
     /// Real bytes behind a modelled block, at least 8. Memory is taken as blocks are first written.
     pub backing_bytes: usize,
     /// Wall time that a chunk may take before its copy counts as failed.
@@ -50,6 +52,7 @@ impl HostPools {
         Self {
             hbm_blocks,
             host_blocks,
+            disk_blocks: 0,
             backing_bytes: 4_096,
             patience: Duration::from_secs(10),
         }
@@ -98,6 +101,7 @@ impl HostDevice {
         let arenas = Arc::new(Arenas {
             hbm: Arena::new(Tier::Hbm, pools.hbm_blocks, pools.backing_bytes),
             host: Arena::new(Tier::Host, pools.host_blocks, pools.backing_bytes),
+            disk: Arena::new(Tier::Disk, pools.disk_blocks, pools.backing_bytes),
         });
         Self {
             clock,
@@ -107,6 +111,16 @@ impl HostDevice {
             copies_submitted: 0,
             taken: Vec::new(),
         }
+    }
+
+    /// The same device with a disk of these costs; under a wall clock copies of the disk take what they take.
+    #[must_use]
+    pub fn with_disk(mut self, cost: Option<DiskCost>) -> Self {
+        self.clock = match self.clock {
+            Clock::Virtual(sim) => Clock::Virtual(Box::new(sim.with_disk(cost))),
+            wall @ Clock::Wall(_) => wall,
+        };
+        self
     }
 
     /// The same device with faults.
@@ -123,10 +137,7 @@ impl HostDevice {
             "copy {} does not name its blocks",
             run.id
         );
-        let (from, to) = match run.direction {
-            Direction::D2h => (&self.arenas.hbm, &self.arenas.host),
-            Direction::H2d => (&self.arenas.host, &self.arenas.hbm),
-        };
+        let (from, to) = self.arenas.ends(run.direction);
         for block in &run.blocks {
             let inside = from.contains(block.source) && to.contains(block.destination);
             assert!(

@@ -11,10 +11,23 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-/// Both arenas.
+/// All arenas.
 pub(super) struct Arenas {
     pub hbm: Arena,
     pub host: Arena,
+    pub disk: Arena,
+}
+
+impl Arenas {
+    /// Where copies in `direction` come from and go to.
+    pub fn ends(&self, direction: Direction) -> (&Arena, &Arena) {
+        match direction {
+            Direction::D2h => (&self.hbm, &self.host),
+            Direction::H2d => (&self.host, &self.hbm),
+            Direction::DiskWrite => (&self.host, &self.disk),
+            Direction::DiskRead => (&self.disk, &self.host),
+        }
+    }
 }
 
 /// A chunk to move.
@@ -67,7 +80,7 @@ pub(super) fn start(
     thread::Builder::new()
         .name(name)
         .spawn(work)
-        .expect("a thread for each direction of the link");
+        .expect("a thread for each direction");
     jobs
 }
 
@@ -84,10 +97,7 @@ fn move_chunk(arenas: &Arenas, job: &Job, bounce: &mut Vec<u8>) -> Result<(), De
     if job.fault == Some(CopyFault::Fail) {
         return Err(error("failed on request".to_owned()));
     }
-    let (source, destination) = match run.direction {
-        Direction::D2h => (&arenas.hbm, &arenas.host),
-        Direction::H2d => (&arenas.host, &arenas.hbm),
-    };
+    let (source, destination) = arenas.ends(run.direction);
     for (
         index,
         BlockCopy {

@@ -19,7 +19,7 @@ pub(super) struct WallClock {
     slow_down: [SlowDown; 4],
     lane_depth: u32,
     /// Time of the copies that are over, by direction.
-    busy: [Nanos; 2],
+    busy: [Nanos; 4],
     over: Over,
 }
 
@@ -31,7 +31,7 @@ impl WallClock {
             steps: StepQueue::new(steps, ahead),
             slow_down: slow_downs(link),
             lane_depth: link.lane_depth(),
-            busy: [Nanos::ZERO; 2],
+            busy: [Nanos::ZERO; 4],
             over: Over::default(),
         }
     }
@@ -120,7 +120,9 @@ impl WallClock {
                 lanes.finish(direction, &over, done);
             } else {
                 lanes.hand(direction, moving.moved + self.lane_depth);
-                busy |= 1 << direction.index();
+                if Direction::LINK.contains(&direction) {
+                    busy |= 1 << direction.index();
+                }
             }
         }
         self.steps.settle(now, self.slow_down[busy]);

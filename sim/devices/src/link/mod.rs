@@ -46,7 +46,7 @@ pub(crate) struct Copied {
 impl Link {
     pub fn new(cost: &LinkCost) -> Self {
         Self {
-            lanes: Direction::ALL
+            lanes: Direction::LINK
                 .map(|direction| Lane::new(*cost.lane(direction), cost.lane_depth())),
         }
     }
@@ -84,7 +84,7 @@ impl Link {
 
     /// The lane that `op` is in.
     pub fn lane_of(&self, op: OpId) -> Option<Direction> {
-        Direction::ALL
+        Direction::LINK
             .into_iter()
             .find(|direction| self.lane(*direction).holds(op))
     }

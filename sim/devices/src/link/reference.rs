@@ -101,7 +101,7 @@ impl Reference {
 
     fn settle(&mut self) {
         let busy = self.servers.each_ref().map(|server| server.op.is_some());
-        for direction in Direction::ALL {
+        for direction in Direction::LINK {
             let lane = *self.cost.lane(direction);
             self.servers[direction.index()].change_rate(
                 self.now,
@@ -134,7 +134,7 @@ impl Reference {
         self.settle();
         let mut done = self.take_done();
         while done.is_empty() {
-            let next = Direction::ALL
+            let next = Direction::LINK
                 .into_iter()
                 .filter_map(|direction| {
                     self.servers[direction.index()].next(self.cost.lane(direction))
@@ -145,7 +145,7 @@ impl Reference {
                 break;
             };
             self.now = next;
-            for direction in Direction::ALL {
+            for direction in Direction::LINK {
                 let lane = *self.cost.lane(direction);
                 let server = &mut self.servers[direction.index()];
                 while server.next(&lane) == Some(self.now) {
@@ -291,7 +291,7 @@ mod tests {
                                 fast.complete(now).map(|copied| (copied.op, copied.start, copied.end, copied.chunks)).collect();
                             prop_assert_eq!(&done, &slow.run(until.0));
                             prop_assert_eq!(now.0, slow.now);
-                            for direction in Direction::ALL {
+                            for direction in Direction::LINK {
                                 prop_assert_eq!(fast.lane(direction).progress(now), slow.progress(direction));
                                 prop_assert_eq!(fast.lane_busy(now, direction), slow.busy(direction));
                             }
@@ -302,7 +302,7 @@ mod tests {
                     }
                 }
             }
-            prop_assert!(Direction::ALL.into_iter().all(|direction| !Lane::is_busy(fast.lane(direction))));
+            prop_assert!(Direction::LINK.into_iter().all(|direction| !Lane::is_busy(fast.lane(direction))));
         }
     }
 }

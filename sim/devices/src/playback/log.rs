@@ -119,7 +119,7 @@ fn answer(line: &str) -> Option<Answer> {
     Some(match kind {
         "c" => Answer::Cut(OpId(first), units?),
         "p" => Answer::Progress(OpId(first), units?),
-        "b" => Answer::Busy(*Direction::ALL.get(first as usize)?, Nanos(second)),
+        "b" => Answer::Busy(*Direction::LINK.get(first as usize)?, Nanos(second)),
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   steps ──► [ run | next run ]      slowed down while lanes are busy, as seen when a step begins
-//!   copies ─► the link's two lanes
+//!   copies ─► the link's two lanes, and the disk's
 //! ```
 //!
 //! Nothing is done per step or per chunk: a wake costs a closed form or two, however much time it spans.
@@ -15,8 +15,9 @@ mod steps;
 pub(crate) use over::Over;
 pub(crate) use steps::StepQueue;
 
-use crate::link::Link;
-use crate::{LinkCost, SlowDown, StepCost};
+use crate::disk::Disk;
+use crate::link::{Copied, Link};
+use crate::{DiskCost, LinkCost, SlowDown, StepCost};
 use engine::device::{Completion, Device, Op};
 use model::{Direction, Nanos, OpId, Time};
 
@@ -26,6 +27,7 @@ pub struct SimDevice {
     now: Time,
     steps: StepQueue,
     link: Link,
+    disk: Option<Disk>,
     /// By [`Link::busy`].
     slow_down: [SlowDown; 4],
     over: Over,
@@ -39,9 +41,17 @@ impl SimDevice {
             now: Time::ZERO,
             steps: StepQueue::new(steps, ahead),
             link: Link::new(link),
+            disk: None,
             slow_down: slow_downs(link),
             over: Over::default(),
         }
+    }
+
+    /// The same device with a disk behind host memory, if there is one.
+    #[must_use]
+    pub fn with_disk(mut self, cost: Option<DiskCost>) -> Self {
+        self.disk = cost.map(|cost| Disk::new(&cost));
+        self
     }
 
     /// The present: what the last `wait` returned.
@@ -53,14 +63,17 @@ impl SimDevice {
     pub(crate) fn handed(&self, op: OpId) -> u32 {
         match self.link.lane_of(op) {
             Some(direction) => self.link.lane(direction).handed(self.now),
-            None => self.over.units(op),
+            None => match self.disk.as_ref().and_then(|disk| disk.lane_of(op)) {
+                Some(lane) => lane.handed(self.now),
+                None => self.over.units(op),
+            },
         }
     }
 }
 
 /// How much longer steps take, by the lanes that are busy. Slow-downs of both add up.
 pub(crate) fn slow_downs(link: &LinkCost) -> [SlowDown; 4] {
-    let [d2h, h2d] = Direction::ALL.map(|direction| link.lane(direction).slowdown_ppm);
+    let [d2h, h2d] = Direction::LINK.map(|direction| link.lane(direction).slowdown_ppm);
     [0, d2h, h2d, d2h + h2d].map(SlowDown::ppm)
 }
 
@@ -68,7 +81,14 @@ impl Device for SimDevice {
     fn submit(&mut self, op: Op) {
         match op {
             Op::Steps(run) => self.steps.submit(self.now, &run),
-            Op::Copy(run) => self.link.submit(self.now, &run),
+            Op::Copy(run) if Direction::LINK.contains(&run.direction) => {
+                self.link.submit(self.now, &run);
+            }
+            Op::Copy(run) => {
+                let disk = self.disk.as_mut();
+                let disk = disk.expect("a run with a disk has a device with one");
+                disk.submit(self.now, &run);
+            }
         }
     }
 
@@ -78,7 +98,10 @@ impl Device for SimDevice {
         }
         match self.link.lane_of(op) {
             Some(direction) => self.link.lane_mut(direction).cut(self.now),
-            None => self.over.units(op),
+            None => match self.disk.as_mut().and_then(|disk| disk.holding(op)) {
+                Some(lane) => lane.cut(self.now),
+                None => self.over.units(op),
+            },
         }
     }
 
@@ -88,7 +111,10 @@ impl Device for SimDevice {
         }
         match self.link.lane_of(op) {
             Some(direction) => self.link.lane(direction).progress(self.now),
-            None => self.over.units(op),
+            None => match self.disk.as_ref().and_then(|disk| disk.lane_of(op)) {
+                Some(lane) => lane.progress(self.now),
+                None => self.over.units(op),
+            },
         }
     }
 
@@ -99,7 +125,8 @@ impl Device for SimDevice {
             .settle(self.now, self.slow_down[self.link.busy()]);
         self.link.settle(self.now, self.steps.is_busy());
 
-        let next = [self.steps.next_wake(), self.link.next_end(), until]
+        let disk = self.disk.as_ref().and_then(Disk::next_end);
+        let next = [self.steps.next_wake(), self.link.next_end(), disk, until]
             .into_iter()
             .flatten()
             .min();
@@ -110,20 +137,31 @@ impl Device for SimDevice {
 
         let first = done.len();
         done.extend(self.steps.complete(now));
-        done.extend(self.link.complete(now).map(|copied| Completion {
-            op: copied.op,
-            start: copied.start,
-            end: copied.end,
-            units: copied.chunks,
-            status: Ok(()),
-        }));
+        done.extend(self.link.complete(now).map(completion));
+        if let Some(disk) = &mut self.disk {
+            done.extend(disk.complete(now).map(completion));
+        }
         done[first..].sort_unstable_by_key(|completion| (completion.end, completion.op));
         self.over.remember(&done[first..]);
         now
     }
 
     fn lane_busy(&self, direction: Direction) -> Nanos {
-        self.link.lane_busy(self.now, direction)
+        match &self.disk {
+            _ if Direction::LINK.contains(&direction) => self.link.lane_busy(self.now, direction),
+            Some(disk) => disk.lane_busy(self.now, direction),
+            None => Nanos::ZERO,
+        }
+    }
+}
+
+fn completion(copied: Copied) -> Completion {
+    Completion {
+        op: copied.op,
+        start: copied.start,
+        end: copied.end,
+        units: copied.chunks,
+        status: Ok(()),
     }
 }
 

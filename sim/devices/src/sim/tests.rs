@@ -301,7 +301,7 @@ fn drive(
             let (_, to_host, blocks) = copies[next_copy];
             device.submit(copy(
                 2 * next_copy as u64 + 1,
-                Direction::ALL[usize::from(to_host)],
+                Direction::LINK[usize::from(to_host)],
                 blocks,
             ));
             next_copy += 1;

@@ -22,8 +22,10 @@ impl<D: Device> Driver<'_, D> {
                 cached: model::Blocks(pool.cached()),
             }
         };
-        let mut link = self.config.link;
-        for direction in Direction::ALL {
+        let [d2h, h2d] = self.config.link;
+        let [write, read] = self.config.disk;
+        let mut link = [d2h, h2d, write, read];
+        for &direction in &Direction::ALL[..self.lane_count()] {
             let offload = self.offload.as_ref();
             let jobs = offload.map_or(0, |offload| offload.queued(direction));
             let blocks = self.lanes[direction.index()].left() + jobs;
@@ -33,6 +35,7 @@ impl<D: Device> Driver<'_, D> {
             now: self.now,
             hbm: level(Tier::Hbm),
             host: level(Tier::Host),
+            disk: level(Tier::Disk),
             block_bytes: self.config.block_bytes,
             block_tokens: self.config.memory.block_tokens,
             link,
@@ -64,8 +67,11 @@ impl<D: Device> Driver<'_, D> {
         policy.observe(&self.view(), &event);
         self.policy = Some(policy);
         let change = event.is_change();
+        let admitted = matches!(event, Event::Admitted { .. });
         self.changed |= change;
-        if change || matches!(event, Event::Admitted { .. } | Event::Tick(_)) {
+        // Whoever waits for leave to read has come closer to the head of the queue.
+        self.advanced |= admitted && !self.unread.is_empty();
+        if change || admitted || matches!(event, Event::Tick(_)) {
             self.budget = None;
         }
         let queued = |s: &SessionId| {
@@ -119,7 +125,7 @@ impl<D: Device> Driver<'_, D> {
             idle: self.idle,
             held: self.held.len() as u32,
             moved: [self.lanes[0].moved, self.lanes[1].moved],
-            busy: Direction::ALL.map(|direction| self.device.lane_busy(direction)),
+            busy: Direction::LINK.map(|direction| self.device.lane_busy(direction)),
         };
         self.recorder.sample(&sample);
     }

@@ -41,6 +41,19 @@ impl<D: Device> Driver<'_, D> {
         for session in plan.prefetch {
             self.prefetch_as_planned(session);
         }
+        for session in plan.store {
+            self.write_to_disk(session, Action::Store);
+        }
+        for session in plan.demote {
+            self.write_to_disk(session, Action::Demote);
+        }
+        for session in plan.promote {
+            self.promote(session);
+        }
+        for session in plan.stop {
+            self.stop_fetch(session);
+        }
+        self.reconsider_reads();
         // What the plan itself has changed is no cause to plan again.
         self.changed = false;
     }
@@ -119,11 +132,13 @@ impl<D: Device> Driver<'_, D> {
                     self.retain(session, retention);
                 }
             }
-            Some((Phase::Idle | Phase::Held, Residence::Host))
+            Some((Phase::Idle | Phase::Held, Residence::Host | Residence::Disk))
                 if retention == Retention::Discard =>
             {
                 self.forget_restore(session);
                 self.drop_host(session);
+                self.stop_disk(session);
+                self.drop_disk(session);
             }
             _ => return self.acted(session, Action::Release, Outcome::Void),
         }

@@ -33,6 +33,16 @@ impl<D: Device> Driver<'_, D> {
                 return Err(self.broken("view", what));
             }
         }
+        for (id, view) in self.views.iter().enumerate() {
+            let (from, blocks) = self.ledger.kv(SessionId(id as u32)).disk_part();
+            if (view.disk_from.0, view.disk_blocks.0) != (from, blocks) {
+                let what = format!(
+                    "session {id} is seen with {} blocks on the disk and has {blocks}",
+                    view.disk_blocks.0
+                );
+                return Err(self.broken("view", what));
+            }
+        }
         let computed = |&s: &SessionId| u64::from(self.live[s.index()].request.computed);
         let running: u64 = self.batch.running.iter().map(computed).sum();
         if running != self.batch.running_tokens {
@@ -71,7 +81,7 @@ impl<D: Device> Driver<'_, D> {
             let what = format!("{} blocks of the host are still busy", offload.tier.busy());
             return Err(self.broken("all blocks free at the end", what));
         }
-        for tier in [Tier::Hbm, Tier::Host] {
+        for tier in [Tier::Hbm, Tier::Host, Tier::Disk] {
             let pool = self.ledger.pool(tier);
             if pool.free() != pool.capacity() {
                 let what = format!(

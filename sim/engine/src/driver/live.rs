@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub family: Option<Box<Family>>,
     /// The prompt of the ready turn has been compared with the context.
     pub prepared: bool,
+    /// What the disk has of the ready turn has been read, or is not waited for.
+    pub fetched: bool,
     /// Ready, and waits for its own copy.
     pub parked: bool,
     /// It waits for the beginning of its copy only.

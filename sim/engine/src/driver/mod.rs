@@ -5,7 +5,7 @@
 //!        ▼                                                            │
 //!   completions ─► events (signals, timers, arrivals) ─► consult ─► schedule ─► submit
 //!    steps           signals.rs, hold.rs                 cadence.rs  schedule     steps
-//!    lanes           idle (policy and memory)                                     lanes
+//!    lanes           idle (policy, memory), disk                                   lanes
 //! ```
 //!
 //! The loop is the same on every device, and time enters it only as the value that `wait` returns.
@@ -13,6 +13,7 @@
 mod ask;
 mod cadence;
 mod checks;
+mod disk;
 mod error;
 mod family;
 mod hold;
@@ -79,12 +80,16 @@ pub struct Driver<'a, D: Device> {
     asking: BTreeSet<(Time, SessionId)>,
     paused: BTreeSet<SessionId>,
     pinned: BTreeSet<SessionId>,
+    /// Ready turns that the policy does not let read from the disk yet.
+    unread: BTreeSet<SessionId>,
+    /// The queue has advanced before them.
+    advanced: bool,
     idle: u32,
     alive: u32,
 
     batch: Batch,
     in_flight: VecDeque<InFlight>,
-    lanes: [Lane; 2],
+    lanes: [Lane; 4],
     /// No scheduling before this time; `None` is at once.
     sleep: Option<Sleep>,
     /// The last scheduling ran nothing while a step was in flight: the next comes a poll after that step.
@@ -145,6 +150,7 @@ impl<'a, D: Device> Driver<'a, D> {
         let offload = offload.map(|settings| Box::new(Offload::new(settings, blocks)));
         if offload.is_some() {
             config.memory.host_blocks = 0;
+            config.memory.disk_blocks = 0;
         }
         if device.places_blocks() || offload.is_some() {
             config.memory.first_place.get_or_insert(0);
@@ -182,7 +188,9 @@ impl<'a, D: Device> Driver<'a, D> {
             alive: 0,
             batch: Batch::default(),
             in_flight: VecDeque::new(),
-            lanes: [Lane::default(), Lane::default()],
+            lanes: Default::default(),
+            unread: BTreeSet::new(),
+            advanced: false,
             sleep: None,
             ran_nothing: false,
             short: false,
@@ -241,6 +249,9 @@ impl<'a, D: Device> Driver<'a, D> {
                 }
             }
             if open {
+                if std::mem::take(&mut self.advanced) {
+                    self.reconsider_reads();
+                }
                 self.pump_lanes();
             }
             self.pump_jobs();
@@ -256,7 +267,7 @@ impl<'a, D: Device> Driver<'a, D> {
             if self.stuck() && self.break_pin() {
                 continue;
             }
-            if self.break_hold() {
+            if self.break_hold() || self.break_wait() {
                 continue;
             }
             let until = self.wake_time();

@@ -80,6 +80,7 @@ impl<D: Device> Driver<'_, D> {
                 Due::PinEnds => self.pin_ends(session),
                 Due::PriceEnds => self.price_ends(session, epoch),
                 Due::Prefetch => self.planned_prefetch(session),
+                Due::FetchEnds => self.fetch_ends(session),
                 Due::EndTimeout => self.end_session(session),
                 Due::Begin => self.begin(session, at),
                 Due::Arrive => self.arrive(session, at),
@@ -108,6 +109,7 @@ impl<D: Device> Driver<'_, D> {
         }
         live.signal = at;
         live.prepared = false;
+        live.fetched = false;
         let existed = if first { 0 } else { live.request.tokens() - 1 };
         let mut wake = WakeClock::start(live.ready, Part::Signal);
         wake.turn_to(Part::Queue, at);
@@ -159,16 +161,24 @@ impl<D: Device> Driver<'_, D> {
                 .request
                 .wake
                 .turn_to(Part::Copy, self.now);
-            match transfer.direction {
-                Direction::D2h => self.cancel_copy(session),
-                Direction::H2d => self.promote_copy(session),
+            if transfer.direction == Direction::D2h {
+                self.cancel_copy(session);
+            } else {
+                self.promote_copy(session);
             }
             return;
         }
         // A prefetch that had not begun is asked for again, as demand.
         self.lanes[Direction::H2d.index()].remove(session);
         self.ledger.stop_leak(session);
+        if self.joins_read(session) {
+            return;
+        }
         self.prepare(session);
+        if self.fetches(session) {
+            return;
+        }
+        self.drop_disk(session);
         if self.ledger.restorable(session).is_some() {
             let load = match self.ask(|policy, view| policy.restore(view, session)) {
                 Restore::Load => true,
@@ -357,7 +367,7 @@ impl<D: Device> Driver<'_, D> {
             Residence::Hbm => self.retain_again(session),
             Residence::None => self.price(session),
             // It has left without a word of its return.
-            Residence::Host if !view.prefetching => self.plan_prefetch(session),
+            Residence::Host | Residence::Disk if !view.prefetching => self.plan_prefetch(session),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@
 //!   Content ──► what position i of a session's context holds        (content)
 //!   Table   ──► the blocks that a holder has, in order of position   (table)
 //!   BlockPool ─► one tier: reference counts by content, free queue  (pool, extents, queue, places)
-//!   Ledger  ──► both tiers, and every legal change of hands          (ledger)
+//!   Ledger  ──► all tiers, and every legal change of hands          (ledger)
 //!   HostTier ──► vLLM's own host tier, in place of the ledger's     (host_tier)
 //! ```
 //!
@@ -25,7 +25,9 @@ mod table;
 
 pub use content::{Content, Lineages};
 pub use host_tier::{Found, HostTier, JobId, Orders};
-pub use ledger::{Kv, Ledger, LedgerConfig, Restorable, SwapStart, Transfer};
+pub use ledger::{
+    DiskTransfer, Kv, Ledger, LedgerConfig, OnDisk, Restorable, SwapStart, Transfer, WriteStart,
+};
 
 pub use pool::{BlockPool, Hits};
 pub use table::{Span, Table};

@@ -80,7 +80,7 @@ fn tokens_are_conserved(rig: &Rig, log: &Log) {
 }
 
 fn bytes_are_conserved(log: &Log) {
-    for direction in Direction::ALL {
+    for direction in Direction::LINK {
         let of_ops: u64 = log
             .ops
             .iter()

@@ -3,7 +3,7 @@
 //! Numbers are chosen for mental arithmetic: a block is 16 tokens and takes 1 ms over the link; a step takes 10 ms, and 1 ms more per
 //! prefill token.
 
-use devices::{HostDevice, HostPools, LaneCost, LinkCost, SimDevice, StepCost};
+use devices::{DiskCost, HostDevice, HostPools, LaneCost, LinkCost, SimDevice, StepCost};
 use engine::device::Device;
 use engine::record::{Decision, OpRecord, Recorder, Sample, SessionRecord, StepRecord, TurnRecord};
 use engine::{
@@ -16,7 +16,7 @@ use model::{
 };
 use policy::Policy;
 use std::fmt::{self, Write};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 /// Tokens of a block.
@@ -30,13 +30,21 @@ pub struct Rig {
     pub config: EngineConfig,
     pub steps: StepCost,
     pub link: LinkCost,
+    pub disk: DiskCost,
     pub sessions: Vec<Session>,
 }
 
 impl fmt::Debug for Rig {
     /// A line per session: a failing random test prints the rig.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:?}\n{:?}\n{:?}", self.config, self.steps, self.link)?;
+        let Self {
+            config,
+            steps,
+            link,
+            disk,
+            ..
+        } = self;
+        writeln!(f, "{config:?}\n{steps:?}\n{link:?}\n{disk:?}")?;
         for session in &self.sessions {
             let Session { name, start, .. } = session;
             write!(f, "{name} at {start} {:?}:", session.shared_prefixes)?;
@@ -193,6 +201,7 @@ impl Rig {
                 block_tokens: BLOCK,
                 hbm_blocks: hbm,
                 host_blocks: host,
+                disk_blocks: 0,
                 inclusive: false,
                 caching: true,
                 leak_on_swap_out: false,
@@ -200,7 +209,8 @@ impl Rig {
             },
             block_bytes: Bytes(MS),
             chunk_blocks: 1,
-            link: Direction::ALL.map(lane),
+            link: Direction::LINK.map(lane),
+            disk: disk().estimates(),
             prefill: PrefillEstimate {
                 token_ps: 1_000_000_000,
                 pair_ps: 0,
@@ -221,8 +231,15 @@ impl Rig {
             config,
             steps: StepCost::linear(10_000_000_000, 1_000_000_000, 0, 0),
             link: link(),
+            disk: disk(),
             sessions,
         }
+    }
+
+    /// The same with so many blocks of disk.
+    #[must_use]
+    pub fn with_disk(self, blocks: u32) -> Self {
+        self.with(|c| c.memory.disk_blocks = blocks)
     }
 
     /// The same with a change of its configuration.
@@ -238,7 +255,8 @@ impl Rig {
 
     /// A simulated device with the costs of this rig.
     pub fn device(&self) -> SimDevice {
-        SimDevice::new(self.steps.clone(), &self.link, self.ahead())
+        let device = SimDevice::new(self.steps.clone(), &self.link, self.ahead());
+        device.with_disk((self.config.memory.disk_blocks > 0).then_some(self.disk))
     }
 
     /// Runs `policy` (a name of the registry) on `device`.
@@ -300,9 +318,11 @@ impl Rig {
         let memory = self.config.memory;
         let pools = HostPools {
             backing_bytes: 64,
+            disk_blocks: memory.disk_blocks,
             ..HostPools::new(memory.hbm_blocks, memory.host_blocks)
         };
         HostDevice::with_virtual_clock(self.steps.clone(), &self.link, self.ahead(), pools)
+            .with_disk(Some(self.disk))
     }
 
     /// Runs `policy` on host memory.
@@ -329,6 +349,17 @@ pub fn link() -> LinkCost {
         beside_steps_ppm: 0,
     };
     LinkCost::new(lane, lane)
+}
+
+/// A block of 1 MB takes 4 ms to be written and 2 ms to be read; a lane holds two chunks.
+pub fn disk() -> DiskCost {
+    let rate = |bytes_per_s| NonZeroU64::new(bytes_per_s).expect("not zero");
+    DiskCost {
+        copy_ns: 0,
+        write_bytes_per_s: rate(250_000_000),
+        read_bytes_per_s: rate(500_000_000),
+        lane_depth: NonZeroU32::new(2).expect("not zero"),
+    }
 }
 
 /// A session that starts at `start` ms; per turn the wait before it in ms, prompt tokens appended, and tokens generated.

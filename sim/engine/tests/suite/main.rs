@@ -5,6 +5,7 @@
 //! | `admission` | hand-summed timelines of turns that are withheld, ordered, limited and preempted by the policy |
 //! | `closed_forms` | hand-summed timelines |
 //! | `copies` | hand-summed timelines of swap-outs, restores and prefetches |
+//! | `disk` | hand-summed timelines of the disk behind the host |
 //! | `golden` | decision logs of ten events, one per policy |
 //! | `random` | single steps, decode runs and host memory agree; accounts close; nothing depends on being watched |
 //! | `metamorphic` | what a change of the input may and may not change |
@@ -22,6 +23,7 @@ mod canary;
 mod closed_forms;
 mod common;
 mod copies;
+mod disk;
 mod families;
 mod faults;
 mod golden;

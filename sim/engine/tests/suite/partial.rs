@@ -324,7 +324,7 @@ fn a_context_is_dropped_on_the_host_and_in_hbm_at_once() {
     let b = session("b", 200, &[(0, 30, 3), (500, 10, 2)]);
     let policy = Scripted {
         on_idle: |_, _| Retention::Part(first::<6>(Way::SwapOut)),
-        host_victims: &[HostRelease {
+        host_victims: &[HostRelease::GiveUp {
             session: SessionId(0),
             blocks: Blocks(2),
             end: End::Front,

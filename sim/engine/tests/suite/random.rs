@@ -3,13 +3,13 @@
 use crate::accounts;
 use crate::common::{Log, Rig, session};
 use crate::scripted::Whim;
-use devices::{LaneCost, LinkCost, StepCost};
+use devices::{DiskCost, LaneCost, LinkCost, StepCost};
 use engine::{EndSignal, Faults, HintKind, HintNoise};
 use model::{Nanos, Session, SharedPrefix, Spawn, Time, Tokens, ToolClass, TurnIndex};
 use policy::REGISTRY;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// A turn: wait before it \[ns\], tokens appended, tokens generated, quarters of the history that survive.
 type TurnSketch = (u64, u32, u32, u32);
@@ -96,7 +96,7 @@ fn forget_joins(session: &mut Session) {
 }
 
 /// Odd rates, so that events seldom coincide; each way slows the other and the steps.
-fn machine() -> (StepCost, LinkCost) {
+fn machine() -> (StepCost, LinkCost, DiskCost) {
     let lane = |rate, shared| LaneCost {
         copy_ns: 10_007,
         block_ns: 101,
@@ -110,7 +110,14 @@ fn machine() -> (StepCost, LinkCost) {
         lane(900_000_011, 800_000_003),
     );
     let steps = StepCost::linear(3_137_011_007, 211_003_001, 50_021_003, 1_009_007);
-    (steps, link)
+    let rate = |bytes_per_s| NonZeroU64::new(bytes_per_s).expect("not zero");
+    let disk = DiskCost {
+        copy_ns: 20_011,
+        write_bytes_per_s: rate(150_000_001),
+        read_bytes_per_s: rate(310_000_027),
+        lane_depth: NonZeroU32::new(2).expect("not zero"),
+    };
+    (steps, link, disk)
 }
 
 fn hints() -> impl Strategy<Value = (HintKind, HintNoise)> {
@@ -147,6 +154,7 @@ fn rigs() -> impl Strategy<Value = Rig> {
     let memory = (
         prop_oneof![3 => 0_u32..12, 1 => 60_u32..200],
         prop_oneof![Just(0_u32), 1_u32..20, Just(500)],
+        prop_oneof![2 => Just(0_u32), 2 => 1_u32..12, 1 => Just(500)],
         any::<bool>(),
         1_u32..5,
     );
@@ -159,7 +167,7 @@ fn rigs() -> impl Strategy<Value = Rig> {
         prop_oneof![3 => Just(0_u32), 1 => Just(30)],
     );
     (sessions(), memory, batch, hints(), end).prop_map(|(sessions, memory, batch, hints, end)| {
-        let (extra, host, inclusive, chunk) = memory;
+        let (extra, host, disk, inclusive, chunk) = memory;
         let (ahead, max_seqs, budget, reserve, watermark, chunk_tokens) = batch;
         let largest = sessions
             .iter()
@@ -167,8 +175,9 @@ fn rigs() -> impl Strategy<Value = Rig> {
             .map(|s| s.context_max().0.div_ceil(16))
             .max();
         let mut rig = Rig::new(largest.unwrap_or(1) + extra, host, sessions);
-        (rig.steps, rig.link) = machine();
+        (rig.steps, rig.link, rig.disk) = machine();
         rig.with(|c| {
+            c.memory.disk_blocks = disk;
             c.memory.inclusive = inclusive;
             c.chunk_blocks = chunk;
             c.batching.ahead = ahead;

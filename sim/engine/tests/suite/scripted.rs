@@ -2,9 +2,9 @@
 
 use crate::common::{Log, Rig};
 use model::{
-    Admission, Blocks, Bytes, Cadence, End, HostRelease, Nanos, Need, OrderKey, Part, Plan, Price,
-    Priced, Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then, Time,
-    Tokens, View, Way,
+    Admission, Blocks, Bytes, Cadence, End, Fetch, HostRelease, Nanos, Need, OrderKey, Part, Plan,
+    Price, Priced, Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then,
+    Time, Tokens, View, Way,
 };
 use policy::Policy;
 use std::num::NonZeroU32;
@@ -40,6 +40,8 @@ pub struct Scripted {
     pub host_victims: &'static [HostRelease],
     pub mid_sequence: bool,
     pub price: fn(&View<'_>, SessionId) -> Vec<Priced>,
+    pub fetch: fn(&View<'_>, SessionId) -> Fetch,
+    pub disk_victims: &'static [SessionId],
 }
 
 impl Default for Scripted {
@@ -60,6 +62,8 @@ impl Default for Scripted {
             host_victims: &[],
             mid_sequence: false,
             price: |_, _| Vec::new(),
+            fetch: |_, _| Fetch::Read { until: Time::NEVER },
+            disk_victims: &[],
         }
     }
 }
@@ -106,6 +110,12 @@ impl Policy for Scripted {
     }
     fn host_victims(&self, _: &View<'_>, _: Blocks, _: SessionId) -> Vec<HostRelease> {
         self.host_victims.to_vec()
+    }
+    fn fetch(&self, view: &View<'_>, session: SessionId) -> Fetch {
+        (self.fetch)(view, session)
+    }
+    fn disk_victims(&self, _: &View<'_>, _: Blocks, _: SessionId) -> Vec<SessionId> {
+        self.disk_victims.to_vec()
     }
     fn computes_mid_sequence(&self) -> bool {
         self.mid_sequence
@@ -258,6 +268,10 @@ impl Policy for Whim {
                     .retain
                     .push((session, self.retention(17, session, view))),
                 4 => plan.prefetch.push(session),
+                5 => plan.store.push(session),
+                6 => plan.demote.push(session),
+                7 => plan.promote.push(session),
+                8 => plan.stop.push(session),
                 _ => {}
             }
         }
@@ -309,12 +323,36 @@ impl Policy for Whim {
         anybody
             .map(|session| (session, self.draw(22, session, view) ^ base))
             .filter(|(_, draw)| draw.is_multiple_of(4))
-            .map(|(session, draw)| HostRelease {
-                session,
-                blocks: Blocks((draw >> 8) as u32 % 7 + 1),
-                end: Self::end(draw >> 16),
+            .map(|(session, draw)| match draw >> 24 & 1 {
+                0 => HostRelease::Demote(session),
+                _ => HostRelease::GiveUp {
+                    session,
+                    blocks: Blocks((draw >> 8) as u32 % 7 + 1),
+                    end: Self::end(draw >> 16),
+                },
             })
             .collect()
+    }
+
+    fn disk_victims(&self, view: &View<'_>, _: Blocks, session: SessionId) -> Vec<SessionId> {
+        let anybody = (0..view.sessions.len() as u32 + 2).map(SessionId);
+        let base = self.draw(24, session, view);
+        anybody
+            .filter(|&session| (self.draw(25, session, view) ^ base).is_multiple_of(3))
+            .collect()
+    }
+
+    fn fetch(&self, view: &View<'_>, session: SessionId) -> Fetch {
+        let draw = self.draw(26, session, view);
+        let since = view.session(session).ready_since;
+        match draw % 6 {
+            0 => Fetch::Recompute,
+            1 => Fetch::Later,
+            2 | 3 => Fetch::Read {
+                until: since + Nanos((draw >> 32) % 30_000_000),
+            },
+            _ => Fetch::Read { until: Time::NEVER },
+        }
     }
 
     fn computes_mid_sequence(&self) -> bool {

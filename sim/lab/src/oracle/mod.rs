@@ -135,6 +135,7 @@ fn config(args: &OracleArgs, stepwise: bool) -> Result<EngineConfig, OracleError
             // Block 0 is vLLM's null block.
             hbm_blocks: args.gpu_blocks - 1,
             host_blocks: args.cpu_blocks,
+            disk_blocks: 0,
             inclusive: true,
             caching: !args.no_prefix_caching,
             leak_on_swap_out: false,
@@ -143,6 +144,7 @@ fn config(args: &OracleArgs, stepwise: bool) -> Result<EngineConfig, OracleError
         block_bytes: Bytes(args.block_bytes()),
         // A job is copied as a whole.
         chunk_blocks: u32::MAX,
+        disk: [CopyEstimate::default(); 2],
         link: [estimate; 2],
         prefill: PrefillEstimate::default(),
         hints: HintConfig {

@@ -236,7 +236,7 @@ fn summary_json(
 }
 
 fn offload_json(args: &OracleArgs, offload: &OffloadSummary) -> Value {
-    let [d2h, h2d] = Direction::ALL.map(Direction::index);
+    let [d2h, h2d] = Direction::LINK.map(Direction::index);
     let bytes = |direction: usize| offload.blocks[direction] * args.block_bytes();
     let seconds = |span: Nanos| Time(span.0).to_string();
     json!({

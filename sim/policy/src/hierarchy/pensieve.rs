@@ -251,7 +251,7 @@ impl Policy for Pensieve {
         let stored = self.stored(view, Some(session));
         let least = self.least(view, stored, need).into_iter();
         least
-            .map(|(session, blocks)| HostRelease {
+            .map(|(session, blocks)| HostRelease::GiveUp {
                 session,
                 blocks,
                 end: End::Front,

@@ -153,13 +153,14 @@ impl Crowd {
             now,
             hbm: level(live * 64, 10),
             host: level(live * 128, room),
+            disk: level(0, 0),
             block_bytes: Bytes(2 << 20),
             block_tokens: 16,
             link: [CopyEstimate {
                 queued: Bytes(3_000_000),
                 bytes_per_s: 50_000_000_000,
                 fixed: Nanos(10_000),
-            }; 2],
+            }; 4],
             prefill: PrefillEstimate {
                 token_ps: 30_000_000,
                 pair_ps: 1_000,

@@ -78,6 +78,7 @@ fn turn(policy: &mut dyn Policy, view: &View<'_>) {
     black_box(policy.admit(view, HELD));
     black_box(policy.queueing(view, QUEUED));
     black_box(policy.order(view, QUEUED));
+    black_box(policy.fetch(view, QUEUED));
     black_box(policy.restore(view, QUEUED));
     black_box(policy.chunk(view, RUNS));
 }
@@ -96,9 +97,10 @@ fn shortage(policy: &mut dyn Policy, view: &View<'_>) {
     black_box(policy.break_pin(view));
 }
 
-/// The host lacks a session's blocks.
+/// The host, or the disk behind it, lacks a session's blocks.
 fn host_full(policy: &mut dyn Policy, view: &View<'_>) {
     black_box(policy.host_victims(view, Blocks(64), ASKED));
+    black_box(policy.disk_victims(view, Blocks(64), ASKED));
 }
 
 /// A step is put together: what is to be done, all things considered, and the tick that precedes it.

@@ -51,6 +51,9 @@ fn memory(spec: &RunSpec) -> Result<(), Fault> {
     if let Some(gib) = m.host_gib {
         not_negative("memory.host_gib", gib)?;
     }
+    if let Some(gib) = m.disk_gib {
+        not_negative("memory.disk_gib", gib)?;
+    }
     one_of(
         "memory.hbm_blocks",
         m.hbm_blocks.is_some(),

@@ -114,5 +114,9 @@ impl RunSpec {
         if self.memory.host_gib.is_none() && self.memory.host_blocks.is_none() {
             self.memory.host_gib = Some(Memory::HOST_GIB);
         }
+        // One spelling of no disk, so that it is one run.
+        if self.memory.disk_gib == Some(0.0) {
+            self.memory.disk_gib = None;
+        }
     }
 }

@@ -84,6 +84,9 @@ pub struct Memory {
     /// Usable KV blocks of host memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_blocks: Option<u32>,
+    /// Disk behind host memory \[GiB\]; empty, or 0, for none. Only policies that know of it write there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_gib: Option<f64>,
     /// Whether HBM keeps a copy of what the host holds.
     pub host: HostMode,
     /// Tokens of one KV block.
@@ -137,6 +140,7 @@ impl Default for Memory {
             hbm_blocks: None,
             host_gib: None,
             host_blocks: None,
+            disk_gib: None,
             host: HostMode::Inclusive,
             block_tokens: 16,
             chunk_mib: 32,

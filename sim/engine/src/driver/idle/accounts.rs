@@ -22,6 +22,7 @@ impl<D: Device> Driver<'_, D> {
             Some(_) => Residence::SwappingIn,
             None if kv.pin.registered() > 0 => Residence::Hbm,
             None if kv.host.blocks() > 0 => Residence::Host,
+            None if kv.disk_part().1 > 0 => Residence::Disk,
             None => Residence::None,
         };
         let waits = kv.run.is_empty() && !kv.behind.is_empty() && kv.transfer.is_none();
@@ -38,6 +39,13 @@ impl<D: Device> Driver<'_, D> {
         view.pin_until = pin_until;
         view.prefetching = live.prefetch.is_pending();
         let back = view.hint.map_or(Time::NEVER, |hint| hint.returns_at);
+        if self.config.memory.disk_blocks > 0 {
+            let (from, blocks) = kv.disk_part();
+            (view.disk_from, view.disk_blocks) = (Blocks(from), Blocks(blocks));
+            let begun = kv.disk_transfer().map(|copy| copy.direction);
+            let waits = self.lanes[Direction::DiskRead.index()].holds(session);
+            view.disk_copy = begun.or(waits.then_some(Direction::DiskRead));
+        }
         let listed = is_victim(view.phase, residence).then_some(Listed {
             idle_since: view.idle_since,
             returns_at: back,

@@ -31,6 +31,7 @@ impl<D: Device> Driver<'_, D> {
         }
         self.end_signalled(session);
         self.forget_restore(session);
+        self.stop_disk(session);
         if self.ledger.kv(session).transfer.is_some() {
             // A swap-out on its way: settled, and then closed, when the copy ends.
             self.cancel_copy(session);
@@ -70,6 +71,7 @@ impl<D: Device> Driver<'_, D> {
     pub(in super::super) fn close_session(&mut self, session: SessionId, discard: bool) {
         self.account_idle(session);
         self.forget_restore(session);
+        self.stop_disk(session);
         if !discard {
             self.ledger.release_pin(session);
             self.price(session);

@@ -18,11 +18,11 @@ use super::Driver;
 use super::live::{Prefetch, is_victim};
 use crate::device::Device;
 use crate::events::Due;
-use crate::memory::SwapStart;
+use crate::memory::{Ledger, SwapStart};
 use crate::record::What;
 use model::{
-    Action, Blocks, End, Outcome, Part, Phase, Residence, Retention, SessionId, SessionView,
-    SwapOut, Then, Tier, Time, Way,
+    Action, Blocks, End, HostRelease, Outcome, Part, Phase, Residence, Retention, SessionId,
+    SessionView, SwapOut, Then, Tier, Time, Way,
 };
 
 impl<D: Device> Driver<'_, D> {
@@ -103,6 +103,8 @@ impl<D: Device> Driver<'_, D> {
             Then::Discard => {
                 let freed = self.ledger.discard_pin(session);
                 self.drop_host(session);
+                self.stop_disk(session);
+                self.drop_disk(session);
                 self.live[session.index()].lose_prefetch();
                 (Action::Discard, freed)
             }
@@ -118,7 +120,7 @@ impl<D: Device> Driver<'_, D> {
         let blocks = part.blocks.0;
         let (action, freed) = match part.how {
             Way::SwapOut => {
-                self.make_host_room(session, blocks);
+                self.make_swap_room(session, blocks);
                 let start = self.ledger.swap_out_part(session, part.end, blocks);
                 return self.swap_out_started(session, start);
             }
@@ -141,22 +143,30 @@ impl<D: Device> Driver<'_, D> {
     }
 
     fn swap_out(&mut self, session: SessionId, mode: SwapOut) {
-        self.make_host_room(session, u32::MAX);
+        self.make_swap_room(session, u32::MAX);
         let start = self.ledger.swap_out(session, mode);
         self.swap_out_started(session, start);
     }
 
-    /// The session is about to move up to `blocks` blocks to the host: those that the policy names make room for what it lacks.
-    fn make_host_room(&mut self, session: SessionId, blocks: u32) {
+    /// The session is about to move up to `blocks` blocks of its pin to the host.
+    fn make_swap_room(&mut self, session: SessionId, blocks: u32) {
+        self.stop_write(session);
         let wanted = self.ledger.kv(session).pin.blocks().min(blocks);
-        let free = self.ledger.pool(Tier::Host).free();
+        self.make_host_room(session, wanted);
+    }
+
+    /// The session is about to take `wanted` blocks of the host: those that the policy names make room for what it lacks. What is on its way to
+    /// the disk already counts as room, and is not there yet.
+    pub(super) fn make_host_room(&mut self, session: SessionId, wanted: u32) {
+        let room = |ledger: &Ledger| ledger.pool(Tier::Host).free() + ledger.host_leaving();
+        let free = room(&self.ledger);
         if wanted <= free {
             return;
         }
         let need = Blocks(wanted - free);
         for release in self.ask(|policy, view| policy.host_victims(view, need, session)) {
-            let victim = release.session;
-            if self.ledger.pool(Tier::Host).free() >= wanted {
+            let victim = release.session();
+            if room(&self.ledger) >= wanted {
                 break;
             }
             let view = self.views.get(victim.index());
@@ -169,8 +179,16 @@ impl<D: Device> Driver<'_, D> {
                 self.acted(victim, Action::DropHost, Outcome::Void);
                 continue;
             }
-            self.forget_restore(victim);
-            self.trim_host(victim, release.end, release.blocks.0);
+            match release {
+                HostRelease::GiveUp { end, blocks, .. } => {
+                    self.forget_restore(victim);
+                    self.trim_host(victim, end, blocks.0);
+                }
+                HostRelease::Demote(_) => {
+                    self.forget_restore(victim);
+                    self.write_to_disk(victim, Action::Demote);
+                }
+            }
         }
     }
 
@@ -201,7 +219,8 @@ impl<D: Device> Driver<'_, D> {
     pub(super) fn plan_prefetch(&mut self, session: SessionId) {
         let view = &self.views[session.index()];
         let planned = self.live[session.index()].prefetch != Prefetch::None;
-        if planned || view.phase != Phase::Idle || view.host_blocks == Blocks::ZERO {
+        let away = view.host_blocks + view.disk_blocks;
+        if planned || view.phase != Phase::Idle || away == Blocks::ZERO {
             return;
         }
         let at = self.ask(|policy, view| policy.prefetch_at(view, session));
@@ -224,6 +243,7 @@ impl<D: Device> Driver<'_, D> {
 
     /// Gives up the first or last `blocks` blocks that the session has on the host.
     pub(super) fn trim_host(&mut self, session: SessionId, end: End, blocks: u32) {
+        self.stop_write(session);
         let blocks = self.ledger.trim_host(session, end, blocks);
         if blocks > 0 {
             self.acted(session, Action::DropHost, Outcome::Done(Blocks(blocks)));

@@ -21,6 +21,8 @@ impl<D: Device> Driver<'_, D> {
                 self.abandon_restore(session);
                 return false;
             }
+            // The host's copy will go.
+            self.stop_write(session);
             let begun = if overlaps {
                 self.ledger.begin_overlap(session)
             } else {

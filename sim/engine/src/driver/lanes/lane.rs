@@ -1,4 +1,4 @@
-//! One direction of the link as the engine sees it: who waits for it, and who has it.
+//! One direction of the link, or of the disk, as the engine sees it: who waits for it, and who has it.
 //!
 //! Demand goes before prefetch, prefetch before write-back, and within a class the first asked.
 
@@ -6,7 +6,7 @@ use crate::device::{CopyClass, CopyRun};
 use model::{Bytes, OpId, SessionId, Time};
 use std::collections::BTreeMap;
 
-/// One direction of the link.
+/// One direction.
 #[derive(Debug, Default)]
 pub(in super::super) struct Lane {
     /// Transfers that wait for the lane, by class and place: whose, and how many blocks were asked for.
@@ -57,6 +57,11 @@ impl Lane {
     /// Transfers wait for the lane.
     pub(in super::super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether a transfer of the session waits for the lane.
+    pub(in super::super) fn holds(&self, session: SessionId) -> bool {
+        self.places.contains_key(&session)
     }
 
     /// Blocks asked for and not yet copied.

@@ -1,4 +1,4 @@
-//! The copy queue: which transfer gets its lane next (see `lane`), and what its progress changes.
+//! The copy queue of the link and of the disk: which transfer gets its lane next (see `lane`), and what its progress changes.
 //!
 //! A demand
 //! restore cuts a prefetch that has the lane at a chunk boundary. One transfer per session, ever: a later wish joins it (a ready turn raises
@@ -26,9 +26,25 @@ impl<D: Device> Driver<'_, D> {
 
     /// Gives each lane its next transfer, if it is free or should give way. Restores come first, for they may send others out.
     pub(super) fn pump_lanes(&mut self) {
-        for direction in [Direction::H2d, Direction::D2h] {
-            while self.pump(direction) {}
+        use Direction::{D2h, DiskRead, DiskWrite, H2d};
+        let directions = [H2d, D2h, DiskRead, DiskWrite];
+        loop {
+            let mut news = false;
+            for &direction in &directions[..self.lane_count()] {
+                while self.pump(direction) {
+                    news = true;
+                }
+            }
+            // A turn that does not read from the disk may ask for the link instead.
+            if !news || !self.has_disk() {
+                return;
+            }
         }
+    }
+
+    /// Lanes in use: the first so many of [`Direction::ALL`].
+    pub(super) fn lane_count(&self) -> usize {
+        if self.has_disk() { 4 } else { 2 }
     }
 
     /// Returns whether there may be more to do.
@@ -57,8 +73,7 @@ impl<D: Device> Driver<'_, D> {
         }
         // Plans of step runs know nothing of the blocks that a restore takes.
         self.settle_steps();
-        let placed = self.ledger.kv(session).transfer.is_some();
-        if direction == Direction::H2d && !placed && !self.take_destination(session, class) {
+        if !self.is_placed(direction, session) && !self.take_place(direction, session, class) {
             // What has given way, or was rationed, has its destination and need not wait for that of the first in line.
             let lane = &self.lanes[direction.index()];
             return !lane.deferred || lane.resumable().is_some();
@@ -70,6 +85,41 @@ impl<D: Device> Driver<'_, D> {
         }
         self.start_copy(direction, session, class);
         true
+    }
+
+    /// Whether a transfer that waits for its lane has its destination.
+    fn is_placed(&self, direction: Direction, session: SessionId) -> bool {
+        let kv = self.ledger.kv(session);
+        match direction {
+            Direction::D2h | Direction::H2d => kv.transfer.is_some(),
+            Direction::DiskWrite => true,
+            Direction::DiskRead => {
+                let transfer = kv.disk_transfer();
+                transfer.is_some_and(|copy| copy.direction == direction && !copy.dropped)
+            }
+        }
+    }
+
+    /// Takes the destination of a transfer that is first in line. Returns whether it may start.
+    fn take_place(&mut self, direction: Direction, session: SessionId, class: CopyClass) -> bool {
+        match direction {
+            Direction::H2d => self.take_destination(session, class),
+            Direction::DiskRead => self.take_read_room(session, class),
+            // They had their place when they were asked for.
+            Direction::D2h | Direction::DiskWrite => true,
+        }
+    }
+
+    /// How many blocks the session's transfer in this direction has, and how many of them have arrived.
+    pub(super) fn transferred(&self, direction: Direction, session: SessionId) -> (u32, u32) {
+        let kv = self.ledger.kv(session);
+        if Direction::LINK.contains(&direction) {
+            let transfer = kv.transfer.as_ref().expect("in flight");
+            (transfer.blocks(), transfer.done)
+        } else {
+            let transfer = kv.disk_transfer().expect("in flight");
+            (transfer.blocks(), transfer.done)
+        }
     }
 
     /// Blocks that may begin to move now.
@@ -94,15 +144,13 @@ impl<D: Device> Driver<'_, D> {
     }
 
     fn start_copy(&mut self, direction: Direction, session: SessionId, class: CopyClass) {
-        let transfer = self
-            .ledger
-            .kv(session)
-            .transfer
-            .as_ref()
-            .expect("taken above");
-        let (base, left) = (transfer.done, transfer.blocks() - transfer.done);
-        let left = left.min(self.copy_allowance(direction));
-        let mut blocks = self.ledger.block_copies(session, base);
+        let (blocks, base) = self.transferred(direction, session);
+        let left = (blocks - base).min(self.copy_allowance(direction));
+        let mut blocks = if Direction::LINK.contains(&direction) {
+            self.ledger.block_copies(session, base)
+        } else {
+            self.ledger.disk_copies(session, base)
+        };
         blocks.truncate(left as usize);
         let op = self.new_op();
         let run = CopyRun {
@@ -138,14 +186,15 @@ impl<D: Device> Driver<'_, D> {
             over: None,
             repeat: false,
         });
+        let restores = direction == Direction::H2d;
         let live = &mut self.live[session.index()];
-        if class == CopyClass::Prefetch && live.prefetch == Prefetch::Asked {
+        if restores && class == CopyClass::Prefetch && live.prefetch == Prefetch::Asked {
             live.prefetch = Prefetch::Moving;
             live.record.prefetches += 1;
         }
         self.log(session, What::CopyStart(direction, class, left));
         self.refresh(session);
-        if std::mem::take(&mut self.live[session.index()].overlaps) {
+        if restores && std::mem::take(&mut self.live[session.index()].overlaps) {
             self.unpark(session);
         }
     }

@@ -38,23 +38,26 @@ impl<D: Device> Driver<'_, D> {
         if direction == Direction::H2d && !current.repeat {
             self.count_restored(session, done, completion);
         }
-        let transfer = self
-            .ledger
-            .kv(session)
-            .transfer
-            .as_ref()
-            .expect("in flight");
-        let left = transfer.blocks() - transfer.done;
+        let (blocks, arrived) = self.transferred(direction, session);
+        let left = blocks - arrived;
         if left > 0 && !current.cancelled {
             // It gave way: back in line, behind what made it yield.
             self.lanes[direction.index()].push_at(session, (current.class, 0), left);
             return Ok(());
         }
-        if std::mem::take(&mut self.live[session.index()].copy_again) {
-            self.copy_again(current);
-            return Ok(());
-        }
         match direction {
+            Direction::DiskWrite => {
+                self.end_write(session);
+                return Ok(());
+            }
+            Direction::DiskRead => {
+                self.end_read(session);
+                return Ok(());
+            }
+            _ if std::mem::take(&mut self.live[session.index()].copy_again) => {
+                self.copy_again(current);
+                return Ok(());
+            }
             Direction::D2h => self.ledger.end_swap_out(session),
             Direction::H2d => self.end_restore(session),
         }

@@ -21,7 +21,7 @@ impl<D: Device> Driver<'_, D> {
     /// Only where decisions are made: at events, ends of copies and turns, and when memory is short. The free queue would otherwise
     /// depend on what else the driver wakes for.
     pub(in super::super) fn settle_copies(&mut self) {
-        for direction in Direction::ALL {
+        for &direction in &Direction::ALL[..self.lane_count()] {
             self.settle_copy(direction);
         }
     }
@@ -52,13 +52,21 @@ impl<D: Device> Driver<'_, D> {
         current.counted = done;
         let bytes = self.bytes(news);
         self.lanes[direction.index()].moved += bytes;
-        self.live[session.index()].record.moved[direction.index()] += bytes;
+        // A session's account is of the link: copies of the disk may outlive it.
+        if let Some(moved) = self.live[session.index()]
+            .record
+            .moved
+            .get_mut(direction.index())
+        {
+            *moved += bytes;
+        }
         if repeat {
             return;
         }
         match direction {
             Direction::D2h => self.ledger.swap_out_progress(session, total),
             Direction::H2d => self.ledger.restore_progress(session, total),
+            Direction::DiskWrite | Direction::DiskRead => self.ledger.disk_progress(session, total),
         }
         self.refresh(session);
         self.note_change();

@@ -37,6 +37,9 @@ impl<D: Device> Driver<'_, D> {
         if self.ledger.kv(session).transfer.is_some() {
             // Its swap-out is not over: asked again when it is.
             self.live[session.index()].prefetch = Prefetch::Asked;
+        } else if self.reads_first(session) {
+            // By way of the host: asked again when it is there.
+            self.live[session.index()].prefetch = Prefetch::Asked;
         } else if self.ledger.restorable(session).is_some() {
             self.request_restore(session, CopyClass::Prefetch);
         } else {

@@ -100,7 +100,7 @@ impl<D: Device> Driver<'_, D> {
         let op = self.new_op();
         let class = match direction {
             Direction::D2h => CopyClass::WriteBack,
-            Direction::H2d => CopyClass::Demand,
+            _ => CopyClass::Demand,
         };
         let run = CopyRun {
             id: op,
@@ -147,7 +147,7 @@ impl<D: Device> Driver<'_, D> {
 
     fn lane_of(&self, op: OpId) -> Option<Direction> {
         let offload = self.offload.as_ref()?;
-        Direction::ALL.into_iter().find(|direction| {
+        Direction::LINK.into_iter().find(|direction| {
             let current = offload.lanes[direction.index()].current.as_ref();
             current.is_some_and(|current| current.op == op)
         })

@@ -36,7 +36,7 @@ impl Job {
             let host = cache.place(moved.chunk);
             let (source, destination) = match self.direction {
                 Direction::D2h => (moved.place, host),
-                Direction::H2d => (host, moved.place),
+                _ => (host, moved.place),
             };
             BlockCopy {
                 source,

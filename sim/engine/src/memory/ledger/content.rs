@@ -36,5 +36,6 @@ impl Ledger {
             kv.host_base = 0;
         }
         self.host.release(dead);
+        self.truncate_disk(session, kept);
     }
 }

@@ -27,10 +27,12 @@
 //! | `turn` | blocks of a turn that runs |
 //! | `pin` | blocks between turns, let go without a copy |
 //! | `swap_out`, `restore` | to the host and back |
+//! | `disk` | from the host to the disk and back |
 //!
 //! **Invariant:** per tier, free + held = capacity; every block of a table is referenced.
 
 mod content;
+mod disk;
 #[cfg(test)]
 mod naive;
 mod pin;
@@ -39,12 +41,13 @@ mod restore;
 mod swap_out;
 mod turn;
 
+pub use disk::{DiskTransfer, OnDisk, WriteStart};
 pub use restore::Restorable;
 
 use super::{BlockPool, Content, Hits, Lineages, Table};
 use model::{Direction, End, SessionId, SharedPrefix, Tier};
 
-/// Sizes and rules of the two tiers.
+/// Sizes and rules of the tiers.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerConfig {
     /// Tokens of a block.
@@ -53,13 +56,15 @@ pub struct LedgerConfig {
     pub hbm_blocks: u32,
     /// Blocks of host memory.
     pub host_blocks: u32,
-    /// Whether the host keeps its copy after a restore (as cache) or gives it up.
+    /// Blocks of the disk behind the host; 0 is none.
+    pub disk_blocks: u32,
+    /// Whether the host keeps its copy after a restore (as cache) or gives it up; the disk does likewise.
     pub inclusive: bool,
     /// Whether finished blocks can be hit (prefix caching).
     pub caching: bool,
     /// Fault: a swap-out leaves its blocks in HBM until the session's next turn.
     pub leak_on_swap_out: bool,
-    /// Number physical blocks: HBM from this number on, the host from 0.
+    /// Number physical blocks: HBM from this number on, the host and the disk from 0.
     pub first_place: Option<u32>,
 }
 
@@ -83,8 +88,10 @@ pub struct Kv {
     pub host: Table,
     /// Position of the first block of `host`; 0 if there is none.
     pub host_base: u32,
-    /// The one transfer it may have.
+    /// The one transfer over the link that it may have.
     pub transfer: Option<Transfer>,
+    /// What the disk has of it, and what moves there; `None` is nothing.
+    pub disk: Option<Box<OnDisk>>,
     /// Fault: blocks that a swap-out should have freed.
     leaked: Vec<Table>,
 }
@@ -159,12 +166,15 @@ pub struct SwapStart {
     pub refused: u32,
 }
 
-/// Both tiers and every session's place in them.
+/// All tiers and every session's place in them.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     config: LedgerConfig,
     hbm: BlockPool,
     host: BlockPool,
+    disk: BlockPool,
+    /// Host blocks that are free when what is being written to the disk is there.
+    host_leaving: u32,
     lineages: Lineages,
     sessions: Vec<Kv>,
     scratch: Hits,
@@ -179,6 +189,8 @@ impl Ledger {
         Self {
             hbm: BlockPool::new(config.hbm_blocks, placed, config.first_place.unwrap_or(0)),
             host: BlockPool::new(config.host_blocks, placed, 0),
+            disk: BlockPool::new(config.disk_blocks, placed, 0),
+            host_leaving: 0,
             lineages: Lineages::default(),
             sessions: Vec::new(),
             scratch: Hits::default(),
@@ -207,6 +219,7 @@ impl Ledger {
         match tier {
             Tier::Hbm => &self.hbm,
             Tier::Host => &self.host,
+            Tier::Disk => &self.disk,
         }
     }
 
@@ -229,7 +242,8 @@ impl Ledger {
         });
     }
 
-    /// A session leaves; its KV is handed to the caches, or dropped where nobody else can have it. There must be no transfer.
+    /// A session leaves; its KV is handed to the caches, or dropped where nobody else can have it. There must be no transfer over the link,
+    /// and none of the disk's that still counts.
     pub fn close(&mut self, session: SessionId, discard: bool) {
         if discard {
             self.discard_pin(session);
@@ -237,19 +251,26 @@ impl Ledger {
             self.release_pin(session);
         }
         self.drop_host(session);
+        self.drop_disk(session);
         self.stop_leak(session);
         let kv = &mut self.sessions[session.index()];
         debug_assert!(kv.run.is_empty() && kv.behind.is_empty() && kv.transfer.is_none());
-        *kv = Kv::default();
+        // A copy that was taken back, and is not over yet.
+        let disk = kv.disk.take();
+        *kv = Kv {
+            disk,
+            ..Kv::default()
+        };
     }
 
-    /// Counts both tiers the slow way.
+    /// Counts all tiers the slow way.
     ///
     /// # Errors
     /// What does not add up, and where.
     pub fn check(&self) -> Result<(), String> {
         self.hbm.check().map_err(|e| format!("HBM: {e}"))?;
         self.host.check().map_err(|e| format!("host: {e}"))?;
+        self.check_disk()?;
         for (id, kv) in self.sessions.iter().enumerate() {
             let in_flight = kv.transfer.as_ref().map(|t| t.direction);
             if kv.pin.blank() > 0 && in_flight != Some(Direction::H2d) {

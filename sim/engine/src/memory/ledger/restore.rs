@@ -203,11 +203,11 @@ impl Ledger {
                     let target = at(&transfer.target, first, position);
                     (at(&kv.pin, kv.pin_base, position), target)
                 }
-                Direction::H2d if !kv.behind.is_empty() => {
+                _ if !kv.behind.is_empty() => {
                     let target = at(&kv.behind, kv.behind_base, position);
                     (at(&kv.host, kv.host_base, position), target)
                 }
-                Direction::H2d => {
+                _ => {
                     let arrives = transfer.end == End::Front && position < kv.pin_base;
                     let target = if arrives {
                         target()

@@ -138,6 +138,13 @@ impl BlockPool {
         }
     }
 
+    /// Adds a reference to each registered block of `table`.
+    pub fn hold(&mut self, table: &Table) {
+        for &span in table.spans() {
+            self.reference(span);
+        }
+    }
+
     /// Moves `count` blocks from the front of the queue to the end of `table`, blank.
     ///
     /// # Panics

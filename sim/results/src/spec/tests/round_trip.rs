@@ -15,6 +15,7 @@ fn the_template_has_every_key_and_its_comments_are_valid() {
             hbm_gib: Some(1.0),
             hbm_blocks: Some(1),
             host_blocks: Some(1),
+            disk_gib: Some(1.0),
             ..RunSpec::default().memory
         },
         workload: Workload {
@@ -97,6 +98,16 @@ fn the_run_id_depends_on_content_and_not_on_writing() {
         }
         .run_id()
     );
+}
+
+#[test]
+fn no_disk_is_one_run_however_it_is_spelled() {
+    let zero = load("[memory]\ndisk_gib = 0\n").unwrap();
+    assert_eq!(zero, RunSpec::default());
+    assert_eq!(zero.run_id(), load("").unwrap().run_id());
+    assert!(!zero.to_toml().contains("disk"));
+    let disk = load("[memory]\ndisk_gib = 2\n").unwrap();
+    assert_ne!(disk.run_id(), zero.run_id());
 }
 
 #[test]
