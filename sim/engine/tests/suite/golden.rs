@@ -78,6 +78,11 @@ fn quick_prefill() -> Rig {
     short_of_memory().with(|c| c.prefill.token_ps = 50_000_000)
 }
 
+/// 3 blocks of host memory and a disk behind it: a and b hold 2 blocks each, and both return.
+fn small_host_and_disk() -> Rig {
+    small_host().with_disk(8)
+}
+
 /// One session of four turns, on a host that keeps its copies.
 fn many_turns() -> Rig {
     let turns = [(0, 30, 3), (50, 10, 2), (50, 10, 2), (50, 10, 2)];
@@ -120,6 +125,23 @@ const SHOWN: &[Shown] = &[
     ("trtllm-retention", "slack=0.6", price_ends),
     ("uni-agent", "", small_host),
 ];
+
+/// Policies that use a disk, where there is one.
+const WITH_DISK: &[(&str, &str)] = &[
+    ("cached-attention", "host_buffer=0"),
+    ("hicache-wt", "threshold_tokens=16"),
+];
+
+#[test]
+fn decision_logs_with_a_disk_are_as_blessed() {
+    for (name, params) in WITH_DISK {
+        let policy = format!("{name}[{params}]");
+        let log = small_host_and_disk().run(&policy);
+        assert!(log.text.lines().count() < 60, "{name}");
+        assert!(log.text.contains("disk-read"), "{name}");
+        insta::assert_snapshot!(format!("{name}-disk"), log.text, &policy);
+    }
+}
 
 #[test]
 fn decision_logs_are_as_blessed() {

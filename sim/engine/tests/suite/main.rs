@@ -6,6 +6,7 @@
 //! | `closed_forms` | hand-summed timelines |
 //! | `copies` | hand-summed timelines of swap-outs, restores and prefetches |
 //! | `disk` | hand-summed timelines of the disk behind the host |
+//! | `disk_policies` | the policies that use it |
 //! | `golden` | decision logs of ten events, one per policy |
 //! | `random` | single steps, decode runs and host memory agree; accounts close; nothing depends on being watched |
 //! | `metamorphic` | what a change of the input may and may not change |
@@ -24,6 +25,7 @@ mod closed_forms;
 mod common;
 mod copies;
 mod disk;
+mod disk_policies;
 mod families;
 mod faults;
 mod golden;
