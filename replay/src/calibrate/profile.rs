@@ -26,7 +26,7 @@ pub struct Origin {
     pub hbm_bytes: u64,
 }
 
-/// The profile's text. Models that were not timed keep the formula of `base`.
+/// The profile's text. Models that were not timed keep the formula of `base`, and so does the disk, which is not timed.
 ///
 /// # Errors
 /// If `base` has no roofline.
@@ -76,6 +76,20 @@ pub fn toml(
             (fit.bytes_per_s_shared.round() as u64).clamp(1, alone),
             ppm(fit.slowdown),
             ppm(fit.beside_steps),
+        );
+    }
+    if let Some(disk) = &base.disk {
+        let _ = write!(
+            text,
+            "\n# Not timed here: as in the profile `{}`.\n[disk]\nprovenance = \"{}\"\nsource = {}\ndate = {}\n\
+             copy_ns = {}\nwrite_bytes_per_s = {}\nread_bytes_per_s = {}\n",
+            base.name,
+            disk.provenance,
+            quoted(&disk.source),
+            quoted(&disk.date),
+            disk.copy_ns,
+            disk.write_bytes_per_s,
+            disk.read_bytes_per_s,
         );
     }
     let what = match measured.plan.compute {
@@ -457,6 +471,7 @@ mod tests {
         assert_eq!(profile.link.h2d.piece_ns.staged, 40);
         assert_eq!(profile.link.d2h.beside_steps_ppm, 15_000);
         assert_eq!(profile.compute.formula, base.compute.formula);
+        assert!(profile.disk.is_some() && profile.disk == base.disk);
         assert_eq!(profile.compute.measured["llama-2-7b"], measured().cost);
         let model = devices::model("llama-2-7b").unwrap();
         assert!(profile.is_measured_for(&model));

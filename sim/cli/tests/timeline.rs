@@ -177,6 +177,25 @@ fn a_timeline_has_a_track_for_each_session_the_gpu_both_directions_and_each_leve
 }
 
 #[test]
+fn a_run_with_a_disk_has_a_track_for_each_way_of_it() {
+    let place = Place::new();
+    place.tiny(&[
+        "--out",
+        "a",
+        "--timeline",
+        "t.pftrace",
+        "--policy",
+        "cached-attention[host_buffer=1]",
+        "--set",
+        "memory.disk_gib=10",
+    ]);
+    let timeline = read(&std::fs::read(place.path("t.pftrace")).expect("written"));
+    let names: Vec<&str> = timeline.tracks.values().map(String::as_str).collect();
+    assert!(names.contains(&"disk, written"), "{names:?}");
+    assert!(place.read("a/ops.csv").contains(",disk-write,"));
+}
+
+#[test]
 fn a_window_and_a_cap_leave_the_rest_out_and_say_so() {
     let place = Place::new();
     place.tiny(&["--out", "a", "--timeline", "whole"]);

@@ -104,8 +104,8 @@ struct Trail {
 
 #[derive(Default)]
 struct Session {
-    /// H2D copies in flight by the log.
-    moving: u32,
+    /// Copies in flight by the log: H2D, and to and from the disk.
+    moving: [u32; 3],
     /// Blocks that restores have brought since the last turn, and nothing has taken away.
     restored: u32,
 }
@@ -128,18 +128,27 @@ impl Trail {
         let number = |text: Option<&&str>| text.and_then(|text| text.parse::<u32>().ok());
         match (event, rest.first().copied()) {
             ("io-wait", _) => self.io_waits += 1,
-            ("copy-start", Some("H2D")) => session.moving += 1,
-            ("copy-end", Some("H2D")) => {
-                session.restored += number(rest.get(1)).unwrap_or_default();
-                if session.moving == 0 {
+            ("copy-start", Some(way)) => {
+                if let Some(lane) = lane_of(way) {
+                    session.moving[lane] += 1;
+                }
+            }
+            ("copy-end", Some(way)) => {
+                if way == "H2D" {
+                    session.restored += number(rest.get(1)).unwrap_or_default();
+                }
+                let moving = lane_of(way).map(|lane| &mut session.moving[lane]);
+                if moving.as_ref().is_some_and(|moving| **moving == 0) {
                     self.found.add(MOVED_ONCE, || {
                         format!(
-                            "session {} at {} s: a copy ends that never began",
+                            "session {} at {} s: a copy ({way}) ends that never began",
                             line.session, line.at
                         )
                     });
                 }
-                session.moving = session.moving.saturating_sub(1);
+                if let Some(moving) = moving {
+                    *moving = moving.saturating_sub(1);
+                }
             }
             // The turn is over, or KV is taken away again.
             ("done" | "swap-out" | "discard" | "release", _) => session.restored = 0,
@@ -163,6 +172,13 @@ impl Trail {
             _ => {}
         }
     }
+}
+
+/// Which of the counted lanes a copy takes. Swap-outs are not counted: the defect is of what comes back, and the disk has no other checker.
+fn lane_of(way: &str) -> Option<usize> {
+    ["H2D", "disk-write", "disk-read"]
+        .iter()
+        .position(|lane| *lane == way)
 }
 
 /// HBM that the pool holds for idle sessions, and that no session's account has.
@@ -258,7 +274,16 @@ mod tests {
         [hints.noise]\nbias = 1.002\n";
 
     fn audited(policy: &str, fault: &str) -> Vec<&'static str> {
-        let mut spec = RunSpec::load(&Layers::of_text("test", CONFIG)).unwrap();
+        audited_on(CONFIG, policy, fault).0
+    }
+
+    /// What is found, and how many operations of each kind there were.
+    fn audited_on(
+        config: &str,
+        policy: &str,
+        fault: &str,
+    ) -> (Vec<&'static str>, BTreeMap<String, u32>) {
+        let mut spec = RunSpec::load(&Layers::of_text("test", config)).unwrap();
         policy.clone_into(&mut spec.policy);
         spec.faults.inject = (fault != "none")
             .then(|| fault.to_owned())
@@ -278,11 +303,38 @@ mod tests {
         else {
             panic!("the folder is new")
         };
-        let found = audit(&run.folder).unwrap();
-        found
-            .into_iter()
-            .map(|violation| violation.checker)
-            .collect()
+        let mut kinds = BTreeMap::new();
+        for op in run.folder.ops().unwrap() {
+            *kinds.entry(op.unwrap().kind).or_default() += 1;
+        }
+        let found = audit(&run.folder).unwrap().into_iter();
+        (found.map(|violation| violation.checker).collect(), kinds)
+    }
+
+    /// A host for three of ten contexts, and a disk behind it.
+    #[test]
+    fn a_sound_run_with_a_disk_passes_every_checker() {
+        let config = CONFIG.replace("host_blocks = 900", "host_blocks = 150\ndisk_gib = 40");
+        for policy in ["cached-attention", "hicache-wt[stop=1]", "hicache-wb"] {
+            let (found, kinds) = audited_on(&config, policy, "none");
+            assert_eq!(found, Vec::<&str>::new(), "{policy}");
+            assert!(
+                kinds["disk-write"] > 0 && kinds["disk-read"] > 0,
+                "{policy}: {kinds:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_profile_without_a_disk_is_named_before_the_run() {
+        let config = CONFIG.replace("host_blocks = 900", "disk_gib = 1");
+        let config = config.replace("\"h200\"", "\"h100-hf-eager\"");
+        let spec = RunSpec::load(&Layers::of_text("test", &config)).unwrap();
+        let text = Setup::new(&spec).unwrap_err().to_string();
+        assert!(
+            text.contains("memory.disk_gib") && text.contains("has no table `disk`"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -184,11 +184,25 @@ impl Teller {
                 self.blocks(blocks),
                 self.relative_text(end)
             ),
+            [
+                "copy-start",
+                way @ ("disk-write" | "disk-read"),
+                class,
+                blocks,
+            ] => {
+                format!(
+                    "{way} ({class}) of {} is given to the disk",
+                    self.blocks(blocks)
+                )
+            }
             ["copy-start", direction, class, blocks] => {
                 format!(
                     "{direction} copy ({class}) of {} is given to the link",
                     self.blocks(blocks)
                 )
+            }
+            ["copy-end", way @ ("disk-write" | "disk-read"), blocks] => {
+                format!("{way} is over: {} arrived", self.blocks(blocks))
             }
             ["copy-end", direction, blocks] => {
                 format!("{direction} copy is over: {} arrived", self.blocks(blocks))
@@ -228,6 +242,11 @@ fn meaning(action: &str) -> &str {
             "break-pin: nothing else could proceed, and the engine ended the hold on the KV"
         }
         "drop-host" => "drop-host: what the host holds is given up",
+        "demote" => "demote: what the host holds goes to the disk, and leaves the host",
+        "store" => "store: what the host holds is copied to the disk",
+        "promote" => "promote: what the disk holds is read to the host",
+        "stop-disk" => "stop-disk: a read or write of the disk is taken back",
+        "drop-disk" => "drop-disk: what the disk holds is given up",
         "preempt" => {
             "preempt: the running turn goes back to the queue and its KV to the prefix cache"
         }
@@ -307,6 +326,11 @@ mod tests {
             "keep: the KV is held in HBM; 132 blocks (264 MiB)"
         );
         assert!(sentence("copy-start H2D demand 1").contains("1 block (2.00 MiB)"));
+        assert_eq!(
+            sentence("copy-start disk-read demand 1"),
+            "disk-read (demand) of 1 block (2.00 MiB) is given to the disk"
+        );
+        assert!(sentence("demote done 1").starts_with("demote: what the host holds goes to"));
     }
 
     #[test]
