@@ -44,7 +44,8 @@ impl<D: Device> Driver<'_, D> {
         let Some(current) = &mut self.lanes[direction.index()].current else {
             return;
         };
-        let news = done - current.counted;
+        // Never less than before, unless the device has failed: a recording that has ended says that nothing has arrived.
+        let news = done.saturating_sub(current.counted);
         if news == 0 {
             return;
         }
