@@ -353,3 +353,26 @@ fn the_pin_that_the_policy_names_is_broken() {
         ["0.500000000 s0 t0 break-pin done 2"]
     );
 }
+
+#[test]
+fn thunderagents_queue_holds_programs_that_are_paused_while_their_tools_run() {
+    // HBM holds 192 tokens. a and b come to 62 and 144 of them, 206 in all: the tick at 1 s pauses a, the shorter one. c, of 20, would fit into
+    // the 48 that are left, but goes straight in only if nobody is paused: the next tick lets it in.
+    let a = session("a", 0, &[(0, 60, 2), (10_000, 5, 1)]);
+    let b = session("b", 300, &[(0, 100, 2), (500, 40, 2), (10_000, 5, 1)]);
+    let c = session("c", 1_200, &[(0, 20, 1)]);
+    let rig = Rig::new(12, 0, vec![a, b, c]);
+    let log = rig.run("thunderagent-release[tick_s=1,overhead_tokens=0]");
+    assert_eq!(log.lines("pause"), ["1.000000000 s0 t0 pause done 0"]);
+    let held = [
+        "1.200000000 s2 t0 hold done 0",
+        "10.080000000 s0 t1 hold done 0",
+    ];
+    assert_eq!(log.lines(" hold"), held);
+    // a's next turn finds b in its way until that has ended, soon after 11 s.
+    let resumed = [
+        "2.000000000 s2 t0 resume done 0",
+        "12.000000000 s0 t1 resume done 0",
+    ];
+    assert_eq!(log.lines("resume"), resumed);
+}

@@ -15,10 +15,9 @@ use tick::{Active, Group, Paused, Rules, tick};
 
 const ABOUT: &str = "Sessions are programs that reason (a turn is queued or runs) or act (a tool runs). Every five seconds the tokens of all active programs, with 100 more for each, are \
      compared with the tokens that HBM holds. While there is room, paused programs are resumed: first those with a withheld request, then new ones, then those that act, each the \
-     shortest context first. If there is less than none, programs are paused until there is: those that act, shortest first; if that is not enough, those that reason are marked, to be paused when their \
-     call returns. A new program enters at once only if nobody is withheld and it fits. Whoever has been withheld for half an hour is resumed.";
-const SOURCE: &str =
-    "ThunderAgent-org/ThunderAgent at a7eef77, router.py (MIT); paper: arXiv 2602.13692.";
+     shortest context first, and who does not fit is passed over. If there is less than none, programs are paused until there is: those that act, shortest first; if that is not enough, those that reason are marked, to be paused when their \
+     call returns. A new program enters at once only if nobody is paused and it fits. Whoever has been withheld for half an hour is resumed.";
+const SOURCE: &str = "ThunderAgent-org/ThunderAgent at a7eef77, router.py (MIT), resuming and admission checked at 30ae41a; paper: arXiv 2602.13692.";
 const PARAMS: &[Param] = &[
     Param {
         key: "tick_s",
@@ -48,11 +47,12 @@ pub(crate) const RELEASE: Entry = Entry {
     summary: "pause whole programs every 5 s when their tokens exceed HBM, shortest first",
     family: Family::Program,
     about: ABOUT,
-    formula: "remaining = capacity - (tokens of active programs - shared + 100 per program)\n\
-              resume while sum(tokens + 100) <= remaining; pause while remaining < 0",
+    formula: "remaining = capacity - sum over active programs of (tokens + 100)\n\
+              resume whoever fits: tokens + 100 <= remaining - (tokens + 100 of those before); pause while remaining < 0",
     source: SOURCE,
-    caveats: "Tokens shared between programs are counted for each (the router subtracts what the server reports as shared). A mark does not change `remaining`, so that once \
-              nobody acts everybody who reasons is marked: a quirk of the release, kept. There is one backend here, so nothing migrates. If the end of sessions is not told, finished programs count for ever.",
+    caveats: "A program that acts counts in full for as long as it acts, and a prefix that programs share counts for each: the router has a term for it, which nothing sets. With waits of minutes behind one system prompt the \
+              sum reaches the capacity while nearly all of HBM is cached or empty, and new programs wait until they are forced (docs/comparison.md). A program whose first tool runs counts as new when it is resumed, and a mark does not change `remaining`, so that once \
+              nobody acts everybody who reasons is marked: quirks of the release, kept. There is one backend here, so nothing migrates. If the end of sessions is not told, finished programs count for ever.",
     grows: "Looks at every program at every tick; an admission does not.",
     provenance: Provenance::Release,
     needs: Needs::Nothing,
@@ -122,6 +122,12 @@ impl ThunderAgent {
         u64::from(seen.context.max(seen.prompt).0)
     }
 
+    /// Nobody is paused: neither with a request that is withheld, nor while its tool runs. Programs that are only marked do not count.
+    fn queue_is_empty(view: &View<'_>) -> bool {
+        let acts = |&id: &SessionId| view.session(id).phase == Phase::Idle;
+        view.held.is_empty() && !view.paused.iter().any(acts)
+    }
+
     fn count(&mut self, view: &View<'_>, session: SessionId) {
         let tokens = Self::tokens(view, session);
         self.forget(session);
@@ -150,22 +156,20 @@ impl ThunderAgent {
     }
 
     fn paused(view: &View<'_>) -> Vec<Paused> {
-        let program = |id, group| Paused {
+        let program = |id, acts| Paused {
             id,
             tokens: Self::tokens(view, id),
-            group,
+            group: match (view.session(id).turn.0, acts) {
+                (0, _) => Group::New,
+                (_, false) => Group::Pending,
+                (_, true) => Group::Acting,
+            },
+            acts,
         };
-        let held = view
-            .held
-            .iter()
-            .map(|&(_, id)| match view.session(id).turn.0 {
-                0 => program(id, Group::New),
-                _ => program(id, Group::Pending),
-            });
+        let held = view.held.iter().map(|&(_, id)| program(id, false));
         let acting = view.paused.iter().copied();
         let acting = acting.filter(|&id| view.session(id).phase == Phase::Idle);
-        held.chain(acting.map(|id| program(id, Group::Acting)))
-            .collect()
+        held.chain(acting.map(|id| program(id, true))).collect()
     }
 }
 
@@ -202,8 +206,8 @@ impl Policy for ThunderAgent {
         let seen = view.session(session);
         let later_turn = seen.turn.0 > 0;
         // Whoever is withheld is resumed by a tick, or not at all. The session itself is counted already.
-        let fits = view.held.is_empty() && self.charged <= Self::capacity(view);
-        if seen.phase != Phase::Held && (later_turn || fits) {
+        let fits = || Self::queue_is_empty(view) && self.charged <= Self::capacity(view);
+        if seen.phase != Phase::Held && (later_turn || fits()) {
             Admission::Enter
         } else {
             Admission::Hold

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   remaining = capacity - (sum of tokens of active programs + 100 each)
-//!   resume, shortest first, while the room holds out; then, if remaining < 0, pause: acting programs first, shortest first
+//!   resume, shortest first, whoever still fits; then, if remaining < 0, pause: acting programs first, shortest first
 //! ```
 //!
-//! **Peculiar, and kept:** a program that reasons is only marked, to be paused when its call returns. Marks do not change `remaining`, so that
+//! **Peculiar, and kept:** a program that is paused while the tool of its first request runs counts as new, and goes before those whose tools of
+//! later requests run. A program that reasons is only marked, to be paused when its call returns. Marks do not change `remaining`, so that
 //! once no acting program is left, every reasoning one gets marked. Decay weighs acting programs less for resuming, never for pausing.
 
 use model::SessionId;
@@ -28,6 +29,8 @@ pub(super) struct Paused {
     pub tokens: u64,
     /// Smaller goes first.
     pub group: Group,
+    /// Its tool still runs.
+    pub acts: bool,
 }
 
 /// Whom a resume prefers.
@@ -35,9 +38,9 @@ pub(super) struct Paused {
 pub(super) enum Group {
     /// A request of a later turn is withheld.
     Pending,
-    /// The first request is withheld.
+    /// It has made one request: that is withheld, or its tool still runs.
     New,
-    /// Its tool still runs.
+    /// Its tool still runs, after a later request.
     Acting,
 }
 
@@ -81,9 +84,14 @@ pub(super) fn tick(rules: &Rules, active: &[Active], paused: &[Paused]) -> Outco
     let mut room = capacity as f64 - used;
     let mut line = paused.to_vec();
     line.sort_by_key(|program| (program.group, program.tokens, program.id));
-    let fits = line.iter().take_while(|program| {
-        room -= (program.tokens + overhead) as f64;
-        room >= 0.0
+    // Who does not fit is passed over: a shorter program of a later group may.
+    let fits = line.iter().filter(|program| {
+        let needed = (program.tokens + overhead) as f64;
+        let fits = needed <= room;
+        if fits {
+            room -= needed;
+        }
+        fits
     });
     let resumed: Vec<Paused> = fits.copied().collect();
     outcome
@@ -94,7 +102,7 @@ pub(super) fn tick(rules: &Rules, active: &[Active], paused: &[Paused]) -> Outco
     let before: i128 = active.iter().map(|p| charge(p.tokens)).sum();
     let added: i128 = resumed.iter().map(|p| charge(p.tokens)).sum();
     let mut remaining = i128::from(capacity) - before - added;
-    let back = resumed.iter().filter(|p| p.group == Group::Acting);
+    let back = resumed.iter().filter(|program| program.acts);
     let mut acting: Vec<(u64, SessionId)> = active
         .iter()
         .filter(|program| program.acting_s.is_some())
@@ -146,6 +154,7 @@ mod tests {
             id: SessionId(id),
             tokens,
             group,
+            acts: group == Group::Acting,
         }
     }
 
@@ -210,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_requests_go_before_new_ones_and_the_first_that_does_not_fit_ends_the_line() {
+    fn pending_requests_go_before_new_ones_and_who_does_not_fit_is_passed_over() {
         let line = [
             paused(0, 1_000, Group::Acting),
             paused(1, 5_000, Group::New),
@@ -221,6 +230,32 @@ mod tests {
         assert_eq!(
             tick(&rules(15_000, None), &[], &line).resume,
             ids(&[2, 3, 1])
+        );
+        // Room 7,000 is too little for session 2; 200 for 3 and 5,100 for 1 leave 1,700, and 1,100 of it are for session 0.
+        assert_eq!(
+            tick(&rules(7_000, None), &[], &line).resume,
+            ids(&[3, 1, 0])
+        );
+    }
+
+    #[test]
+    fn a_new_program_whose_tool_runs_is_resumed_as_new_and_paused_as_acting() {
+        let new = Paused {
+            acts: true,
+            ..paused(2, 4_000, Group::New)
+        };
+        let line = [paused(1, 3_000, Group::Acting), new];
+        // Room for one of the two, 100,000 - 95,100 = 4,900: session 2 goes first, though it is longer; 800 are left.
+        let active = [reasons(0, 95_000)];
+        let outcome = tick(&rules(100_000, None), &active, &line);
+        assert_eq!((outcome.resume, outcome.pause), (ids(&[2]), ids(&[])));
+        // With decay, 60,000 tokens that have acted for ten seconds count 59 for resuming: both fit, with 1,541 to spare. In full, 60,000 and 7,000
+        // and 100 for each are too many: the shortest that act are paused until the rest fits.
+        let active = [reasons(0, 91_000), acts(3, 60_000, 10.0)];
+        let outcome = tick(&rules(100_000, Some(1.0)), &active, &line);
+        assert_eq!(
+            (outcome.resume, outcome.pause),
+            (ids(&[2, 1]), ids(&[1, 2, 3]))
         );
     }
 }
