@@ -333,15 +333,18 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_run_decides_the_same_without_its_device() {
-        for policy in ["swap-on-demand", "djinn", "vllm-recompute", "clairvoyant"] {
+    fn every_policy_runs_to_its_end_and_decides_the_same_without_its_device() {
+        for entry in policy::REGISTRY {
+            let name = entry.name;
             let folder = tempfile::tempdir().unwrap();
             let target = folder.path().join("run");
-            live(&setup(&[&format!("policy={policy}")]), &target, u64::MAX);
+            live(&setup(&[&format!("policy={name}")]), &target, u64::MAX);
             let played = lab::playback::play_back(&target);
-            let played = played.unwrap_or_else(|error| panic!("{policy}: {error}"));
-            assert_eq!(played.turns, 18, "{policy}");
-            assert!(played.decisions > 18 * 4, "{policy}: {played:?}");
+            let played = played.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(played.turns, 18, "{name}");
+            // A turn is ready, is admitted and ends; then its session waits or ends, if the policy listens to that.
+            let least = if entry.listens { 4 } else { 3 };
+            assert!(played.decisions >= 18 * least, "{name}: {played:?}");
         }
     }
 
@@ -391,25 +394,6 @@ mod tests {
         );
         let error = again.unwrap_err().to_string();
         assert!(error.contains("holds this run only in part"), "{error}");
-    }
-
-    #[test]
-    fn every_policy_that_is_shipped_runs_to_its_end() {
-        for entry in policy::REGISTRY {
-            let setup = setup(&[&format!("policy={}", entry.name)]);
-            let folder = tempfile::tempdir().unwrap();
-            let mut device =
-                ReplayDevice::new(FakeGpu::new(40, 200), device_options(&setup)).unwrap();
-            let ran = record(
-                &setup,
-                &mut device,
-                &DeviceInfo::default(),
-                &folder.path().join("run"),
-                &RunOptions::default(),
-                |_| (),
-            );
-            assert!(ran.is_ok(), "{}: {ran:?}", entry.name);
-        }
     }
 
     #[test]
