@@ -18,7 +18,7 @@ mod crowd;
 #[path = "../tests/common/questions.rs"]
 mod questions;
 
-use crowd::{Crowd, Return};
+use crowd::{Behind, Crowd, Return};
 use policy::REGISTRY;
 use questions::{GROUPS, Group};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ fn main() {
         .filter(|word| !word.starts_with('-'))
         .collect();
     let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
-    let crowds = LIVE.map(|live| Crowd::new(live, Return::Far, true));
+    let crowds = LIVE.map(|live| Crowd::new(live, Return::Far, Behind::FullHost));
     let heads: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
     println!("| policy | {} |", heads.join(" | "));
     println!("|---|{}", "---|".repeat(GROUPS.len()));

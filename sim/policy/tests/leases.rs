@@ -7,13 +7,13 @@
 )]
 mod crowd;
 
-use crowd::{ASKED, Crowd, NOW, Return};
+use crowd::{ASKED, Behind, Crowd, NOW, Return};
 use model::{Blocks, Nanos, Phase, Residence, SessionId, Time};
 
 #[test]
 fn expired_leases_go_first_then_low_priorities_then_the_oldest() {
     let live = 400;
-    let crowd = Crowd::new(live, Return::Far, true);
+    let crowd = Crowd::new(live, Return::Far, Behind::FullHost);
     let policy = crowd.policy("uni-agent[lease_s=300]");
     // When the last of them was stored, and a minute later, with nothing in between.
     for later in [0, 60] {

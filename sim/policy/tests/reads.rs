@@ -8,7 +8,7 @@ mod crowd;
 #[path = "common/questions.rs"]
 mod questions;
 
-use crowd::{Crowd, Return};
+use crowd::{Behind, Crowd, Return};
 use model::{Plan, View};
 use policy::{Policy, REGISTRY};
 use questions::GROUPS;
@@ -17,14 +17,13 @@ use questions::GROUPS;
 fn reads(live: u32, build: impl Fn(&Crowd) -> Box<dyn Policy>) -> Vec<(String, u64)> {
     let mut reads = Vec::new();
     for returns in Return::ALL {
-        for host_full in [false, true] {
-            let crowd = Crowd::new(live, returns, host_full);
+        for behind in Behind::ALL {
+            let crowd = Crowd::new(live, returns, behind);
             for group in GROUPS {
                 let mut policy = build(&crowd);
                 let view = crowd.view();
                 (group.ask)(policy.as_mut(), &view);
-                let host = if host_full { "full" } else { "roomy" };
-                let case = format!("{}, return {returns:?}, host {host}", group.name);
+                let case = format!("{}, return {returns:?}, {behind:?}", group.name);
                 reads.push((case, view.reads()));
             }
         }

@@ -1,4 +1,4 @@
-//! A crowd: ever more sessions that wait, half of them with their KV in HBM and half with it on the host, around five that are asked about.
+//! A crowd: ever more sessions that wait, half of them with their KV in HBM and half with it on the tiers behind, around five that are asked about.
 
 use model::{
     Action, Blocks, Bytes, CopyEstimate, Event, Hint, HintSource, Nanos, Oracle, OrderKey, Outcome,
@@ -56,11 +56,25 @@ impl Oracle for Return {
     }
 }
 
+/// What is behind HBM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// A host with room.
+    RoomyHost,
+    /// A host without.
+    FullHost,
+    /// A host with room, and a disk without; half of what is behind HBM is on the disk alone, and the rest on both.
+    FullDisk,
+}
+
+impl Behind {
+    pub const ALL: [Self; 3] = [Self::RoomyHost, Self::FullHost, Self::FullDisk];
+}
+
 /// The crowd.
 pub struct Crowd {
     pub returns: Return,
-    /// The host has no room.
-    pub host_full: bool,
+    pub behind: Behind,
     sessions: Vec<SessionView>,
     by_age: BTreeSet<(Time, SessionId)>,
     by_return: BTreeSet<(Time, SessionId)>,
@@ -72,14 +86,14 @@ pub struct Crowd {
 
 impl Crowd {
     /// `live` sessions, at least five.
-    pub fn new(live: u32, returns: Return, host_full: bool) -> Self {
+    pub fn new(live: u32, returns: Return, behind: Behind) -> Self {
         let place = Place {
             key: OrderKey::FCFS,
             number: 1,
         };
         let mut crowd = Self {
             returns,
-            host_full,
+            behind,
             sessions: Vec::new(),
             by_age: BTreeSet::new(),
             by_return: BTreeSet::new(),
@@ -102,12 +116,20 @@ impl Crowd {
     }
 
     fn session(&self, id: SessionId) -> SessionView {
+        let away = match self.behind {
+            Behind::FullDisk if id.0 % 4 == 1 => Residence::Disk,
+            _ => Residence::Host,
+        };
         let (phase, residence) = match id {
             RUNS => (Phase::Running, Residence::None),
-            QUEUED => (Phase::Queued, Residence::Host),
+            QUEUED => (Phase::Queued, away),
             HELD => (Phase::Held, Residence::None),
             _ if id.0.is_multiple_of(2) => (Phase::Idle, Residence::Hbm),
-            _ => (Phase::Idle, Residence::Host),
+            _ => (Phase::Idle, away),
+        };
+        let on_disk = match (self.behind, residence) {
+            (Behind::FullDisk, Residence::Host | Residence::Disk) => Blocks(64),
+            _ => Blocks::ZERO,
         };
         let held = |place| Blocks(if residence == place { 64 } else { 0 });
         let back = self.returns.of(id);
@@ -129,6 +151,7 @@ impl Crowd {
             prompt: Tokens(1_100),
             hbm_blocks: held(Residence::Hbm),
             host_blocks: held(Residence::Host),
+            disk_blocks: on_disk,
             signalled: !id.0.is_multiple_of(3),
             paused: id == HELD,
             tool: ToolClass((id.0 % 8) as u16),
@@ -148,12 +171,16 @@ impl Crowd {
             free: Blocks(free),
             cached: Blocks(0),
         };
-        let room = if self.host_full { 0 } else { live * 64 };
+        let (room, disk) = match self.behind {
+            Behind::RoomyHost => (live * 64, 0),
+            Behind::FullHost => (0, 0),
+            Behind::FullDisk => (live * 64, live * 256),
+        };
         View {
             now,
             hbm: level(live * 64, 10),
             host: level(live * 128, room),
-            disk: level(0, 0),
+            disk: level(disk, 0),
             block_bytes: Bytes(2 << 20),
             block_tokens: 16,
             link: [CopyEstimate {
@@ -194,16 +221,38 @@ impl Crowd {
             policy.observe(&view, &Event::Started(id));
             policy.observe(&view, &Event::Compute(id, waited));
             policy.observe(&view, &entered);
-            policy.observe(&view, &turn_done(id));
+            if seen.phase == Phase::Idle {
+                policy.observe(&view, &admitted(id));
+                policy.observe(&view, &turn_done(id));
+            }
             if seen.signalled {
                 policy.observe(&view, &Event::IoWait(id));
             }
-            if seen.residence == Residence::Host {
-                let out = Event::Acted(id, Action::SwapOut, Outcome::Done(Blocks(64)));
-                policy.observe(&view, &out);
+            let mut acted = |action| {
+                policy.observe(&view, &Event::Acted(id, action, Outcome::Done(Blocks(64))));
+            };
+            if matches!(seen.residence, Residence::Host | Residence::Disk) {
+                acted(Action::SwapOut);
+            }
+            match (seen.residence, seen.disk_blocks) {
+                (_, Blocks::ZERO) => {}
+                (Residence::Disk, _) => {
+                    acted(Action::Demote);
+                    acted(Action::DropHost);
+                }
+                _ => acted(Action::Store),
             }
         }
         policy
+    }
+}
+
+pub fn admitted(session: SessionId) -> Event {
+    Event::Admitted {
+        session,
+        hit: Tokens(900),
+        compute: Tokens(200),
+        waited: Nanos(1_000),
     }
 }
 

@@ -1,9 +1,7 @@
 //! What a policy is told and asked, in groups that cost alike.
 
-use super::crowd::{ASKED, AWAY, HELD, QUEUED, RUNS, turn_done};
-use model::{
-    Action, Blocks, Cadence, Direction, Event, Nanos, Need, Outcome, Report, Time, Tokens, View,
-};
+use super::crowd::{ASKED, AWAY, HELD, QUEUED, RUNS, admitted, turn_done};
+use model::{Action, Blocks, Cadence, Direction, Event, Nanos, Need, Outcome, Report, Time, View};
 use policy::Policy;
 use std::hint::black_box;
 
@@ -47,15 +45,9 @@ fn observe(policy: &mut dyn Policy, view: &View<'_>) {
         blocks: Blocks(64),
         asked: Time(1),
     };
-    let admitted = Event::Admitted {
-        session: ASKED,
-        hit: Tokens(900),
-        compute: Tokens(200),
-        waited: Nanos(1_000),
-    };
     for event in [
         Event::Compute(ASKED, Nanos::from_millis(500)),
-        admitted,
+        admitted(ASKED),
         turn_done(ASKED),
         Event::IoWait(ASKED),
         Event::Short(Need::Admission(QUEUED), Blocks(64)),
