@@ -86,8 +86,8 @@ pub fn copy_time(
     now.since(start)
 }
 
-/// How long a run of `count` steps takes that begins at `start`, on a GPU that had been idle for `idle` (`None`: since ever), beside
-/// these copies, D2H and H2D.
+/// How long a run of `count` steps takes that begins at `start`, on a GPU that had computed nothing for `idle` by then (`None`: since
+/// ever; the time of the dispatch is part of it), beside these copies, D2H and H2D.
 ///
 /// A first step with prompt tokens is followed by decode steps of one sequence (the serial engine's run); otherwise each step reads
 /// one token more of each sequence than the one before.
@@ -100,7 +100,9 @@ pub fn steps_time(
     idle: Option<Nanos>,
     copies: &[Busy; 2],
 ) -> Nanos {
-    let (mut now, mut totals) = (start + cost.idle.longer(idle), first);
+    let undispatched = |idle: Nanos| Nanos(idle.0.saturating_sub(cost.idle.dispatch_ns));
+    let longer = cost.idle.longer(idle.map(undispatched));
+    let (mut now, mut totals) = (start + longer, first);
     for _ in 0..count {
         let ppm: u32 = Direction::LINK
             .iter()
@@ -208,9 +210,9 @@ mod tests {
         // Behind a pause the first takes 500 ns longer, and only then.
         let slow_starter = StepCost {
             idle: IdleCost {
-                pause_ns: 2_000,
+                dispatch_ns: 100,
+                pause_ns: 1_900,
                 longer_ns: 500,
-                ..IdleCost::default()
             },
             ..cost
         };

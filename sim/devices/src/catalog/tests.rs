@@ -122,7 +122,7 @@ fn a_zero_rate_is_an_error_at_its_line() {
 fn a_lane_that_gains_from_sharing_is_an_error() {
     let error = edited(
         "h200",
-        "bytes_per_s_shared = 33498813153",
+        "bytes_per_s_shared = 44374939091",
         "bytes_per_s_shared = 60_000_000_000",
     );
     let text = error.unwrap_err().to_string();

@@ -121,18 +121,26 @@ impl Device for SimDevice {
     /// # Panics
     /// If nothing is in flight and `until` is `None`: the wait would never end.
     fn wait(&mut self, until: Option<Time>, done: &mut Vec<Completion>) -> Time {
-        self.steps
-            .settle(self.now, self.slow_down[self.link.busy()]);
-        self.link.settle(self.now, self.steps.is_busy());
+        let now = loop {
+            self.steps
+                .settle(self.now, self.slow_down[self.link.busy()]);
+            self.link.settle(self.now, self.steps.is_busy(self.now));
 
-        let disk = self.disk.as_ref().and_then(Disk::next_end);
-        let next = [self.steps.next_wake(), self.link.next_end(), disk, until]
-            .into_iter()
-            .flatten()
-            .min();
-        let now = next
-            .expect("a wait without end: nothing is in flight, and no time was given")
-            .max(self.now);
+            let disk = self.disk.as_ref().and_then(Disk::next_end);
+            let next = [self.steps.next_wake(), self.link.next_end(), disk, until]
+                .into_iter()
+                .flatten()
+                .min();
+            let next = next
+                .expect("a wait without end: nothing is in flight, and no time was given")
+                .max(self.now);
+            // A run that is being dispatched is beside no copy until it starts.
+            let started = self.steps.next_start(self.now);
+            match started.filter(|start| *start < next) {
+                Some(start) => self.now = start,
+                None => break next,
+            }
+        };
         self.now = now;
 
         let first = done.len();

@@ -119,9 +119,15 @@ impl StepQueue {
         });
     }
 
-    /// Whether a run is in flight.
-    pub fn is_busy(&self) -> bool {
-        !self.runs.is_empty()
+    /// Whether a run has started, and is not over.
+    pub fn is_busy(&self, now: Time) -> bool {
+        self.runs.front().is_some_and(|run| run.start <= now)
+    }
+
+    /// When the run starts that is being dispatched.
+    pub fn next_start(&self, now: Time) -> Option<Time> {
+        let start = self.runs.front()?.start;
+        (start > now).then_some(start)
     }
 
     /// Steps that begin at `now` or later take so much longer. To be called before time moves on from `now`.
