@@ -29,7 +29,7 @@ const ATTENDING: [u32; 10] = [8, 24, 40, 56, 88, 128, 256, 512, 1_024, 2_048];
 const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
 /// Contexts beyond most windows of 4,096, and the prompts and batches that have them.
 const LONG: [u32; 3] = [8_192, 32_768, 98_304];
-const LONG_PROMPTS: [u32; 3] = [24, 256, 2_048];
+const LONG_PROMPTS: [u32; 4] = [24, 256, 2_048, 8_192];
 const LONG_BATCHES: [u32; 3] = [1, 4, 12];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
@@ -287,8 +287,8 @@ mod tests {
             [held.len(), fitted.len()]
         };
         assert_eq!(long(4_096), [0, 0]);
-        // Eight are drawn; three prompts behind three contexts are fitted.
-        assert_eq!(long(131_072), [8, 9]);
+        // Eight are drawn; four prompts behind three contexts are fitted.
+        assert_eq!(long(131_072), [8, 12]);
     }
 
     #[test]
