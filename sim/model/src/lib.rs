@@ -29,10 +29,11 @@ pub use event::{Action, Event, Outcome, Report};
 pub use ids::{ContentId, Direction, LineageId, OpId, SessionId, Tier, ToolClass, TurnIndex};
 pub use offload::{Eviction, Offload, Poll};
 pub use oracle::Oracle;
-pub use schedule::{Admission, Cadence, OrderKey, Place, Plan, Queueing, StepBudget};
+pub use schedule::{Admission, Cadence, DiskMove, OrderKey, Place, Plan, Queueing, StepBudget};
 pub use units::{Blocks, Bytes, Nanos, Time, Tokens};
 pub use view::{
-    CopyEstimate, Hint, HintSource, Phase, PoolLevel, PrefillEstimate, Residence, SessionView, View,
+    CopyEstimate, DiskLevel, Hint, HintSource, Phase, PoolLevel, PrefillEstimate, Residence,
+    SessionView, View,
 };
 pub use workload::{
     ContentRun, GapKind, Session, SharedPrefix, Spawn, Turn, VecWorkload, Workload, WorkloadError,

@@ -84,14 +84,8 @@ pub struct Plan {
     /// Sessions whose KV comes back from the host now. *Void* where there is none, the turn is queued or runs, or turns that are ready
     /// wait for memory.
     pub prefetch: Vec<SessionId>,
-    /// Sessions between turns whose KV on the host is written to the disk as well. *Void* where there is none, or it moves.
-    pub store: Vec<SessionId>,
-    /// The same, and it leaves the host when it has been written. *Void* likewise.
-    pub demote: Vec<SessionId>,
-    /// Sessions between turns whose KV is read from the disk to the host. *Void* where there is none, it moves, or the host has no room.
-    pub promote: Vec<SessionId>,
-    /// Turns that stop waiting for their read: what has been read is used. *Void* for a turn that waits for none.
-    pub stop: Vec<SessionId>,
+    /// What moves between host and disk, in this order.
+    pub disk: Vec<(SessionId, DiskMove)>,
 }
 
 impl Plan {
@@ -101,11 +95,21 @@ impl Plan {
             && self.resume.is_empty()
             && self.retain.is_empty()
             && self.prefetch.is_empty()
-            && self.store.is_empty()
-            && self.demote.is_empty()
-            && self.promote.is_empty()
-            && self.stop.is_empty()
+            && self.disk.is_empty()
     }
+}
+
+/// What is to move between the host and the disk behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskMove {
+    /// What the host has of a session between turns is written to the disk as well. *Void* where there is none, or it moves.
+    Store,
+    /// The same, and it leaves the host when it has been written. *Void* likewise.
+    Demote,
+    /// What the disk has of a session between turns is read to the host. *Void* where there is none, it moves, or the host has no room.
+    Promote,
+    /// A turn stops waiting for its read: what has been read is used. *Void* for a turn that waits for none.
+    Stop,
 }
 
 /// Limits of the next step; the engine's own limits hold besides.

@@ -14,14 +14,14 @@ pub struct View<'a> {
     pub hbm: PoolLevel,
     /// Host memory.
     pub host: PoolLevel,
-    /// The disk behind it; no capacity where there is none.
-    pub disk: PoolLevel,
+    /// The disk behind it, if there is one.
+    pub disk: Option<DiskLevel>,
     /// Bytes of one KV block.
     pub block_bytes: Bytes,
     /// Tokens of one KV block.
     pub block_tokens: u32,
-    /// What a copy would take, per direction (indexed by [`Direction::index`]); those of the disk are all 0 where there is none.
-    pub link: [CopyEstimate; 4],
+    /// What a copy over the link would take, per direction (indexed by [`Direction::index`]).
+    pub link: [CopyEstimate; 2],
     /// What computing a prompt would take.
     pub prefill: PrefillEstimate,
     /// Turns that are ready and not yet running.
@@ -74,7 +74,13 @@ impl View<'_> {
 
     /// Time from now until a copy of `blocks` in `direction` would be complete, behind what is queued.
     pub fn copy_time(&self, direction: Direction, blocks: Blocks) -> Nanos {
-        let lane = &self.link[direction.index()];
+        let none = CopyEstimate::default();
+        let disk = self.disk.as_ref();
+        let lane = match direction {
+            Direction::D2h | Direction::H2d => &self.link[direction.index()],
+            Direction::DiskWrite => disk.map_or(&none, |disk| &disk.write),
+            Direction::DiskRead => disk.map_or(&none, |disk| &disk.read),
+        };
         let bytes = u64::from(blocks.0) * self.block_bytes.0 + lane.queued.0;
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(lane.bytes_per_s.max(1));
         Nanos(u64::try_from(nanos).unwrap_or(u64::MAX)) + lane.fixed
@@ -98,6 +104,17 @@ pub struct PoolLevel {
     pub free: Blocks,
     /// Those of `free` that still hold content and can be hit.
     pub cached: Blocks,
+}
+
+/// The disk behind host memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskLevel {
+    /// How full it is.
+    pub pool: PoolLevel,
+    /// What a copy to it would take.
+    pub write: CopyEstimate,
+    /// What a copy from it would take.
+    pub read: CopyEstimate,
 }
 
 /// What a copy costs, as far as a server knows: the configured link and its own queue.

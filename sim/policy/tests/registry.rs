@@ -1,9 +1,9 @@
 //! What holds for every policy of the registry.
 
 use model::{
-    Blocks, Bytes, CopyEstimate, Hint, HintSource, Nanos, Need, Oracle, OrderKey, Phase, Place,
-    PoolLevel, PrefillEstimate, Ranking, Residence, SessionId, SessionView, Sessions, Time, Tokens,
-    TurnIndex, View,
+    Blocks, Bytes, CopyEstimate, DiskLevel, Hint, HintSource, Nanos, Need, Oracle, OrderKey, Phase,
+    Place, PoolLevel, PrefillEstimate, Ranking, Residence, SessionId, SessionView, Sessions, Time,
+    Tokens, TurnIndex, View,
 };
 use policy::{Policy, REGISTRY, build, describe, find};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,14 +101,17 @@ impl World {
             now: Time(now),
             hbm: level(100, 4),
             host: level(200, 25),
-            disk: level(400, 10),
+            disk: Some(DiskLevel {
+                pool: level(400, 10),
+                ..DiskLevel::default()
+            }),
             block_bytes: Bytes(1_000_000),
             block_tokens: 16,
             link: [CopyEstimate {
                 queued: Bytes(3_000_000),
                 bytes_per_s: 1_000_000_000,
                 fixed: Nanos(10_000),
-            }; 4],
+            }; 2],
             prefill: PrefillEstimate {
                 token_ps: 100_000_000,
                 pair_ps: 0,

@@ -1,6 +1,7 @@
 //! What the policy sees, is asked and is told, and what is recorded of that.
 use super::Driver;
 use crate::device::Device;
+use crate::memory::BlockPool;
 use crate::record::{Decision, Sample, What};
 use model::{
     Action, Direction, Event, Outcome, Phase, PoolLevel, Ranking, SessionId, Sessions, Tier,
@@ -11,31 +12,27 @@ use policy::Policy;
 impl<D: Device> Driver<'_, D> {
     /// What policies see.
     pub(super) fn view(&self) -> View<'_> {
-        let level = |tier| {
-            if let (Tier::Host, Some(offload)) = (tier, &self.offload) {
-                return offload.level();
-            }
-            let pool = self.ledger.pool(tier);
-            PoolLevel {
-                capacity: model::Blocks(pool.capacity()),
-                free: model::Blocks(pool.free()),
-                cached: model::Blocks(pool.cached()),
-            }
+        let level = |pool: &BlockPool| PoolLevel {
+            capacity: model::Blocks(pool.capacity()),
+            free: model::Blocks(pool.free()),
+            cached: model::Blocks(pool.cached()),
         };
-        let [d2h, h2d] = self.config.link;
-        let [write, read] = self.config.disk;
-        let mut link = [d2h, h2d, write, read];
-        for &direction in &Direction::ALL[..self.lane_count()] {
+        let host = match &self.offload {
+            Some(offload) => offload.level(),
+            None => level(self.ledger.pool(Tier::Host)),
+        };
+        let mut link = self.config.link;
+        for direction in Direction::LINK {
             let offload = self.offload.as_ref();
             let jobs = offload.map_or(0, |offload| offload.queued(direction));
             let blocks = self.lanes[direction.index()].left() + jobs;
             link[direction.index()].queued = self.bytes(blocks);
         }
-        View {
+        let mut view = View {
             now: self.now,
-            hbm: level(Tier::Hbm),
-            host: level(Tier::Host),
-            disk: level(Tier::Disk),
+            hbm: level(self.ledger.pool(Tier::Hbm)),
+            host,
+            disk: None,
             block_bytes: self.config.block_bytes,
             block_tokens: self.config.memory.block_tokens,
             link,
@@ -53,7 +50,11 @@ impl<D: Device> Driver<'_, D> {
             idle_by_age: Ranking::new(&self.idle_by_age),
             idle_by_return: Ranking::new(&self.idle_by_return),
             idle_by_pin_end: Ranking::new(&self.idle_by_pin_end),
+        };
+        if self.has_disk() {
+            view.disk = Some(self.disk_level());
         }
+        view
     }
 
     /// Asks the policy.

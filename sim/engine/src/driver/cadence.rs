@@ -6,7 +6,9 @@
 use super::Driver;
 use super::live::is_victim;
 use crate::device::Device;
-use model::{Action, Cadence, Event, Outcome, Phase, Place, Residence, Retention, SessionId, Time};
+use model::{
+    Action, Cadence, DiskMove, Event, Outcome, Phase, Place, Residence, Retention, SessionId, Time,
+};
 
 impl<D: Device> Driver<'_, D> {
     /// Consults the policy if its cadence has come round.
@@ -41,19 +43,17 @@ impl<D: Device> Driver<'_, D> {
         for session in plan.prefetch {
             self.prefetch_as_planned(session);
         }
-        for session in plan.store {
-            self.write_to_disk(session, Action::Store);
+        for (session, wish) in plan.disk {
+            match wish {
+                DiskMove::Store => self.write_to_disk(session, Action::Store),
+                DiskMove::Demote => self.write_to_disk(session, Action::Demote),
+                DiskMove::Promote => self.promote(session),
+                DiskMove::Stop => self.stop_fetch(session),
+            }
         }
-        for session in plan.demote {
-            self.write_to_disk(session, Action::Demote);
+        if !self.unread.is_empty() {
+            self.reconsider_reads();
         }
-        for session in plan.promote {
-            self.promote(session);
-        }
-        for session in plan.stop {
-            self.stop_fetch(session);
-        }
-        self.reconsider_reads();
         // What the plan itself has changed is no cause to plan again.
         self.changed = false;
     }

@@ -267,7 +267,7 @@ impl<'a, D: Device> Driver<'a, D> {
             if self.stuck() && self.break_pin() {
                 continue;
             }
-            if self.break_hold() || self.break_wait() {
+            if self.break_hold() || (!self.unread.is_empty() && self.break_wait()) {
                 continue;
             }
             let until = self.wake_time();

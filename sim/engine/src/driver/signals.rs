@@ -171,14 +171,16 @@ impl<D: Device> Driver<'_, D> {
         // A prefetch that had not begun is asked for again, as demand.
         self.lanes[Direction::H2d.index()].remove(session);
         self.ledger.stop_leak(session);
-        if self.joins_read(session) {
+        if self.has_disk() && self.joins_read(session) {
             return;
         }
         self.prepare(session);
-        if self.fetches(session) {
-            return;
+        if self.has_disk() {
+            if self.fetches(session) {
+                return;
+            }
+            self.drop_disk(session);
         }
-        self.drop_disk(session);
         if self.ledger.restorable(session).is_some() {
             let load = match self.ask(|policy, view| policy.restore(view, session)) {
                 Restore::Load => true,

@@ -9,8 +9,8 @@ use crate::scripted::{Scripted, run};
 use engine::record::{Part, PrefetchOutcome};
 use model::Direction::{D2h, DiskRead, DiskWrite, H2d};
 use model::{
-    Blocks, Bytes, Direction, Fetch, HostRelease, Nanos, Phase, Plan, Residence, Retention,
-    SessionId, SessionView, SwapOut, Time, Tokens, View,
+    Blocks, Bytes, Direction, DiskMove, Fetch, HostRelease, Nanos, Phase, Plan, Residence,
+    Retention, SessionId, SessionView, SwapOut, Time, Tokens, View,
 };
 
 const A: SessionId = SessionId(0);
@@ -20,11 +20,26 @@ fn demoting() -> Scripted {
     Scripted {
         on_idle: |_, _| Retention::SwapOut(SwapOut::IfRoom),
         plan: |view| Plan {
-            demote: resting(view, on_host_alone),
+            disk: all(DiskMove::Demote, resting(view, on_host_alone)),
             ..Plan::default()
         },
         ..Scripted::default()
     }
+}
+
+fn all(wish: DiskMove, sessions: Vec<SessionId>) -> Vec<(SessionId, DiskMove)> {
+    sessions
+        .into_iter()
+        .map(|session| (session, wish))
+        .collect()
+}
+
+fn on_host(seen: &SessionView) -> bool {
+    seen.residence == Residence::Host
+}
+
+fn on_disk_alone(seen: &SessionView) -> bool {
+    seen.residence == Residence::Disk
 }
 
 fn on_host_alone(seen: &SessionView) -> bool {
@@ -88,11 +103,14 @@ fn a_turn_waits_for_the_read_and_then_for_the_link() {
 fn what_is_promoted_ahead_of_the_turn_waits_for_the_link_alone() {
     let policy = Scripted {
         plan: |view| Plan {
-            demote: resting(view, on_host_alone),
-            promote: resting(view, |seen| seen.residence == Residence::Disk)
-                .into_iter()
-                .filter(|_| idle_for(view, 40))
-                .collect(),
+            disk: [
+                all(DiskMove::Demote, resting(view, on_host_alone)),
+                all(DiskMove::Promote, resting(view, on_disk_alone))
+                    .into_iter()
+                    .filter(|_| idle_for(view, 40))
+                    .collect(),
+            ]
+            .concat(),
             ..Plan::default()
         },
         cadence: model::Cadence::Every(Nanos(25 * MS)),
@@ -187,8 +205,11 @@ fn a_session_may_end_while_its_kv_is_being_written() {
 fn a_session_may_end_while_its_kv_is_being_read() {
     let policy = Scripted {
         plan: |view| Plan {
-            demote: resting(view, on_host_alone),
-            promote: resting(view, |seen| seen.residence == Residence::Disk),
+            disk: [
+                all(DiskMove::Demote, resting(view, on_host_alone)),
+                all(DiskMove::Promote, resting(view, on_disk_alone)),
+            ]
+            .concat(),
             ..Plan::default()
         },
         ..demoting()
@@ -247,9 +268,9 @@ fn a_read_waits_for_room_that_is_being_written_free() {
     let policy = Scripted {
         host_victims: &[HostRelease::Demote(A), HostRelease::Demote(SessionId(1))],
         plan: |view| Plan {
-            demote: resting(view, |seen| seen.residence == Residence::Host)
+            disk: all(DiskMove::Demote, resting(view, on_host))
                 .into_iter()
-                .filter(|&s| s == A)
+                .filter(|&(s, _)| s == A)
                 .collect(),
             ..Plan::default()
         },
@@ -275,9 +296,9 @@ fn a_ready_turn_reads_what_the_host_has_room_for_and_computes_the_rest() {
     let b = session("b", 100, &[(0, 50, 3), (900, 10, 2)]);
     let policy = Scripted {
         plan: |view| Plan {
-            demote: resting(view, |seen| seen.residence == Residence::Host)
+            disk: all(DiskMove::Demote, resting(view, on_host))
                 .into_iter()
-                .filter(|&s| s == A)
+                .filter(|&(s, _)| s == A)
                 .collect(),
             ..Plan::default()
         },
@@ -334,7 +355,7 @@ fn a_copy_on_the_disk_frees_the_host_at_once() {
     let b = session("b", 70, &[(0, 30, 3), (500, 10, 2)]);
     let policy = Scripted {
         plan: |view| Plan {
-            store: resting(view, on_host_alone),
+            disk: all(DiskMove::Store, resting(view, on_host_alone)),
             ..Plan::default()
         },
         host_victims: &[HostRelease::Demote(A), HostRelease::Demote(SessionId(1))],

@@ -2,9 +2,9 @@
 
 use crate::common::{Log, Rig};
 use model::{
-    Admission, Blocks, Bytes, Cadence, End, Fetch, HostRelease, Nanos, Need, OrderKey, Part, Plan,
-    Price, Priced, Queueing, Release, Restore, Retention, SessionId, StepBudget, SwapOut, Then,
-    Time, Tokens, View, Way,
+    Admission, Blocks, Bytes, Cadence, DiskMove, End, Fetch, HostRelease, Nanos, Need, OrderKey,
+    Part, Plan, Price, Priced, Queueing, Release, Restore, Retention, SessionId, StepBudget,
+    SwapOut, Then, Time, Tokens, View, Way,
 };
 use policy::Policy;
 use std::num::NonZeroU32;
@@ -268,10 +268,10 @@ impl Policy for Whim {
                     .retain
                     .push((session, self.retention(17, session, view))),
                 4 => plan.prefetch.push(session),
-                5 => plan.store.push(session),
-                6 => plan.demote.push(session),
-                7 => plan.promote.push(session),
-                8 => plan.stop.push(session),
+                5 => plan.disk.push((session, DiskMove::Store)),
+                6 => plan.disk.push((session, DiskMove::Demote)),
+                7 => plan.disk.push((session, DiskMove::Promote)),
+                8 => plan.disk.push((session, DiskMove::Stop)),
                 _ => {}
             }
         }

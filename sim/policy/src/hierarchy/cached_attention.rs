@@ -12,8 +12,8 @@
 use crate::parts::Stored;
 use crate::{Entry, Family, Needs, Param, Policy, Provenance};
 use model::{
-    Action, Blocks, Direction, Event, Fetch, HostRelease, Outcome, Phase, Plan, Residence,
-    Retention, SessionId, SwapOut, Time, View,
+    Action, Blocks, Direction, DiskMove, Event, Fetch, HostRelease, Outcome, Phase, Plan,
+    Residence, Retention, SessionId, SwapOut, Time, View,
 };
 use std::collections::BTreeSet;
 
@@ -79,7 +79,8 @@ impl CachedAttention {
     }
 
     fn eviction_window(&self, view: &View<'_>) -> usize {
-        let capacity = view.host.capacity + view.disk.capacity;
+        let disk = view.disk.map_or(Blocks::ZERO, |disk| disk.pool.capacity);
+        let capacity = view.host.capacity + disk;
         window(capacity, self.saves, self.saved_blocks)
     }
 
@@ -88,14 +89,10 @@ impl CachedAttention {
     }
 }
 
-fn has_disk(view: &View<'_>) -> bool {
-    view.disk.capacity > Blocks::ZERO
-}
-
 impl Policy for CachedAttention {
     fn observe(&mut self, view: &View<'_>, event: &Event) {
         self.stored.observe(view, event, |_| 0);
-        if !has_disk(view) {
+        if view.disk.is_none() {
             return;
         }
         self.disk.observe_disk(view, event);
@@ -126,7 +123,7 @@ impl Policy for CachedAttention {
     }
 
     fn on_idle(&self, view: &View<'_>, _: SessionId) -> Retention {
-        Retention::SwapOut(if has_disk(view) {
+        Retention::SwapOut(if view.disk.is_some() {
             SwapOut::IfRoom
         } else {
             SwapOut::OrDiscard
@@ -138,9 +135,9 @@ impl Policy for CachedAttention {
     }
 
     fn plan(&self, view: &View<'_>) -> Plan {
-        if !has_disk(view) {
+        let Some(disk) = view.disk else {
             return Plan::default();
-        }
+        };
         // Turns of the window go first: room that they wait for is not filled with what is saved.
         let reads = |&&(_, session): &&(Time, SessionId)| {
             view.session(session).disk_copy == Some(Direction::DiskRead)
@@ -161,19 +158,20 @@ impl Policy for CachedAttention {
             fits.then_some((session, Retention::SwapOut(SwapOut::IfRoom)))
         });
         let retain = saved.collect();
-        let leaving = view.link[Direction::DiskWrite.index()].queued.0 / view.block_bytes.0.max(1);
+        let leaving = disk.write.queued.0 / view.block_bytes.0.max(1);
         let buffer = (self.host_buffer * f64::from(view.host.capacity.0)) as u64;
         let lacks = buffer.saturating_sub(u64::from(room.0) + leaving);
         let lacks = Blocks(u32::try_from(lacks).unwrap_or(u32::MAX));
+        let demoted = self.stored.demote(view, lacks).into_iter();
         Plan {
             retain,
-            demote: self.stored.demote(view, lacks),
+            disk: demoted.map(|s| (s, DiskMove::Demote)).collect(),
             ..Plan::default()
         }
     }
 
     fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
-        if has_disk(view) {
+        if view.disk.is_some() {
             let demoted = self.stored.demote(view, need);
             demoted.into_iter().map(HostRelease::Demote).collect()
         } else {

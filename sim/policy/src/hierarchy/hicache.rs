@@ -15,9 +15,9 @@
 use crate::parts::{Stored, oldest_first, take_until};
 use crate::{Entry, Family, Needs, Param, Params, Policy, Provenance};
 use model::{
-    Action, Blocks, Direction, Event, Fetch, HostRelease, Nanos, Need, Outcome, Phase, Plan,
-    Release, Residence, Restore, Retention, SessionId, SessionView, SwapOut, Then, Time, Tokens,
-    View,
+    Action, Blocks, Direction, DiskMove, Event, Fetch, HostRelease, Nanos, Need, Outcome, Phase,
+    Plan, Release, Residence, Restore, Retention, SessionId, SessionView, SwapOut, Then, Time,
+    Tokens, View,
 };
 use std::collections::BTreeSet;
 
@@ -184,10 +184,6 @@ impl Stop {
     }
 }
 
-fn has_storage(view: &View<'_>) -> bool {
-    view.disk.capacity > Blocks::ZERO
-}
-
 /// Blocks that storage has beyond what the host, or the session in HBM, has of the beginning of the context.
 fn stored_beyond(seen: &SessionView) -> u32 {
     let end = |from: Blocks, blocks: Blocks| if from.0 == 0 { blocks.0 } else { 0 };
@@ -204,7 +200,7 @@ fn stored_beyond(seen: &SessionView) -> u32 {
 impl Policy for HiCache {
     fn observe(&mut self, view: &View<'_>, event: &Event) {
         self.stored.observe(view, event, |_| 0);
-        if !has_storage(view) {
+        if view.disk.is_none() {
             return;
         }
         self.storage.observe_disk(view, event);
@@ -250,7 +246,7 @@ impl Policy for HiCache {
 
     fn plan(&self, view: &View<'_>) -> Plan {
         let mut plan = Plan::default();
-        if !has_storage(view) {
+        if view.disk.is_none() {
             return plan;
         }
         let is_there = |session: &SessionId| {
@@ -259,7 +255,8 @@ impl Policy for HiCache {
                 && seen.host_blocks > Blocks::ZERO
                 && seen.disk_copy.is_none()
         };
-        plan.store = self.fresh.iter().copied().filter(is_there).collect();
+        let stored = self.fresh.iter().copied().filter(is_there);
+        plan.disk = stored.map(|s| (s, DiskMove::Store)).collect();
         if matches!(self.stop, Stop::BestEffort) && view.queue.is_empty() {
             let places = view.running_max.saturating_sub(view.running) as usize;
             let reads = |session: &SessionId| {
@@ -267,7 +264,8 @@ impl Policy for HiCache {
                 seen.phase == Phase::Queued && seen.disk_copy == Some(Direction::DiskRead)
             };
             let reading = self.reading.iter().copied().filter(reads);
-            plan.stop = reading.take(places).collect();
+            let stopped = reading.take(places);
+            plan.disk.extend(stopped.map(|s| (s, DiskMove::Stop)));
         }
         plan
     }
@@ -289,7 +287,7 @@ impl Policy for HiCache {
     }
 
     fn restore(&self, view: &View<'_>, session: SessionId) -> Restore {
-        if has_storage(view) {
+        if view.disk.is_some() {
             return Restore::Load;
         }
         let blocks = view.session(session).host_blocks;
@@ -306,7 +304,7 @@ impl Policy for HiCache {
     }
 
     fn host_victims(&self, view: &View<'_>, need: Blocks, _: SessionId) -> Vec<HostRelease> {
-        if has_storage(view) {
+        if view.disk.is_some() {
             let demoted = self.stored.demote(view, need);
             demoted.into_iter().map(HostRelease::Demote).collect()
         } else {

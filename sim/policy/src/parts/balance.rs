@@ -58,14 +58,14 @@ mod tests {
             now: Time::ZERO,
             hbm: PoolLevel::default(),
             host: PoolLevel::default(),
-            disk: PoolLevel::default(),
+            disk: None,
             block_bytes: Bytes(1_000_000),
             block_tokens: 16,
             link: [CopyEstimate {
                 queued: Bytes(queued * 1_000_000),
                 bytes_per_s: 1_000_000_000,
                 fixed: Nanos::ZERO,
-            }; 4],
+            }; 2],
             prefill: PrefillEstimate {
                 token_ps: token_us * 1_000_000,
                 pair_ps: 0,

@@ -1,9 +1,9 @@
 //! A crowd: ever more sessions that wait, half of them with their KV in HBM and half with it on the tiers behind, around five that are asked about.
 
 use model::{
-    Action, Blocks, Bytes, CopyEstimate, Event, Hint, HintSource, Nanos, Oracle, OrderKey, Outcome,
-    Phase, Place, PoolLevel, PrefillEstimate, Ranking, Residence, SessionId, SessionView, Sessions,
-    Time, Tokens, ToolClass, TurnIndex, View,
+    Action, Blocks, Bytes, CopyEstimate, DiskLevel, Event, Hint, HintSource, Nanos, Oracle,
+    OrderKey, Outcome, Phase, Place, PoolLevel, PrefillEstimate, Ranking, Residence, SessionId,
+    SessionView, Sessions, Time, Tokens, ToolClass, TurnIndex, View,
 };
 use policy::Policy;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,22 +172,25 @@ impl Crowd {
             cached: Blocks(0),
         };
         let (room, disk) = match self.behind {
-            Behind::RoomyHost => (live * 64, 0),
-            Behind::FullHost => (0, 0),
-            Behind::FullDisk => (live * 64, live * 256),
+            Behind::RoomyHost => (live * 64, None),
+            Behind::FullHost => (0, None),
+            Behind::FullDisk => (live * 64, Some(live * 256)),
         };
         View {
             now,
             hbm: level(live * 64, 10),
             host: level(live * 128, room),
-            disk: level(disk, 0),
+            disk: disk.map(|capacity| DiskLevel {
+                pool: level(capacity, 0),
+                ..DiskLevel::default()
+            }),
             block_bytes: Bytes(2 << 20),
             block_tokens: 16,
             link: [CopyEstimate {
                 queued: Bytes(3_000_000),
                 bytes_per_s: 50_000_000_000,
                 fixed: Nanos(10_000),
-            }; 4],
+            }; 2],
             prefill: PrefillEstimate {
                 token_ps: 30_000_000,
                 pair_ps: 1_000,

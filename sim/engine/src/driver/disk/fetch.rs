@@ -65,9 +65,6 @@ impl<D: Device> Driver<'_, D> {
 
     /// Asks again about turns that were told to wait, in the order of the queue, until one still is.
     pub(in super::super) fn reconsider_reads(&mut self) {
-        if self.unread.is_empty() {
-            return;
-        }
         self.settle_steps();
         self.settle_copies();
         while let Some(session) = self.first_unread() {
@@ -84,10 +81,10 @@ impl<D: Device> Driver<'_, D> {
         self.unread.iter().copied().min_by_key(|s| (place(s), *s))
     }
 
-    /// Nothing runs or moves, and the policy lets no turn read: the first in the queue does. Returns whether it was so.
+    /// Turns are told to read later: if nothing runs or moves, the first of them in the queue does read. Returns whether it was so.
     pub(in super::super) fn break_wait(&mut self) -> bool {
         let idle = self.batch.running.is_empty() && self.batch.waiting.is_empty();
-        if self.unread.is_empty() || !idle || !self.in_flight.is_empty() || !self.device_idle() {
+        if !idle || !self.in_flight.is_empty() || !self.device_idle() {
             return false;
         }
         let session = self.first_unread().expect("there is one");

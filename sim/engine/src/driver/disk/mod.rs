@@ -17,12 +17,39 @@ mod reads;
 
 use super::Driver;
 use crate::device::{CopyClass, Device};
-use model::{Action, Blocks, Direction, Outcome, Phase, Residence, SessionId, SessionView, Tier};
+use model::{
+    Action, Blocks, CopyEstimate, Direction, DiskLevel, Outcome, Phase, PoolLevel, Residence,
+    SessionId, SessionView, Tier,
+};
 
 impl<D: Device> Driver<'_, D> {
     /// Whether there is a disk.
     pub(super) fn has_disk(&self) -> bool {
         self.config.memory.disk_blocks > 0
+    }
+
+    /// How full it is, and what its lanes have to do. Out of line: a view without a disk is made at every question.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn disk_level(&self) -> DiskLevel {
+        let pool = self.ledger.pool(Tier::Disk);
+        let [write, read] = self.config.disk;
+        let queued = |direction: Direction| self.bytes(self.lanes[direction.index()].left());
+        DiskLevel {
+            pool: PoolLevel {
+                capacity: Blocks(pool.capacity()),
+                free: Blocks(pool.free()),
+                cached: Blocks(pool.cached()),
+            },
+            write: CopyEstimate {
+                queued: queued(Direction::DiskWrite),
+                ..write
+            },
+            read: CopyEstimate {
+                queued: queued(Direction::DiskRead),
+                ..read
+            },
+        }
     }
 
     /// What the host has of the session is written to the disk, and then leaves the host if it is a demotion.
@@ -94,20 +121,21 @@ impl<D: Device> Driver<'_, D> {
 
     /// What is being written of the session is not wanted any more.
     pub(super) fn stop_write(&mut self, session: SessionId) {
-        self.stop_disk_copy(session, Direction::DiskWrite);
+        if self.has_disk() {
+            self.stop_disk_copy(session, Direction::DiskWrite);
+        }
     }
 
     /// Whatever moves between host and disk for the session is not wanted any more.
     pub(super) fn stop_disk(&mut self, session: SessionId) {
-        self.stop_disk_copy(session, Direction::DiskWrite);
-        self.stop_disk_copy(session, Direction::DiskRead);
+        if self.has_disk() {
+            self.stop_disk_copy(session, Direction::DiskWrite);
+            self.stop_disk_copy(session, Direction::DiskRead);
+        }
     }
 
     /// Takes back a copy of the disk. What has been handed to the lane still arrives, and is cache.
     fn stop_disk_copy(&mut self, session: SessionId, direction: Direction) {
-        if !self.has_disk() {
-            return;
-        }
         let transfer = self.ledger.kv(session).disk_transfer();
         let begun = transfer.filter(|transfer| transfer.direction == direction);
         let (begun, wanted, left) = (

@@ -26,18 +26,23 @@ impl<D: Device> Driver<'_, D> {
 
     /// Gives each lane its next transfer, if it is free or should give way. Restores come first, for they may send others out.
     pub(super) fn pump_lanes(&mut self) {
+        for direction in [Direction::H2d, Direction::D2h] {
+            while self.lanes[direction.index()].has_waiting() && self.pump(direction) {}
+        }
+        if self.has_disk() {
+            self.pump_disk();
+        }
+    }
+
+    /// The same for the lanes of the disk, and again for those of the link: a turn that does not read from the disk may ask for them instead.
+    fn pump_disk(&mut self) {
         use Direction::{D2h, DiskRead, DiskWrite, H2d};
-        let directions = [H2d, D2h, DiskRead, DiskWrite];
-        loop {
-            let mut news = false;
-            for &direction in &directions[..self.lane_count()] {
+        let mut news = true;
+        while std::mem::take(&mut news) {
+            for direction in [DiskRead, DiskWrite, H2d, D2h] {
                 while self.pump(direction) {
                     news = true;
                 }
-            }
-            // A turn that does not read from the disk may ask for the link instead.
-            if !news || !self.has_disk() {
-                return;
             }
         }
     }
