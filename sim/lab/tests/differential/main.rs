@@ -112,8 +112,9 @@ fn compare(sample: &Sample, folder: &Path) -> Option<String> {
     let theirs: Value = serde_json::from_str(&read("summary.json")).expect("JSON");
     let summary = theirs.as_object().expect("an object").iter();
     let mut values = summary.filter(|(key, _)| *key != "versions");
-    difference("turns.csv", &single.turns, &read("turns.csv"))
-        .or_else(|| difference("steps.csv", &single.steps, &read("steps.csv")))
+    // Steps first: where they part is where it began.
+    difference("steps.csv", &single.steps, &read("steps.csv"))
+        .or_else(|| difference("turns.csv", &single.turns, &read("turns.csv")))
         .or_else(|| {
             let (key, value) = values.find(|(key, value)| single.summary[*key] != **value)?;
             Some(format!(

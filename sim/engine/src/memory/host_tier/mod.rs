@@ -256,8 +256,13 @@ impl HostTier {
 
     /// The scheduling is over: turns that have ended make their last offer, and what it all asks of the lanes is handed out.
     pub fn orders(&mut self) -> Orders {
-        for ending in std::mem::take(&mut self.endings) {
-            self.end(&ending);
+        // All of them offer before the first counts as a use: vLLM walks twice over the turns that have ended.
+        let endings = std::mem::take(&mut self.endings);
+        for ending in &endings {
+            self.offer_last(ending);
+        }
+        for ending in &endings {
+            self.end(ending.request);
         }
         if self.jobs.has_fences() {
             for &place in &self.allocated {
@@ -268,16 +273,19 @@ impl HostTier {
         std::mem::take(&mut self.orders)
     }
 
-    fn end(&mut self, ending: &Ending) {
-        let id = ending.request;
-        if !ending.blocks.is_empty() {
-            // Nobody is left to make it again.
-            let refused = self.orders.refused;
-            if let Some(job) = self.offer_blocks(id, ending.first, &ending.blocks) {
-                self.jobs.fence(job);
-            }
-            self.orders.refused = refused;
+    fn offer_last(&mut self, ending: &Ending) {
+        if ending.blocks.is_empty() {
+            return;
         }
+        // Nobody is left to make it again.
+        let refused = self.orders.refused;
+        if let Some(job) = self.offer_blocks(ending.request, ending.first, &ending.blocks) {
+            self.jobs.fence(job);
+        }
+        self.orders.refused = refused;
+    }
+
+    fn end(&mut self, id: RequestId) {
         let request = self.requests.get_mut(&id).expect("it is not over");
         request.finished = true;
         self.cache.finished(request.blocks());
@@ -394,3 +402,6 @@ impl HostTier {
 fn positions(content: &Content, from: u32, to: u32) -> impl Iterator<Item = (u32, ContentId)> {
     (from..to).zip(content.blocks(from, to))
 }
+
+#[cfg(test)]
+mod tests;
