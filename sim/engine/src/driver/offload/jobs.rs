@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 /// One direction.
 #[derive(Debug, Default)]
 pub(super) struct JobLane {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Submitted>,
     current: Option<Current>,
     /// Jobs that have left it so far.
     pub left: u64,
@@ -21,19 +21,23 @@ pub(super) struct JobLane {
     pub blocks: u32,
 }
 
+/// A job in a lane, and what must have happened before it may start.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    job: JobId,
+pub(super) struct Submitted {
+    pub job: JobId,
+    /// The scheduling that submitted it.
+    pub by: u64,
     /// So many steps must be over.
-    steps: u64,
+    pub steps: u64,
     /// This scheduling must be launched.
-    launch: Option<u64>,
+    pub launch: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Current {
     op: OpId,
     job: JobId,
+    by: u64,
     submitted: Time,
     run: CopyRun,
 }
@@ -43,9 +47,9 @@ impl JobLane {
         self.current.is_none()
     }
 
-    /// `job` of `blocks` blocks enters behind all others, and may start when `steps` steps are over and scheduling `launch` is launched.
-    pub fn push(&mut self, job: JobId, blocks: u32, steps: u64, launch: Option<u64>) {
-        self.waiting.push_back(Waiting { job, steps, launch });
+    /// A job of `blocks` blocks enters behind all others.
+    pub fn push(&mut self, job: Submitted, blocks: u32) {
+        self.waiting.push_back(job);
         self.blocks += blocks;
     }
 
@@ -79,14 +83,15 @@ impl<D: Device> Driver<'_, D> {
             return;
         };
         let lane = &mut offload.lanes[direction.index()];
-        let Some(&Waiting { job, steps, launch }) = lane.waiting.front() else {
+        let Some(&first) = lane.waiting.front() else {
             return;
         };
-        let launched = launch.is_none_or(|number| {
+        let job = first.job;
+        let launched = first.launch.is_none_or(|number| {
             let mut runs = self.in_flight.iter().map(|run| &run.launch);
             !runs.any(|launch| launch.number == number && launch.waits_for.is_some())
         });
-        if lane.current.is_some() || steps > offload.over || !launched {
+        if lane.current.is_some() || first.steps > offload.over || !launched {
             return;
         }
         lane.waiting.pop_front();
@@ -121,6 +126,7 @@ impl<D: Device> Driver<'_, D> {
         offload.lanes[direction.index()].current = Some(Current {
             op,
             job,
+            by: first.by,
             submitted: self.now,
             run,
         });
@@ -177,8 +183,9 @@ impl<D: Device> Driver<'_, D> {
         summary.jobs[direction.index()] += 1;
         summary.blocks[direction.index()] += u64::from(block_count);
         summary.busy[direction.index()] += completion.end.since(completion.start);
-        let launches = self.in_flight.iter_mut().map(|run| &mut run.launch);
-        match launches.into_iter().find(|launch| launch.polls) {
+        // A scheduling that waits polls as of the end of its wait, but did so before later ones had submitted anything.
+        let mut launches = self.in_flight.iter_mut().map(|run| &mut run.launch);
+        match launches.find(|launch| launch.polls && current.by <= launch.number) {
             Some(launch) => launch.ended.push(current.job),
             None => offload.unpolled.push(current.job),
         }

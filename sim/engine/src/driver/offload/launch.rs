@@ -5,6 +5,7 @@
 
 use super::super::steps::InFlight;
 use super::super::{Driver, RunError, Sleep};
+use super::jobs::Submitted;
 use crate::device::{Completion, Device, Op, StepRun};
 use crate::memory::{JobId, Orders};
 use model::{ContentId, Direction};
@@ -67,13 +68,23 @@ impl<D: Device> Driver<'_, D> {
         };
         // Stores of the last scheduling; of this one, those that its own step must wait for.
         let [d2h, h2d] = &mut offload.lanes;
+        let (by, steps) = (launch.number, offload.stepped);
+        let mut store = |job| {
+            let submitted = Submitted {
+                job,
+                by,
+                steps,
+                launch: None,
+            };
+            d2h.push(submitted, offload.tier.blocks(job));
+        };
         for job in std::mem::take(&mut offload.unsubmitted) {
-            d2h.push(job, offload.tier.blocks(job), offload.stepped, None);
+            store(job);
         }
         for &job in &flush {
             if let Some(at) = stores.iter().position(|&store| store == job) {
                 stores.remove(at);
-                d2h.push(job, offload.tier.blocks(job), offload.stepped, None);
+                store(job);
             }
         }
         offload.unsubmitted = stores;
@@ -88,8 +99,13 @@ impl<D: Device> Driver<'_, D> {
         }
         offload.stepped += u64::from(runs);
         for job in loads {
-            let number = (!runs).then_some(launch.number);
-            h2d.push(job, offload.tier.blocks(job), offload.stepped, number);
+            let submitted = Submitted {
+                job,
+                by,
+                steps: offload.stepped,
+                launch: (!runs).then_some(by),
+            };
+            h2d.push(submitted, offload.tier.blocks(job));
         }
         launch
     }
