@@ -15,15 +15,19 @@ mod idle;
 mod lanes;
 mod measure;
 mod profile;
+mod refit;
 mod step_fit;
 mod steps;
+mod throttle;
 mod timed;
 
 pub use fit::{Line, Point};
 pub use idle::{IdlePoint, csv as idle_csv};
 pub use lanes::{LaneFit, LaneTimes};
 pub use profile::{Origin, csv, steps_csv, toml};
+pub use refit::{Refit, RefitError, refit};
 pub use step_fit::StepPoint;
+pub use throttle::{RanSteps, csv as bursts_csv};
 
 use crate::run::{ComputeKind, ReplayError, cuda_device};
 use devices::StepCost;
@@ -62,7 +66,9 @@ pub struct Measured {
     pub steps: Vec<StepPoint>,
     /// Steps behind pauses.
     pub idle: Vec<IdlePoint>,
-    /// What was fitted to both.
+    /// Bursts of prompts, and steps behind them.
+    pub bursts: Vec<RanSteps>,
+    /// What was fitted to all three.
     pub cost: StepCost,
     /// Single memcpys by size, D2H and H2D, and the line through them.
     pub sweeps: [(Vec<Point>, Line); 2],
@@ -133,12 +139,14 @@ pub fn measure(
     device.start_clock();
     let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
     let limits = limits(&setup);
-    let points = steps::time(&mut timed, limits, progress).map_err(device_error)?;
+    let mut points = steps::time(&mut timed, limits, progress).map_err(device_error)?;
     progress("steps behind pauses");
     let idle = idle::time(&mut timed, &idle::PAUSES_US).map_err(device_error)?;
+    progress("bursts of prompts");
+    let bursts = throttle::time(&mut timed, limits, throttle::REST).map_err(device_error)?;
     let cost = StepCost {
         idle: idle::fit(&idle),
-        ..step_fit::fit(&points).map_err(device_error)?
+        ..cost(&mut points, std::slice::from_ref(&bursts)).map_err(device_error)?
     };
     let (decode, prefill) = neighbours(limits);
     let mut contiguous = Vec::new();
@@ -188,12 +196,27 @@ pub fn measure(
         fits,
         steps: points,
         idle,
+        bursts,
         cost,
         sweeps,
         head_of_line_ns,
         latency_ns,
         allocation_ns,
         host_pool_s_per_gib,
+    })
+}
+
+/// The cost of steps on a rested card, and how load slows them down; says of `points` how much of their time was load.
+///
+/// # Errors
+/// If there are too few points of a kind.
+fn cost(points: &mut [StepPoint], histories: &[Vec<RanSteps>]) -> Result<StepCost, String> {
+    // Which steps cost what is known well enough to see how equal ones differ.
+    let throttle = throttle::fit(histories, &step_fit::fit(points)?);
+    throttle::settle(points, &throttle);
+    Ok(StepCost {
+        throttle,
+        ..step_fit::fit(points)?
     })
 }
 

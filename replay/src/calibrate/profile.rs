@@ -2,7 +2,7 @@
 
 use super::fit::{Line, Point};
 use super::lanes::predict;
-use super::{METHODS, Measured};
+use super::{METHODS, Measured, StepPoint};
 use crate::run::ComputeKind;
 use devices::{Formula, HardwareProfile, StepCost};
 use model::Direction;
@@ -136,11 +136,13 @@ fn chunk_ns(measured: &Measured) -> u64 {
     f64::midpoint(d2h.chunk_ns, h2d.chunk_ns).round() as u64
 }
 
-fn step_cost(cost: &StepCost, text: &mut String) {
+/// The table of a timed model.
+pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
         "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ncontext_ps = {}\nmixed_ps = {}\n\
-         idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}",
+         idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
+         throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}",
         cost.prefill_kv_token_ps,
         cost.prefill_pair_ps,
         cost.decode_seq_ps,
@@ -150,6 +152,10 @@ fn step_cost(cost: &StepCost, text: &mut String) {
         cost.idle.dispatch_ns,
         cost.idle.pause_ns,
         cost.idle.longer_ns,
+        cost.throttle.half_life_ns,
+        cost.throttle.full_tokens,
+        cost.throttle.prompt_ppm,
+        cost.throttle.decode_ppm,
     );
     for (name, table) in [("gemm", &cost.gemm), ("gemm_decode", &cost.gemm_decode)] {
         let _ = writeln!(text, "{name} = [");
@@ -219,21 +225,8 @@ fn remarks(measured: &Measured, text: &mut String) {
             us(measured.head_of_line_ns[side]) / 1e3
         ));
     }
-    for kind in ["prefill", "decode", "mixed"] {
-        let held = measured
-            .steps
-            .iter()
-            .filter(|p| p.held_out && p.kind() == kind);
-        if let Some(errors) = ErrorSummary::of(held.map(|p| p.error(&measured.cost))) {
-            line(format!(
-                "{kind} steps of {}, held out: {:.2} %, {:.2} % ({}), bias {:+.2} %",
-                measured.plan.model,
-                errors.p50 * 100.0,
-                errors.p99 * 100.0,
-                errors.count,
-                errors.bias * 100.0
-            ));
-        }
+    for what in step_errors(&measured.steps, &measured.cost, &measured.plan.model) {
+        line(what);
     }
     let [[kernel, kernel_99], [copy, copy_99]] = measured.latency_ns;
     line(format!(
@@ -256,6 +249,25 @@ fn remarks(measured: &Measured, text: &mut String) {
             "pinned host pool of {gibs} GiB: {seconds:.3} s for each GiB"
         ));
     }
+}
+
+/// How far off the steps are that were held out, a line for each kind.
+pub(super) fn step_errors(points: &[StepPoint], cost: &StepCost, model: &str) -> Vec<String> {
+    let line = |kind: &&str| {
+        let held = points.iter().filter(|p| p.held_out && p.kind() == *kind);
+        let errors = ErrorSummary::of(held.map(|p| p.error(cost)))?;
+        Some(format!(
+            "{kind} steps of {model}, held out: {:.2} %, {:.2} % ({}), bias {:+.2} %",
+            errors.p50 * 100.0,
+            errors.p99 * 100.0,
+            errors.count,
+            errors.bias * 100.0
+        ))
+    };
+    ["prefill", "decode", "mixed"]
+        .iter()
+        .filter_map(line)
+        .collect()
 }
 
 /// Errors of the copies that were held out, all methods.
@@ -330,14 +342,14 @@ pub fn csv(measured: &Measured) -> String {
 }
 
 /// The timed steps, for a file of their own.
-pub fn steps_csv(measured: &Measured) -> String {
-    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,predicted_nanos,held_out\n"
+pub fn steps_csv(points: &[StepPoint], cost: &StepCost) -> String {
+    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,load_ppm,predicted_nanos,held_out\n"
         .to_owned();
-    for point in &measured.steps {
+    for point in points {
         let t = &point.totals;
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{:.0},{}",
             point.kind(),
             t.prefill_tokens,
             t.prefill_kv_tokens,
@@ -345,7 +357,8 @@ pub fn steps_csv(measured: &Measured) -> String {
             t.decode_seqs,
             t.decode_kv_tokens,
             point.nanos,
-            measured.cost.totals_ps(t) / 1_000,
+            point.load_ppm,
+            point.predicted(cost),
             point.held_out
         );
     }
@@ -355,9 +368,9 @@ pub fn steps_csv(measured: &Measured) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::lanes::{BesideTimes, CopyPoint, MethodTimes};
-    use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Plan, StepPoint};
+    use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Plan};
     use super::*;
-    use devices::{GemmTable, IdleCost, StepTotals};
+    use devices::{GemmTable, IdleCost, StepTotals, Throttle};
     use engine::device::StepShape;
 
     fn measured() -> Measured {
@@ -419,7 +432,9 @@ mod tests {
                 },
                 nanos: 4_000_000,
                 held_out: true,
+                load_ppm: 0,
             }],
+            bursts: Vec::new(),
             idle: vec![IdlePoint {
                 shape: StepShape::default(),
                 pause_ns: 1_000_000,
@@ -431,6 +446,12 @@ mod tests {
                     dispatch_ns: 70_000,
                     pause_ns: 1_000_000,
                     longer_ns: 130_000,
+                },
+                throttle: Throttle {
+                    half_life_ns: 28_000_000,
+                    full_tokens: 512,
+                    prompt_ppm: 150_000,
+                    decode_ppm: 60_000,
                 },
                 gemm: GemmTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
                 decode_kv_token_ps: 120_000,
@@ -511,9 +532,9 @@ mod tests {
         );
         assert!(text.contains("h2d,staged,67108864,8,1300000,"), "{text}");
         assert_eq!(text.lines().count(), 1 + 2 * (1 + 5));
-        let steps = steps_csv(&measured());
+        let steps = steps_csv(&measured().steps, &measured().cost);
         assert!(
-            steps.contains("decode,0,0,0,1,0,4000000,3900000,true\n"),
+            steps.contains("decode,0,0,0,1,0,4000000,0,3900000,true\n"),
             "{steps}"
         );
     }

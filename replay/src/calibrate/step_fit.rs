@@ -25,6 +25,8 @@ pub struct StepPoint {
     pub nanos: u64,
     /// Not fitted.
     pub held_out: bool,
+    /// So much longer it took than on a rested card, for what was timed before it \[ppm\].
+    pub load_ppm: u32,
 }
 
 impl StepPoint {
@@ -48,14 +50,27 @@ impl StepPoint {
         }
     }
 
+    /// Its time as it would be on a rested card \[ns\].
+    fn rested(&self) -> f64 {
+        self.nanos as f64 / self.slow_down()
+    }
+
+    fn slow_down(&self) -> f64 {
+        1.0 + f64::from(self.load_ppm) / 1e6
+    }
+
+    /// What `cost` says of it \[ns\].
+    pub fn predicted(&self, cost: &StepCost) -> f64 {
+        cost.totals_ps(&self.totals) as f64 / 1e3 * self.slow_down()
+    }
+
     /// `predicted / measured - 1`.
     pub fn error(&self, cost: &StepCost) -> f64 {
-        let predicted = cost.totals_ps(&self.totals) as f64 / 1e3;
-        predicted / self.nanos.max(1) as f64 - 1.0
+        self.predicted(cost) / self.nanos.max(1) as f64 - 1.0
     }
 }
 
-/// Fits a cost to the points that are not held out.
+/// Fits a cost, of a rested card, to the points that are not held out.
 ///
 /// # Errors
 /// If there are too few of a kind to tell the constants apart.
@@ -76,7 +91,7 @@ pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
             + prefill_kv * totals.prefill_kv_tokens as f64
             + decode_kv * totals.decode_kv_tokens as f64
     };
-    let left = |point: &StepPoint| point.nanos as f64 - attention(&point.totals);
+    let left = |point: &StepPoint| point.rested() - attention(&point.totals);
     let (gemm, gemm_decode) = (table(&alone, left)?, table(&decode, left)?);
     let beyond = |point: &StepPoint| left(point) - gemm.ps(point.tokens()) as f64 / 1e3;
     let beside: Vec<(f64, f64)> = of(&fitted, "mixed")
@@ -120,7 +135,7 @@ fn context_slopes(points: &[&StepPoint], of: impl Fn(&StepPoint) -> f64) -> Vec<
         for b in &points[place + 1..] {
             let run = of(b) - of(a);
             if a.tokens() == b.tokens() && run != 0.0 {
-                slopes.push((b.nanos as f64 - a.nanos as f64) / run);
+                slopes.push((b.rested() - a.rested()) / run);
             }
         }
     }
@@ -132,7 +147,7 @@ fn context_slopes(points: &[&StepPoint], of: impl Fn(&StepPoint) -> f64) -> Vec<
 /// A step behind a context takes so much longer than one of the same prompt alone. The three are those with the least sum of relative errors
 /// of the whole step, so that a long step counts no more than a short one, and a disturbed one no more than it must.
 fn context_cost(behind: &[&StepPoint], alone: &[&StepPoint]) -> Result<[f64; 3], String> {
-    let alone = table(alone, |point| point.nanos as f64)?;
+    let alone = table(alone, StepPoint::rested)?;
     let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());
@@ -146,8 +161,8 @@ fn context_cost(behind: &[&StepPoint], alone: &[&StepPoint]) -> Result<[f64; 3],
             let pairs = point.totals.prefill_pairs as f64 - own * (own + 1.0) / 2.0;
             Weighed {
                 terms: [context, pairs, 1.0],
-                value: point.nanos as f64 - alone.ps(tokens) as f64 / 1e3,
-                scale: point.nanos as f64,
+                value: point.rested() - alone.ps(tokens) as f64 / 1e3,
+                scale: point.rested(),
             }
         })
         .collect();
@@ -259,6 +274,7 @@ mod tests {
                 totals,
                 nanos: truth().totals_ps(&totals) / 1_000,
                 held_out: false,
+                load_ppm: 0,
             });
         };
         for tokens in [64_u32, 256, 1_024] {
@@ -337,6 +353,22 @@ mod tests {
                 "{place}: {}",
                 point.error(&cost)
             );
+        }
+    }
+
+    #[test]
+    fn what_load_added_is_not_fitted() {
+        let mut loaded = points();
+        for point in loaded.iter_mut().filter(|p| p.totals.prefill_tokens > 256) {
+            point.load_ppm = 50_000;
+            point.nanos = point.nanos * 105 / 100;
+        }
+        let (cost, rested) = (fit(&loaded).unwrap(), fit(&points()).unwrap());
+        for tokens in [64, 300, 1_024] {
+            assert!(off(cost.gemm.ps(tokens), rested.gemm.ps(tokens)) < 1e-6);
+        }
+        for point in loaded {
+            assert!(point.error(&cost).abs() < 0.005, "{point:?}");
         }
     }
 

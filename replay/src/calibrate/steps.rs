@@ -9,8 +9,8 @@
 //!   both       LONG_*, DRAWN_LONG   the same where the model's window is longer
 //! ```
 //!
-//! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill for seconds
-//! runs into its power limit, and takes a tenth longer for the same prompt.
+//! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill lowers its clock, and takes
+//! a tenth longer for the same prompt. What is left of that is known ([`super::throttle`]), and taken out.
 
 use super::step_fit::StepPoint;
 use super::timed::{Timed, TimedSteps, median_of};
@@ -38,12 +38,12 @@ const LENGTHS: [u32; 3] = [1_024, 256, 3_900];
 /// Prompt tokens and sequences of mixtures; each sequence with 1,024 tokens.
 const MIXED_PROMPTS: [u32; 4] = [16, 120, 480, 1_500];
 const MIXED_BATCHES: [u32; 4] = [1, 8, 32, 128];
-const MIXED_LENGTH: u32 = 1_024;
+pub(super) const MIXED_LENGTH: u32 = 1_024;
 /// Shapes of each kind that are drawn, and held out.
 const DRAWN: u64 = 20;
 const DRAWN_LONG: u64 = 8;
 /// Steps of a timed decode run.
-const DECODE_STEPS: u32 = 8;
+pub(super) const DECODE_STEPS: u32 = 8;
 
 /// What the grid must stay within.
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +207,7 @@ pub fn time<B: Backend>(
             totals: mean_totals(shape),
             nanos: one(timed, shape)?,
             held_out: *held_out,
+            load_ppm: 0,
         });
     }
     Ok(points)

@@ -7,14 +7,14 @@ use crate::table::Table;
 use figures::validation;
 use lab::validate::{key, open_loop};
 use results::compare::Bootstrap;
-use results::folder::{MANIFEST, RunFolder, write_table};
+use results::folder::{RunFolder, write_table};
 use results::validation::{
     CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OpenLoopRow, Pair, RANKING, RankRow, Side,
     WAKEUPS, closed_loop, rankings, wakeups,
 };
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Compare simulated runs with runs of a GPU: the error of the cost model, and that of whole runs
 ///
@@ -54,7 +54,10 @@ struct Matched {
 }
 
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let matched = match_runs(runs_at(&args.simulated)?, runs_at(&args.measured)?)?;
+    let matched = match_runs(
+        RunFolder::open_all(&args.simulated)?,
+        RunFolder::open_all(&args.measured)?,
+    )?;
     let bootstrap = Bootstrap {
         resamples: args.resamples.max(100),
         ..Bootstrap::default()
@@ -110,32 +113,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         figure.len()
     ));
     Ok(())
-}
-
-/// The run at a path, or those directly in it, by name.
-fn runs_at(path: &Path) -> Result<Vec<RunFolder>, CliError> {
-    if path.join(MANIFEST).is_file() || !path.is_dir() {
-        return Ok(vec![RunFolder::open(path)?]);
-    }
-    let failed = |cause: std::io::Error| CliError::file("read", path, &cause);
-    let mut below = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.join(MANIFEST).is_file() && !path.to_string_lossy().contains(".tmp-") {
-            below.push(path);
-        }
-    }
-    below.sort();
-    if below.is_empty() {
-        return Err(CliError::failed(format!(
-            "{} is no run and holds none",
-            path.display()
-        )));
-    }
-    below
-        .iter()
-        .map(|path| RunFolder::open(path).map_err(CliError::from))
-        .collect()
 }
 
 /// Each simulated run with the measured runs of its spec; those without a partner are named.

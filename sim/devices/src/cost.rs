@@ -12,13 +12,15 @@
 //! kernel; a step with prompts is launched kernel by kernel, attends by a second one after it (`mixed`), and by a third one adds up
 //! what parts of a context came to (`context`). Tables have a point at
 //! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
-//! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]).
-//! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies.
+//! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]); behind prompts it takes longer as well, for
+//! the card lowers its clock ([`Throttle`]).
+//! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies and load.
 //!
 //! **What must hold:** from step to step of a decode run the cost grows by a constant, for only the KV tokens grow,
 //! so that a run has a [closed form](crate::Ramp).
 //! **Absent on purpose:** noise. Spread belongs to the workload, or to a replay.
 
+use crate::Throttle;
 use engine::device::StepShape;
 use model::{Nanos, PrefillEstimate};
 use serde::Deserialize;
@@ -60,6 +62,9 @@ pub struct StepCost {
     /// What a step costs beyond all this if it begins on an idle GPU.
     #[serde(default)]
     pub idle: IdleCost,
+    /// What steps take longer of late prompts. Everything else is of a rested card.
+    #[serde(default)]
+    pub throttle: Throttle,
 }
 
 /// What a step costs that finds the compute queue empty: one that follows another at once is submitted while that runs.

@@ -21,6 +21,7 @@ pub mod predict;
 mod ramp;
 mod roofline;
 mod sim;
+mod throttle;
 
 pub use capacity::{HbmBudget, activation_bytes};
 pub use catalog::{hardware, hardware_names, model, model_names};
@@ -37,3 +38,4 @@ pub use link::{Beside, LaneCost, LinkCost};
 pub use ramp::{Ramp, SlowDown};
 pub use roofline::Roofline;
 pub use sim::SimDevice;
+pub use throttle::{Load, Throttle};

@@ -4,7 +4,7 @@
 //! start, its shape, its neighbours) is taken from the recording.
 
 use crate::link::{moved_bytes, transfer_ns};
-use crate::{Beside, LaneCost, LinkCost, SlowDown, StepCost, StepTotals};
+use crate::{Beside, LaneCost, LinkCost, Load, SlowDown, StepCost, StepTotals};
 use model::{Bytes, Direction, Nanos, Time};
 
 /// When a server was busy: spans that do not overlap, in order.
@@ -33,6 +33,12 @@ impl Busy {
             Some(&(start, _)) => (false, Some(start)),
             None => (false, None),
         }
+    }
+
+    /// Whether it is busy at some time from `start` to `end`.
+    pub fn meets(&self, start: Time, end: Time) -> bool {
+        let next = self.0.partition_point(|&(_, until)| until <= start);
+        self.0.get(next).is_some_and(|&(from, _)| from < end)
     }
 
     /// For how long it had been idle when it became busy at `at`; `None`: since ever.
@@ -86,18 +92,25 @@ pub fn copy_time(
     now.since(start)
 }
 
-/// How long a run of `count` steps takes that begins at `start`, on a GPU that had computed nothing for `idle` by then (`None`: since
-/// ever; the time of the dispatch is part of it), beside these copies, D2H and H2D.
-///
-/// A first step with prompt tokens is followed by decode steps of one sequence (the serial engine's run); otherwise each step reads
-/// one token more of each sequence than the one before.
+/// A run of steps as it was recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct StepsShape {
+    /// The first. One with prompt tokens is followed by decode steps of one sequence (the serial engine's run); otherwise each step reads one token
+    /// more of each sequence than the one before.
+    pub first: StepTotals,
+    /// How many.
+    pub count: u32,
+}
+
+/// How long a run of steps takes that begins at `start`, on a GPU that had computed nothing for `idle` by then (`None`: since
+/// ever; the time of the dispatch is part of it) and `load` before, beside these copies, D2H and H2D.
 pub fn steps_time(
     cost: &StepCost,
     link: &LinkCost,
-    first: StepTotals,
-    count: u32,
+    StepsShape { first, count }: StepsShape,
     start: Time,
     idle: Option<Nanos>,
+    load: &Load,
     copies: &[Busy; 2],
 ) -> Nanos {
     let undispatched = |idle: Nanos| Nanos(idle.0.saturating_sub(cost.idle.dispatch_ns));
@@ -109,6 +122,7 @@ pub fn steps_time(
             .filter(|direction| copies[direction.index()].state(now).0)
             .map(|direction| link.lane(*direction).slowdown_ppm)
             .sum();
+        let ppm = ppm + load.slow_down_ppm(&cost.throttle, now, first.prefill_tokens > 0);
         now = now + SlowDown::ppm(ppm).nanos(cost.totals_ps(&totals));
         if totals.prefill_tokens > 0 {
             totals = StepTotals {
@@ -179,7 +193,13 @@ mod tests {
             decode_kv_tokens: 100,
             ..StepTotals::default()
         };
-        let time = |copies: &[Busy; 2]| steps_time(&cost, &lane, decode, 2, Time(0), None, copies);
+        let steps = StepsShape {
+            first: decode,
+            count: 2,
+        };
+        let rested = Load::default();
+        let time =
+            |copies: &[Busy; 2]| steps_time(&cost, &lane, steps, Time(0), None, &rested, copies);
         // 1,000 + 100 ns, then 1,000 + 102 ns.
         assert_eq!(time(&[busy(&[]), busy(&[])]), Nanos(2_202));
         // The first is a tenth slower beside D2H: 1,210; the second begins when D2H is over.
@@ -204,7 +224,22 @@ mod tests {
         // 10 us + 30 ns; then 31 and 32 tokens read.
         let time = |cost: &StepCost, idle| {
             let idle = Some(Nanos(idle));
-            steps_time(cost, &lane, prefill, 3, Time(0), idle, &Default::default())
+            let (steps, rested) = (
+                StepsShape {
+                    first: prefill,
+                    count: 3,
+                },
+                Load::default(),
+            );
+            steps_time(
+                cost,
+                &lane,
+                steps,
+                Time(0),
+                idle,
+                &rested,
+                &Default::default(),
+            )
         };
         assert_eq!(time(&cost, 0), Nanos(10_030 + 31 + 32));
         // Behind a pause the first takes 500 ns longer, and only then.
@@ -227,5 +262,8 @@ mod tests {
         // The second begins as the first ends.
         assert_eq!(steps.idle_before(Time(20)), Some(Nanos(0)));
         assert_eq!(steps.idle_before(Time(50)), Some(Nanos(20)));
+        let meets = |start, end| steps.meets(Time(start), Time(end));
+        assert!(meets(0, 11) && meets(29, 50) && meets(55, 56) && meets(0, 99));
+        assert!(!meets(0, 10) && !meets(30, 50) && !meets(60, 99));
     }
 }

@@ -4,8 +4,8 @@
 //! `results::validation`'s.
 
 use crate::{LabError, Setup};
-use devices::StepTotals;
-use devices::predict::{Busy, CopyShape, copy_time, steps_time};
+use devices::predict::{Busy, CopyShape, StepsShape, copy_time, steps_time};
+use devices::{Load, StepTotals};
 use model::{Direction, Nanos, Time};
 use results::folder::RunFolder;
 use results::rows::OpRow;
@@ -48,21 +48,19 @@ pub fn open_loop(
         )
     };
     let (steps, copies) = (busy("steps"), [busy("d2h"), busy("h2d")]);
-    let predict = |op: &OpRow| {
+    let cost = &setup.steps;
+    let mut load = Load::default();
+    let mut predict = |op: &OpRow| {
         let start = Time(op.start_ns);
         let Some(direction) = direction(&op.kind) else {
-            let totals = totals(op);
-            let count = op.steps.max(1);
+            let run = StepsShape {
+                first: totals(op),
+                count: op.steps.max(1),
+            };
             let idle = steps.idle_before(start);
-            return steps_time(
-                &setup.steps,
-                &setup.link,
-                totals,
-                count,
-                start,
-                idle,
-                &copies,
-            );
+            let time = steps_time(cost, &setup.link, run, start, idle, &load, &copies);
+            load.add(&cost.throttle, op.prefill_tokens, start, Time(op.end_ns));
+            return time;
         };
         let copy = CopyShape {
             blocks: (op.bytes / setup.engine.block_bytes.0) as u32,
@@ -84,7 +82,8 @@ fn direction(kind: &str) -> Option<Direction> {
         .find(|direction| direction.to_string().to_lowercase() == kind)
 }
 
-fn totals(op: &OpRow) -> StepTotals {
+/// What the first step of a recorded run of steps counts.
+pub fn totals(op: &OpRow) -> StepTotals {
     StepTotals {
         prefill_tokens: op.prefill_tokens,
         prefill_kv_tokens: op.prefill_kv_tokens,

@@ -1,7 +1,7 @@
 //! `djinn-replay calibrate`: measures this machine, and writes its hardware profile.
 
 use crate::{Failure, GpuArgs, Kind, command};
-use replay::calibrate::{Origin, Plan, csv, idle_csv, measure, steps_csv, toml};
+use replay::calibrate::{Origin, Plan, bursts_csv, csv, idle_csv, measure, steps_csv, toml};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
@@ -86,9 +86,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = toml(&origin, &measured, &base).map_err(|error| failed(&error))?;
     write(&args.out, &text)?;
     write(&args.out.with_extension("copies.csv"), &csv(&measured))?;
-    write(&args.out.with_extension("steps.csv"), &steps_csv(&measured))?;
-    let idle = idle_csv(&measured.idle);
+    let steps = steps_csv(&measured.steps, &measured.cost);
+    write(&args.out.with_extension("steps.csv"), &steps)?;
+    let (idle, bursts) = (idle_csv(&measured.idle), bursts_csv(&measured.bursts));
     write(&args.out.with_extension("idle.csv"), &idle)?;
+    write(&args.out.with_extension("bursts.csv"), &bursts)?;
     // The reader of profiles has the last word.
     devices::hardware(&args.out.to_string_lossy()).map_err(|error| failed(&error))?;
     print!("{text}");
@@ -100,10 +102,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|cause| unwritable(path, &cause))
 }
 
-fn unwritable(path: &Path, cause: &std::io::Error) -> Failure {
+pub fn unwritable(path: &Path, cause: &std::io::Error) -> Failure {
     Failure::Failed(format!("cannot write {}: {cause}", path.display()))
 }

@@ -6,6 +6,7 @@
 mod calibrate;
 mod check;
 mod progress;
+mod refit;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,7 @@ enum Verb {
     Run(run::Args),
     Check(check::Args),
     Calibrate(calibrate::Args),
+    Refit(refit::Args),
 }
 
 /// Why a verb ended without what was asked for.
@@ -131,6 +133,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(args),
         Verb::Calibrate(args) => calibrate::run(&args),
+        Verb::Refit(args) => refit::run(&args),
     };
     match done {
         Ok(code) => code,

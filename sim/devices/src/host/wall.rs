@@ -5,8 +5,8 @@
 //! lanes idle behind the chunks that they hold, as it would on a GPU.
 
 use super::lanes::Lanes;
-use crate::sim::{Over, StepQueue, slow_downs};
-use crate::{LinkCost, SlowDown, StepCost};
+use crate::sim::{Over, StepQueue, slow_downs_ppm};
+use crate::{LinkCost, StepCost};
 use engine::device::{Completion, StepRun};
 use model::{Direction, Nanos, OpId, Time};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(super) struct WallClock {
     /// What the last wait returned.
     now: Time,
     steps: StepQueue,
-    slow_down: [SlowDown; 4],
+    slow_down_ppm: [u32; 4],
     lane_depth: u32,
     /// Time of the copies that are over, by direction.
     busy: [Nanos; 4],
@@ -29,7 +29,7 @@ impl WallClock {
             origin: Instant::now(),
             now: Time::ZERO,
             steps: StepQueue::new(steps, ahead),
-            slow_down: slow_downs(link),
+            slow_down_ppm: slow_downs_ppm(link),
             lane_depth: link.lane_depth(),
             busy: [Nanos::ZERO; 4],
             over: Over::default(),
@@ -125,7 +125,7 @@ impl WallClock {
                 }
             }
         }
-        self.steps.settle(now, self.slow_down[busy]);
+        self.steps.settle(now, self.slow_down_ppm[busy]);
         let woken = self.steps.next_wake().is_some_and(|wake| wake <= now);
         done.extend(self.steps.complete(now));
         woken

@@ -17,7 +17,7 @@ pub(crate) use steps::StepQueue;
 
 use crate::disk::Disk;
 use crate::link::{Copied, Link};
-use crate::{DiskCost, LinkCost, SlowDown, StepCost};
+use crate::{DiskCost, LinkCost, StepCost};
 use engine::device::{Completion, Device, Op};
 use model::{Direction, Nanos, OpId, Time};
 
@@ -29,7 +29,7 @@ pub struct SimDevice {
     link: Link,
     disk: Option<Disk>,
     /// By [`Link::busy`].
-    slow_down: [SlowDown; 4],
+    slow_down_ppm: [u32; 4],
     over: Over,
 }
 
@@ -42,7 +42,7 @@ impl SimDevice {
             steps: StepQueue::new(steps, ahead),
             link: Link::new(link),
             disk: None,
-            slow_down: slow_downs(link),
+            slow_down_ppm: slow_downs_ppm(link),
             over: Over::default(),
         }
     }
@@ -71,10 +71,10 @@ impl SimDevice {
     }
 }
 
-/// How much longer steps take, by the lanes that are busy. Slow-downs of both add up.
-pub(crate) fn slow_downs(link: &LinkCost) -> [SlowDown; 4] {
+/// How much longer steps take, by the lanes that are busy \[ppm\]. Slow-downs of both add up.
+pub(crate) fn slow_downs_ppm(link: &LinkCost) -> [u32; 4] {
     let [d2h, h2d] = Direction::LINK.map(|direction| link.lane(direction).slowdown_ppm);
-    [0, d2h, h2d, d2h + h2d].map(SlowDown::ppm)
+    [0, d2h, h2d, d2h + h2d]
 }
 
 impl Device for SimDevice {
@@ -123,7 +123,7 @@ impl Device for SimDevice {
     fn wait(&mut self, until: Option<Time>, done: &mut Vec<Completion>) -> Time {
         let now = loop {
             self.steps
-                .settle(self.now, self.slow_down[self.link.busy()]);
+                .settle(self.now, self.slow_down_ppm[self.link.busy()]);
             self.link.settle(self.now, self.steps.is_busy(self.now));
 
             let disk = self.disk.as_ref().and_then(Disk::next_end);
@@ -134,10 +134,10 @@ impl Device for SimDevice {
             let next = next
                 .expect("a wait without end: nothing is in flight, and no time was given")
                 .max(self.now);
-            // A run that is being dispatched is beside no copy until it starts.
-            let started = self.steps.next_start(self.now);
-            match started.filter(|start| *start < next) {
-                Some(start) => self.now = start,
+            // A run that is being dispatched is beside no copy until it starts; and as the load falls, steps take less.
+            let change = self.steps.next_change(self.now);
+            match change.filter(|change| *change < next) {
+                Some(change) => self.now = change,
                 None => break next,
             }
         };

@@ -5,8 +5,10 @@
 //!
 //! A run that finds nothing in flight begins when it has been dispatched; what its first step takes longer after a pause passes between
 //! its start and its base.
+//!
+//! The slow-down is that of the copies beside a step and that of the load before it. Prompts count as load when their run is over.
 
-use crate::{Ramp, SlowDown, StepCost};
+use crate::{Load, Ramp, SlowDown, StepCost};
 use engine::device::{Completion, StepRun};
 use model::{Nanos, OpId, Time};
 use std::collections::VecDeque;
@@ -16,7 +18,9 @@ use std::collections::VecDeque;
 pub(crate) struct StepQueue {
     cost: StepCost,
     ahead: u32,
-    slow_down: SlowDown,
+    load: Load,
+    /// The last slow-down that was asked for.
+    slow_down: (u32, SlowDown),
     runs: VecDeque<Run>,
     /// End of the last run.
     ended: Option<Time>,
@@ -38,6 +42,8 @@ struct Run {
     phases: Vec<Phase>,
     /// Steps in all phases, or what a cut left of them.
     steps: u32,
+    /// Of all phases.
+    prompt_tokens: u32,
     submitted: Time,
     start: Time,
     slow_down: SlowDown,
@@ -58,7 +64,8 @@ impl StepQueue {
         Self {
             cost,
             ahead,
-            slow_down: SlowDown::NONE,
+            load: Load::default(),
+            slow_down: (0, SlowDown::NONE),
             runs: VecDeque::with_capacity(2),
             ended: None,
             spare: Vec::new(),
@@ -107,9 +114,10 @@ impl StepQueue {
             cuttable: run.cuttable,
             phases,
             steps,
+            prompt_tokens: run.phases.iter().map(|p| p.shape.prefill_tokens()).sum(),
             submitted: now,
             start,
-            slow_down: self.slow_down,
+            slow_down: self.slow_down.1,
             base_step: 0,
             base,
             end: base,
@@ -124,18 +132,30 @@ impl StepQueue {
         self.runs.front().is_some_and(|run| run.start <= now)
     }
 
-    /// When the run starts that is being dispatched.
-    pub fn next_start(&self, now: Time) -> Option<Time> {
-        let start = self.runs.front()?.start;
-        (start > now).then_some(start)
+    /// The next time at which [`settle`](Self::settle) must be called, though nothing is over: the run that is being dispatched starts, or the
+    /// load lets the steps that have not begun take less.
+    pub fn next_change(&self, now: Time) -> Option<Time> {
+        let run = self.runs.front()?;
+        let start = Some(run.start).filter(|start| *start > now);
+        let begins = run.last_begins >= now;
+        let change = || self.load.next_change(&self.cost.throttle, now);
+        let change = begins.then(change).flatten();
+        start.into_iter().chain(change).min()
     }
 
-    /// Steps that begin at `now` or later take so much longer. To be called before time moves on from `now`.
-    pub fn settle(&mut self, now: Time, slow_down: SlowDown) {
-        self.slow_down = slow_down;
+    /// Copies make steps that begin at `now` or later take so much longer \[ppm\]. To be called before time moves on from `now`.
+    pub fn settle(&mut self, now: Time, copies_ppm: u32) {
         let Some(run) = self.runs.front_mut() else {
             return;
         };
+        let load_ppm = self
+            .load
+            .slow_down_ppm(&self.cost.throttle, now, run.prompt_tokens > 0);
+        let ppm = copies_ppm + load_ppm;
+        if self.slow_down.0 != ppm {
+            self.slow_down = (ppm, SlowDown::ppm(ppm));
+        }
+        let slow_down = self.slow_down.1;
         if run.slow_down != slow_down {
             run.rebase(now);
             run.slow_down = slow_down;
@@ -163,11 +183,13 @@ impl StepQueue {
         }
         let run = self.runs.pop_front()?;
         self.ended = Some(run.end);
+        self.load
+            .add(&self.cost.throttle, run.prompt_tokens, run.start, run.end);
         self.spare.push(run.phases);
         if let Some(next) = self.runs.front_mut() {
             next.start = run.end.max(next.submitted);
             next.base = next.start;
-            next.slow_down = self.slow_down;
+            next.slow_down = self.slow_down.1;
             // Its first step begins now; if it is the last one, this is the wake for it.
             next.told = next.steps == 1 && next.start == now;
         }

@@ -1,6 +1,7 @@
 //! The simulated device against sums by hand, and against itself one step at a time.
 
 use super::*;
+use crate::Throttle;
 use engine::device::{CopyClass, CopyRun, PrefillChunk, StepPhase, StepRun, StepShape};
 use model::{Bytes, SessionId};
 use proptest::prelude::*;
@@ -275,15 +276,70 @@ fn a_second_run_without_scheduling_ahead_is_a_bug() {
     device.submit(decode(2, 1, 0));
 }
 
-/// Runs `count` decode steps in runs of `run_max` steps, with copies submitted at given times, and cuts at given times, after
+/// A card that is under full load after some ten microseconds of prompts, and takes 64 % longer for steps then.
+fn throttle() -> Throttle {
+    Throttle {
+        half_life_ns: 4_000,
+        full_tokens: 10,
+        prompt_ppm: 1_600_000,
+        decode_ppm: 640_000,
+    }
+}
+
+fn prompt(id: u64, tokens: u32) -> Op {
+    let context = 0;
+    Op::Steps(StepRun {
+        id: OpId(id),
+        phases: vec![StepPhase {
+            shape: StepShape {
+                prefill: vec![PrefillChunk { tokens, context }],
+                ..StepShape::default()
+            },
+            steps: 1,
+        }],
+        cuttable: true,
+    })
+}
+
+#[test]
+fn steps_behind_prompts_take_longer_and_less_so_from_step_to_step() {
+    let cost = StepCost {
+        throttle: throttle(),
+        ..steps()
+    };
+    let mut device = SimDevice::new(cost, &link(), 0);
+    // 1,000 + 20 x 100 + 20 x 10 on a rested card. The load after it: 0.8 half-lives of full load, 0.4.
+    device.submit(prompt(1, 20));
+    assert_eq!(wait(&mut device, None), (3_200, vec![(1, 0, 3_200, 1)]));
+    // Level 13 of 32 makes it 65 % longer: 5,280. 1.32 half-lives more: 1 - 0.6 x 0.42.
+    device.submit(prompt(2, 20));
+    assert_eq!(wait(&mut device, None), (8_480, vec![(2, 3_200, 8_480, 1)]));
+    // 0.748, level 24: +48 %, 1,480. Then 0.748 x (1 - 1,480 / 8,000) = 0.61, level 20: +40 % of 1,010.
+    device.submit(decode(3, 2, 0));
+    let end = 8_480 + 1_480 + 1_414;
+    assert_eq!(wait(&mut device, None), (end, vec![(3, 8_480, end, 2)]));
+    // After ten half-lives it has rested.
+    assert_eq!(wait(&mut device, Some(end + 40_000)).0, end + 40_000);
+    device.submit(decode(4, 1, 0));
+    assert_eq!(wait(&mut device, None).0, end + 41_000);
+}
+
+/// Runs `count` decode steps in runs of `run_max` steps behind a prompt, with copies submitted at given times, and cuts at given times, after
 /// which the next run follows. Returns when each step ended, by the record of runs, and the copies.
 fn drive(
+    prompt_tokens: u32,
     run_max: u32,
     count: u32,
     copies: &[(u64, bool, u32)],
     cuts: &[u64],
 ) -> (Vec<(u64, u32)>, Vec<u64>) {
-    let mut device = device(0);
+    let cost = StepCost {
+        throttle: throttle(),
+        ..steps()
+    };
+    let mut device = SimDevice::new(cost, &link(), 0);
+    device.submit(prompt(0, prompt_tokens));
+    device.wait(None, &mut Vec::new());
     let (mut done_steps, mut in_flight, mut next_copy, mut id) = (0, None, 0, 0);
     let (mut steps, mut ends, mut now) = (Vec::new(), Vec::new(), 0);
     let mut waiting_cuts = cuts.iter().copied().peekable();
@@ -335,6 +391,7 @@ fn drive(
 proptest! {
     #[test]
     fn runs_of_any_length_and_single_steps_agree(
+        prompt_tokens in 1_u32..200,
         run_max in 2_u32..40,
         count in 1_u32..60,
         mut copies in prop::collection::vec((0_u64..60_000, any::<bool>(), 1_u32..9), 0..8),
@@ -342,8 +399,8 @@ proptest! {
     ) {
         copies.sort_unstable();
         cuts.sort_unstable();
-        let (runs, copied) = drive(run_max, count, &copies, &cuts);
-        let (single, copied_stepwise) = drive(1, count, &copies, &cuts);
+        let (runs, copied) = drive(prompt_tokens, run_max, count, &copies, &cuts);
+        let (single, copied_stepwise) = drive(prompt_tokens, 1, count, &copies, &cuts);
         prop_assert_eq!(copied, copied_stepwise);
         for (end, done) in runs {
             prop_assert_eq!(single[done as usize - 1], (end, done));

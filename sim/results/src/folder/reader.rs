@@ -51,6 +51,31 @@ impl RunFolder {
         })
     }
 
+    /// Opens the run at `path`, or those that are directly in it, by name.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`], and if there is none.
+    pub fn open_all(path: &Path) -> Result<Vec<Self>, FolderError> {
+        if path.join(MANIFEST).is_file() || !path.is_dir() {
+            return Ok(vec![Self::open(path)?]);
+        }
+        let mut below = Vec::new();
+        for entry in fs::read_dir(path).map_err(FolderError::io("read", path))? {
+            let path = entry.map_err(FolderError::io("read", path))?.path();
+            if path.join(MANIFEST).is_file() && !path.to_string_lossy().contains(UNFINISHED) {
+                below.push(path);
+            }
+        }
+        if below.is_empty() {
+            return Err(FolderError::NotARun {
+                path: path.to_owned(),
+                why: "it has no manifest.json, and no folder in it has one".into(),
+            });
+        }
+        below.sort();
+        below.iter().map(|path| Self::open(path)).collect()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
