@@ -240,7 +240,13 @@ fn memory(manifest: &Manifest, m: &RunMetrics, peaks: Option<&Peaks>) -> String 
         &format!("{}{}", tier(counts.host_blocks), peak(|peaks| peaks.host)),
     );
     if counts.disk_blocks > 0 {
-        line(&mut text, "disk", &tier(counts.disk_blocks));
+        let moved = format!(
+            "{}, {} written and {} read",
+            tier(counts.disk_blocks),
+            bytes(counts.disk_written_blocks * block),
+            bytes(counts.disk_read_blocks * block)
+        );
+        line(&mut text, "disk", &moved);
     }
     // Byte-milliseconds over the milliseconds of the whole run.
     let whole_ms = m.duration_ns as f64 / 1e6 + manifest.spec.measure.warmup_s * 1e3;

@@ -46,6 +46,17 @@ pub struct Load {
     at: Time,
 }
 
+/// A slow-down that holds for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SlowedDown {
+    /// Steps with prompts that begin take so much longer \[ppm\].
+    pub prompt_ppm: u32,
+    /// The same of steps without.
+    pub decode_ppm: u32,
+    /// Until then, if no step with prompts comes; `None`: for ever.
+    pub until: Option<Time>,
+}
+
 impl Throttle {
     fn is_on(&self) -> bool {
         self.half_life_ns > 0
@@ -99,8 +110,17 @@ impl Load {
         (u64::from(most) * self.level(throttle, now) / LEVELS) as u32
     }
 
+    /// The slow-down from `now` on.
+    pub(crate) fn slowed_down(&self, throttle: &Throttle, now: Time) -> SlowedDown {
+        SlowedDown {
+            prompt_ppm: self.slow_down_ppm(throttle, now, true),
+            decode_ppm: self.slow_down_ppm(throttle, now, false),
+            until: self.next_change(throttle, now),
+        }
+    }
+
     /// When the slow-down becomes less if no step with prompts comes; `None` once there is none.
-    pub fn next_change(&self, throttle: &Throttle, now: Time) -> Option<Time> {
+    fn next_change(&self, throttle: &Throttle, now: Time) -> Option<Time> {
         let level = self.level(throttle, now);
         if level == 0 {
             return None;

@@ -9,7 +9,7 @@ use engine::device::Device;
 use engine::{Driver, RunSummary, Truth};
 use policy::Needs;
 use results::folder::{Opened, RunFolder, RunWriter, WAKES};
-use results::manifest::{DeviceInfo, Manifest, SCHEMA, Wall};
+use results::manifest::{Counts, DeviceInfo, Manifest, SCHEMA, Wall};
 use results::metrics::{Collector, Measure, RunMetrics};
 use std::path::Path;
 use std::sync::Arc;
@@ -201,7 +201,11 @@ pub fn record<D: Device>(
         hardware: setup.hardware_info(),
         model: setup.model_info(),
         seed: setup.spec.seed,
-        counts: setup.counts,
+        counts: Counts {
+            disk_written_blocks: summary.disk_moved[0],
+            disk_read_blocks: summary.disk_moved[1],
+            ..setup.counts
+        },
         warnings,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: options.commit.clone(),

@@ -144,6 +144,12 @@ pub struct Counts {
     /// Blocks of the disk; left out where there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub disk_blocks: u64,
+    /// Blocks written to it; left out if there are none, as those read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_written_blocks: u64,
+    /// Blocks read from it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_read_blocks: u64,
     /// KV blocks of sessions that are live at once, at the peak, if each were served alone and at once; 0 in manifests older than this.
     #[serde(default)]
     pub demand_blocks: u64,

@@ -8,6 +8,7 @@
 //!
 //! The slow-down is that of the copies beside a step and that of the load before it. Prompts count as load when their run is over.
 
+use crate::throttle::SlowedDown;
 use crate::{Load, Ramp, SlowDown, StepCost};
 use engine::device::{Completion, StepRun};
 use model::{Nanos, OpId, Time};
@@ -19,6 +20,8 @@ pub(crate) struct StepQueue {
     cost: StepCost,
     ahead: u32,
     load: Load,
+    /// What comes of it now.
+    slowed_down: SlowedDown,
     /// The last slow-down that was asked for.
     slow_down: (u32, SlowDown),
     runs: VecDeque<Run>,
@@ -65,6 +68,7 @@ impl StepQueue {
             cost,
             ahead,
             load: Load::default(),
+            slowed_down: SlowedDown::default(),
             slow_down: (0, SlowDown::NONE),
             runs: VecDeque::with_capacity(2),
             ended: None,
@@ -138,8 +142,7 @@ impl StepQueue {
         let run = self.runs.front()?;
         let start = Some(run.start).filter(|start| *start > now);
         let begins = run.last_begins >= now;
-        let change = || self.load.next_change(&self.cost.throttle, now);
-        let change = begins.then(change).flatten();
+        let change = self.slowed_down.until.filter(|_| begins);
         start.into_iter().chain(change).min()
     }
 
@@ -148,9 +151,13 @@ impl StepQueue {
         let Some(run) = self.runs.front_mut() else {
             return;
         };
-        let load_ppm = self
-            .load
-            .slow_down_ppm(&self.cost.throttle, now, run.prompt_tokens > 0);
+        if self.slowed_down.until.is_some_and(|until| until <= now) {
+            self.slowed_down = self.load.slowed_down(&self.cost.throttle, now);
+        }
+        let load_ppm = match run.prompt_tokens {
+            0 => self.slowed_down.decode_ppm,
+            _ => self.slowed_down.prompt_ppm,
+        };
         let ppm = copies_ppm + load_ppm;
         if self.slow_down.0 != ppm {
             self.slow_down = (ppm, SlowDown::ppm(ppm));
@@ -183,8 +190,12 @@ impl StepQueue {
         }
         let run = self.runs.pop_front()?;
         self.ended = Some(run.end);
-        self.load
-            .add(&self.cost.throttle, run.prompt_tokens, run.start, run.end);
+        if run.prompt_tokens > 0 {
+            let throttle = &self.cost.throttle;
+            self.load
+                .add(throttle, run.prompt_tokens, run.start, run.end);
+            self.slowed_down = self.load.slowed_down(throttle, run.end);
+        }
         self.spare.push(run.phases);
         if let Some(next) = self.runs.front_mut() {
             next.start = run.end.max(next.submitted);

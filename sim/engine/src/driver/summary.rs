@@ -34,6 +34,8 @@ pub struct RunSummary {
     pub queued_max: u32,
     /// Most blocks of HBM held at once by running turns and idle sessions.
     pub hbm_held_max: u32,
+    /// Blocks written to the disk, and read from it.
+    pub disk_moved: [u64; 2],
     /// End of the last turn.
     pub end: Time,
     /// When the run was stopped from outside, if it was: what came after is missing.

@@ -91,6 +91,7 @@ fn a_turn_waits_for_the_read_and_then_for_the_link() {
             "0.070000000 s0 t0 drop-host done 2",
         ]
     );
+    assert_eq!(log.summary.disk_moved, [2, 2]);
     // 43 tokens, 32 of them brought back: 10 + 11 = 21 ms after both copies, to 187.
     let turn = log.turn(0, 1);
     assert_eq!((turn.hit, turn.recomputed), (Tokens(32), Tokens(0)));

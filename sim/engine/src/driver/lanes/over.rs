@@ -38,6 +38,14 @@ impl<D: Device> Driver<'_, D> {
         if direction == Direction::H2d && !current.repeat {
             self.count_restored(session, done, completion);
         }
+        let way = match direction {
+            Direction::DiskWrite => Some(0),
+            Direction::DiskRead => Some(1),
+            Direction::D2h | Direction::H2d => None,
+        };
+        if let Some(way) = way {
+            self.summary.disk_moved[way] += u64::from(done);
+        }
         let (blocks, arrived) = self.transferred(direction, session);
         let left = blocks - arrived;
         if left > 0 && !current.cancelled {
