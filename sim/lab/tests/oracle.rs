@@ -1,6 +1,6 @@
 //! The real vLLM 0.32.0 scheduler's outputs, reproduced byte for byte by this engine.
 //!
-//! The references lie in `sim/engine/tests/oracle`. Two runs each: in single steps, which gives `steps.csv` with the free queue, and
+//! The references lie in `sim/engine/tests/oracle`; those named `spec-SEED` are the executable specification's, whose output equals vLLM's. Two runs each: in single steps, which gives `steps.csv` with the free queue, and
 //! in decode runs, which must give the same turns.
 
 use clap::Parser;
@@ -177,4 +177,14 @@ references! {
     fuzz_cpu_lru "fuzz-cpu-lru" "--trace fuzz.jsonl --freeq-crc --gpu-blocks 100 --cpu-blocks 300 --h2d-gbps 2 --d2h-gbps 2";
     fuzz_cpu_arc_async "fuzz-cpu-arc-async" "--trace fuzz.jsonl --freeq-crc --gpu-blocks 100 --cpu-blocks 300 --h2d-gbps 2 \
         --d2h-gbps 2 --offload-policy arc --offload-decode --async-scheduling";
+    // Found by the differential test (`tests/differential`): outputs of the executable specification.
+    spec_501 "spec-501" "--trace spec-501.jsonl --freeq-crc --max-num-batched-tokens 64 --max-num-seqs 2 --block-size 32 \
+        --gpu-blocks 13 --layers 4 --long-prefill-token-threshold 16 --cpu-blocks 50 --offload-policy arc --h2d-gbps 0.05 \
+        --d2h-gbps 0.05 --no-reserve-full-isl --async-scheduling";
+    spec_549 "spec-549" "--trace spec-549.jsonl --freeq-crc --max-num-batched-tokens 256 --max-num-seqs 48 --block-size 16 \
+        --gpu-blocks 180 --layers 4 --long-prefill-token-threshold 100 --cpu-blocks 107 --offload-policy arc --h2d-gbps 0.05 \
+        --d2h-gbps 20 --offload-decode --async-scheduling";
+    spec_679 "spec-679" "--trace spec-679.jsonl --freeq-crc --max-num-batched-tokens 2048 --max-num-seqs 48 --block-size 16 \
+        --gpu-blocks 52 --layers 4 --long-prefill-token-threshold 100 --cpu-blocks 246 --offload-policy arc --h2d-gbps 20 \
+        --d2h-gbps 0.05 --no-reserve-full-isl --async-scheduling";
 }
