@@ -100,8 +100,15 @@ pub fn refit(path: &Path, runs: &[RunFolder], command: &str) -> Result<Refit, Re
     }
     let steps = path.with_extension("steps.csv");
     let mut points: Vec<StepPoint> = read_table(&steps)?.iter().map(TimedRow::point).collect();
+    let bursts_path = path.with_extension("bursts.csv");
     let histories = if runs.is_empty() {
-        vec![bursts(&path.with_extension("bursts.csv"))?]
+        if !bursts_path.exists() {
+            let bursts = bursts_path.display();
+            return Err(shape(&format!(
+                "its calibration timed no bursts, for {bursts} is not there; name recorded runs with --runs"
+            )));
+        }
+        vec![bursts(&bursts_path)?]
     } else {
         runs.iter().map(recorded).collect::<Result<_, _>>()?
     };
@@ -256,7 +263,10 @@ mod tests {
         std::fs::copy(steps, path.with_extension("steps.csv")).unwrap();
         // Without bursts and runs nothing tells the throttle.
         let missing = refit(&path, &[], "x").unwrap_err().to_string();
-        assert!(missing.contains("card.bursts.csv"), "{missing}");
+        assert!(
+            missing.contains("card.bursts.csv is not there; name recorded runs with --runs"),
+            "{missing}"
+        );
 
         let before = devices::hardware(MEASURED).unwrap();
         let again = refit(&path, &runs(), "djinn-replay refit card.toml").unwrap();
