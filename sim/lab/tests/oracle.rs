@@ -187,4 +187,7 @@ references! {
     spec_679 "spec-679" "--trace spec-679.jsonl --freeq-crc --max-num-batched-tokens 2048 --max-num-seqs 48 --block-size 16 \
         --gpu-blocks 52 --layers 4 --long-prefill-token-threshold 100 --cpu-blocks 246 --offload-policy arc --h2d-gbps 20 \
         --d2h-gbps 0.05 --no-reserve-full-isl --async-scheduling";
+    spec_1375 "spec-1375" "--trace spec-1375.jsonl --freeq-crc --max-num-batched-tokens 48 --max-num-seqs 48 --block-size 16 \
+        --gpu-blocks 63 --layers 4 --long-prefill-token-threshold 100 --cpu-blocks 209 --offload-policy arc --h2d-gbps 0.05 \
+        --d2h-gbps 0.05 --kv-poll end --offload-decode --no-reserve-full-isl --async-scheduling";
 }

@@ -142,6 +142,10 @@ impl<D: Device> Driver<'_, D> {
             let run = self.in_flight.pop_front().expect("just seen");
             self.record_empty(&run);
             self.take_in(&run.launch.ended);
+            // The next is put together before another is taken in, even if that is over.
+            if self.config.batching.ahead && self.has_requests() {
+                break;
+            }
         }
         self.rest();
         Ok(())
