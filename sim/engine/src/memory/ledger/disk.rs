@@ -67,6 +67,26 @@ pub struct WriteStart {
 }
 
 impl DiskTransfer {
+    /// One of which nothing has arrived, from the first table to the second.
+    fn new(
+        direction: Direction,
+        positions: Range<u32>,
+        content: &Content,
+        [source, target]: [Table; 2],
+    ) -> Self {
+        Self {
+            direction,
+            lo: positions.start,
+            hi: positions.end,
+            done: 0,
+            dropped: false,
+            leaves: 0,
+            content: content.clone(),
+            source,
+            target,
+        }
+    }
+
     /// Blocks to move in all.
     pub fn blocks(&self) -> u32 {
         self.hi - self.lo
@@ -137,17 +157,13 @@ impl Ledger {
             let mut source = kv.host.clone().split_off(start.clean);
             source.split_off(start.written);
             self.host.hold(&source);
-            disk.transfer = Some(DiskTransfer {
-                direction: Direction::DiskWrite,
-                lo: from,
-                hi: from + start.written,
-                done: 0,
-                dropped: false,
-                leaves: 0,
-                content: kv.content.clone(),
-                source,
-                target,
-            });
+            let positions = from..from + start.written;
+            disk.transfer = Some(DiskTransfer::new(
+                Direction::DiskWrite,
+                positions,
+                &kv.content,
+                [source, target],
+            ));
         }
         self.settle_disk(session);
         if leaves {
@@ -213,17 +229,12 @@ impl Ledger {
         let mut source = disk.table.clone().split_off(lo - disk.base);
         source.split_off(hi - lo);
         self.disk.hold(&source);
-        disk.transfer = Some(DiskTransfer {
-            direction: Direction::DiskRead,
-            lo,
-            hi,
-            done: 0,
-            dropped: false,
-            leaves: 0,
-            content: kv.content.clone(),
-            source,
-            target,
-        });
+        disk.transfer = Some(DiskTransfer::new(
+            Direction::DiskRead,
+            lo..hi,
+            &kv.content,
+            [source, target],
+        ));
         Ok(hi - lo)
     }
 
