@@ -59,7 +59,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   djinn rank --quick                            a first look
-  djinn rank                                    everything: 20 to 45 minutes on two cores
+  djinn rank                                    everything: 10 to 30 minutes on two cores
   djinn rank --policy djinn,continuum-paper     two policies beside the reference
   djinn rank --set run.hints.kind=oracle --out results/oracle
   djinn rank mine.toml --traces .               own traces: copy configs/experiments/policies.toml and change its workloads
