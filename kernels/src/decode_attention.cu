@@ -64,8 +64,8 @@ __device__ __forceinline__ void load_tile(const DecodeArgs& args, unsigned share
         const unsigned row = i / CHUNKS, chunk = i % CHUNKS;
         const bool present = token + row < context;
         const unsigned target = shared + swizzled<HEAD_DIM>(row, chunk);
-        copy_async(target, args.k + line + i * 8, present);
-        copy_async(target + TILE * HEAD_DIM * 2, args.v + line + i * 8, present);
+        copy_async_once(target, args.k + line + i * 8, present);
+        copy_async_once(target + TILE * HEAD_DIM * 2, args.v + line + i * 8, present);
     }
 }
 

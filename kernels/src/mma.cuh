@@ -36,6 +36,16 @@ __device__ __forceinline__ void copy_async(unsigned shared_address, const void* 
                  : "memory");
 }
 
+// The same for what is read once: it is the first to leave L2.
+__device__ __forceinline__ void copy_async_once(unsigned shared_address, const void* from, bool present) {
+    const int bytes = present ? 16 : 0;
+    unsigned long long policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(shared_address), "l"(from), "r"(bytes),
+                 "l"(policy)
+                 : "memory");
+}
+
 __device__ __forceinline__ void commit_copies() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }

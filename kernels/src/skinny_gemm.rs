@@ -1,34 +1,113 @@
 //! Matrix products for few rows of input, bound by the read of the weight. Shapes, grid and traffic: `skinny_gemm.cu`.
 //!
-//! cuBLASLt spends some 5 us a product beside that read, and a decode step has four products a layer. This kernel has short CTAs without
-//! barriers, and begins to read the weight while the kernel before it is still running. Its price is the input, which every 16 rows of
-//! the weight read again: from 16 rows of input on, that is more than it gains.
+//! cuBLASLt spends some 5 us a product beside that read, and a decode step has four products a layer. This kernel makes one CTA a
+//! multiprocessor, whatever the shape, and has its first stages of the weight on the way before the kernel ahead of it is over. Its price is
+//! the input, which every tile of the weight reads again from L2: with 32 rows and 32 rows of the weight in a tile, as much as the weight.
 
 use half::bf16;
 
 use crate::arguments::{holds, multiple, within};
-use crate::gpu::{ArgumentError, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image};
+use crate::gpu::{
+    ArgumentError, Error, Gpu, Image, ImageKind, Kernel, Launch, Module, Stream, View, image,
+};
 use crate::silu_mul::gated;
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("skinny_gemm");
 
 /// Most rows of input.
-pub const ROWS_MAX: u32 = 16;
+pub const ROWS_MAX: u32 = 32;
 
-const THREADS: u32 = 256;
-/// Rows of the weight in a CTA.
-const TILE: u32 = 16;
 /// Rows that the kernels are built for.
-const ROWS: [u32; 2] = [8, 16];
+const ROWS: [u32; 3] = [8, 16, 32];
 
 /// Multiplies.
 pub struct SkinnyGemm {
+    /// By [`Shape`], then by [`ROWS`].
     kernels: Vec<Kernel>,
+    kind: ImageKind,
+    multiprocessors: u32,
 }
 
-/// What becomes of the sums.
+/// How a CTA goes through the columns of its tile, by the rows of the weight that it may have: the table of `skinny_gemm.cu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Narrow,
+    Middle,
+    Wide,
+}
+
+impl Shape {
+    const ALL: [Self; 3] = [Self::Narrow, Self::Middle, Self::Wide];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Narrow => "narrow",
+            Self::Middle => "middle",
+            Self::Wide => "wide",
+        }
+    }
+
+    /// Columns of a stage.
+    fn depth(self) -> u32 {
+        match self {
+            Self::Narrow => 512,
+            Self::Middle => 256,
+            Self::Wide => 128,
+        }
+    }
+
+    /// Warps for 16 rows of the weight.
+    fn shares(self) -> u32 {
+        match self {
+            Self::Narrow => 8,
+            Self::Middle => 4,
+            Self::Wide => 1,
+        }
+    }
+
+    /// Most rows of the weight in a tile, so that the stages of the least GPU for `kind` fit.
+    fn tile_max(self, kind: ImageKind) -> u32 {
+        match (kind, self) {
+            (ImageKind::Cubin, Self::Narrow) => 32,
+            (ImageKind::Cubin, Self::Middle) => 96,
+            (ImageKind::Cubin, Self::Wide) => 192,
+            (ImageKind::Ptx, Self::Narrow) => 16,
+            (ImageKind::Ptx, Self::Middle) => 64,
+            (ImageKind::Ptx, Self::Wide) => 160,
+        }
+    }
+
+    /// Dynamic shared memory of the kernel for `rows` \[bytes\].
+    fn shared_bytes(self, kind: ImageKind, rows: u32) -> u32 {
+        let stages = match kind {
+            ImageKind::Cubin => 3,
+            ImageKind::Ptx => 2,
+        };
+        stages * (self.tile_max(kind) + rows) * self.depth() * 2
+    }
+
+    /// Rows of the weight that a warp takes: a tile has a multiple of them.
+    fn height(kind: ImageKind, rows: u32) -> u32 {
+        match (kind, rows) {
+            (ImageKind::Cubin, 17..) => 32,
+            _ => 16,
+        }
+    }
+
+    /// For `rows` of the input: the narrowest shape, and the rows of its tiles, with which the fewest rounds of one CTA a multiprocessor do.
+    fn of(columns: u32, rows: u32, kind: ImageKind, multiprocessors: u32) -> (Self, u32) {
+        let holds = |shape: &Self| shape.tile_max(kind) * multiprocessors >= columns;
+        let shape = Self::ALL.into_iter().find(holds).unwrap_or(Self::Wide);
+        let rounds = columns.div_ceil(shape.tile_max(kind) * multiprocessors);
+        let tile = columns.div_ceil(rounds * multiprocessors);
+        (shape, tile.next_multiple_of(Self::height(kind, rows)))
+    }
+}
+
+/// What becomes of the sums; numbered as in `skinny_gemm.cu`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Epilogue {
     /// `[rows][columns]` bf16.
     Store,
@@ -68,20 +147,10 @@ struct Parameters {
     rows: u32,
     columns: u32,
     inner: u32,
+    epilogue: u32,
 }
 
 impl Epilogue {
-    const ALL: [Self; 4] = [Self::Store, Self::Add, Self::Float, Self::Gate];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Add => "add",
-            Self::Float => "float",
-            Self::Gate => "gate",
-        }
-    }
-
     /// Bytes of an output row.
     fn row_bytes(self, columns: u32) -> u64 {
         u64::from(columns)
@@ -100,14 +169,18 @@ impl SkinnyGemm {
     /// [`Error::Module`] if the GPU takes neither of their forms.
     pub fn load(gpu: &Gpu) -> Result<Self, Error> {
         let module = Module::load(gpu, &IMAGE)?;
-        let mut kernels = Vec::with_capacity(Epilogue::ALL.len() * ROWS.len());
-        for epilogue in Epilogue::ALL {
+        let mut kernels = Vec::with_capacity(Shape::ALL.len() * ROWS.len());
+        for shape in Shape::ALL {
             for rows in ROWS {
-                let name = format!("skinny_{}_{rows}", epilogue.name());
-                kernels.push(module.kernel(&name, 0)?);
+                let name = format!("skinny_{rows}_{}", shape.name());
+                kernels.push(module.kernel(&name, shape.shared_bytes(module.kind(), rows))?);
             }
         }
-        Ok(Self { kernels })
+        Ok(Self {
+            kernels,
+            kind: module.kind(),
+            multiprocessors: gpu.info().multiprocessors,
+        })
     }
 
     /// Submits the product to `stream`.
@@ -119,10 +192,16 @@ impl SkinnyGemm {
         if product.rows == 0 {
             return Ok(());
         }
-        let which = product.epilogue as usize * ROWS.len() + rows_index(product.rows);
+        let (shape, tile) = Shape::of(
+            product.columns,
+            product.rows,
+            self.kind,
+            self.multiprocessors,
+        );
+        let which = shape as usize * ROWS.len() + rows_index(product.rows);
         let launch = Launch {
-            grid: [product.columns.div_ceil(TILE), 1, 1],
-            threads: THREADS,
+            grid: [product.columns.div_ceil(tile), 1, 1],
+            threads: 2 * tile * shape.shares(),
         };
         // SAFETY: 1. the struct mirrors `SkinnyArgs`. 2. `check` covers every address. 3. before it waits it reads the weight alone,
         // which nobody writes.
@@ -161,6 +240,7 @@ impl SkinnyProduct {
             rows: self.rows,
             columns: self.columns,
             inner: self.inner,
+            epilogue: self.epilogue as u32,
         })
     }
 }
@@ -206,15 +286,58 @@ mod tests {
     #[test]
     fn every_number_of_rows_has_the_least_kernel_that_holds_it() {
         let built = |rows| ROWS[rows_index(rows)];
-        assert_eq!([1, 8, 9, 16].map(built), [8, 8, 16, 16]);
+        assert_eq!([1, 8, 9, 16, 17, 32].map(built), [8, 8, 16, 16, 32, 32]);
+    }
+
+    #[test]
+    fn stages_fit_into_shared_memory_and_sums_into_stages() {
+        for (kind, most) in [(ImageKind::Cubin, 227), (ImageKind::Ptx, 99)] {
+            for shape in Shape::ALL {
+                for rows in ROWS {
+                    let held = shape.shared_bytes(kind, rows);
+                    assert!(held <= most << 10, "{shape:?} for {rows} rows: {held}");
+                    let groups = shape.shares() * Shape::height(kind, rows) / 16;
+                    let sums = groups * rows * (shape.tile_max(kind) + 4) * 4;
+                    assert!(
+                        sums <= held,
+                        "{shape:?} for {rows} rows: sums of {sums} in {held}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_multiprocessor_has_one_tile_or_as_few_as_it_can() {
+        let of = |columns| Shape::of(columns, 16, ImageKind::Cubin, 132);
+        // Llama-2-7B: output and down 128 tiles, QKV 128, gate and up 126, logits 250 in two rounds.
+        assert_eq!(of(4096), (Shape::Narrow, 32));
+        assert_eq!(of(12_288), (Shape::Middle, 96));
+        assert_eq!(of(22_016), (Shape::Wide, 176));
+        assert_eq!(of(32_000), (Shape::Wide, 128));
+        assert_eq!(of(16), (Shape::Narrow, 16));
+        // Warps of 32 rows: 115 tiles.
+        let of = |columns| Shape::of(columns, 17, ImageKind::Cubin, 132);
+        assert_eq!(of(22_016), (Shape::Wide, 192));
+        for kind in [ImageKind::Cubin, ImageKind::Ptx] {
+            for columns in (16..60_000).step_by(16) {
+                for rows in ROWS {
+                    let (shape, tile) = Shape::of(columns, rows, kind, 84);
+                    assert!(
+                        tile <= shape.tile_max(kind),
+                        "{columns}, {rows}: {tile} in {shape:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
     fn too_many_rows_odd_shapes_and_short_buffers_are_refused() {
-        let good = product(16, Epilogue::Gate);
+        let good = product(ROWS_MAX, Epilogue::Gate);
         assert!(good.check().is_ok());
         let error = |bad: SkinnyProduct| bad.check().expect_err("refused").to_string();
-        assert!(error(SkinnyProduct { rows: 17, ..good }).contains("`rows` is 17"));
+        assert!(error(SkinnyProduct { rows: 33, ..good }).contains("`rows` is 33"));
         assert!(
             error(SkinnyProduct {
                 inner: 4100,
@@ -235,9 +358,9 @@ mod tests {
             .check()
             .is_ok()
         );
-        // 16 rows of 2,048 bf16.
-        let output = View::new(0, 16 * 2048 * 2 - 1);
-        assert!(error(SkinnyProduct { output, ..good }).contains("`output` has 65535 bytes"));
+        // 32 rows of 2,048 bf16.
+        let output = View::new(0, 32 * 2048 * 2 - 1);
+        assert!(error(SkinnyProduct { output, ..good }).contains("`output` has 131071 bytes"));
     }
 
     #[test]

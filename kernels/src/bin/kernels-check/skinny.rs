@@ -11,9 +11,17 @@ const BOUNDS: [f64; 2] = [4e-3, 1e-5];
 
 pub fn check(suite: &mut Suite) -> Result<(), Error> {
     let kernel = SkinnyGemm::load(&suite.gpu)?;
-    // Fewer blocks than warps; ends that fill no tile, no block and no half of one; many CTAs.
-    for (columns, inner) in [(16, 8), (280, 1096), (288, 520), (1048, 4104), (33_008, 72)] {
-        for rows in [1, 3, 8, 9, 16] {
+    // Columns for each shape of tile, one and two rounds of them; ends that fill no tile, no stage and no chunk of a warp.
+    for (columns, inner) in [
+        (16, 8),
+        (280, 1096),
+        (1048, 4104),
+        (4200, 520),
+        (9008, 776),
+        (20_008, 264),
+        (33_008, 72),
+    ] {
+        for rows in [1, 3, 8, 9, 16, 17, 30, 32] {
             for epilogue in [
                 Epilogue::Store,
                 Epilogue::Add,

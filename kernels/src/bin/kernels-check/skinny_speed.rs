@@ -17,7 +17,7 @@ impl Bench {
             "epilogue,rows,columns,inner,nanos,gb_per_s",
         );
         let kernel = SkinnyGemm::load(&self.gpu)?;
-        for rows in [1, 8, 16] {
+        for rows in [1, 8, 16, 32] {
             for (epilogue, columns, inner) in [
                 (Epilogue::Store, 12_288, 4096),
                 (Epilogue::Add, 4096, 4096),
