@@ -27,7 +27,7 @@ pub use lanes::{LaneFit, LaneTimes};
 pub use profile::{Origin, csv, steps_csv, toml};
 pub use refit::{Refit, RefitError, refit};
 pub use step_fit::StepPoint;
-pub use throttle::{RanSteps, csv as bursts_csv};
+pub use throttle::{RanStep, csv as bursts_csv};
 
 use crate::run::{ComputeKind, ReplayError, cuda_device};
 use devices::StepCost;
@@ -67,7 +67,7 @@ pub struct Measured {
     /// Steps behind pauses.
     pub idle: Vec<IdlePoint>,
     /// Bursts of prompts, and steps behind them.
-    pub bursts: Vec<RanSteps>,
+    pub bursts: Vec<RanStep>,
     /// What was fitted to all three.
     pub cost: StepCost,
     /// Single memcpys by size, D2H and H2D, and the line through them.
@@ -146,7 +146,7 @@ pub fn measure(
     let bursts = throttle::time(&mut timed, limits, throttle::REST).map_err(device_error)?;
     let cost = StepCost {
         idle: idle::fit(&idle),
-        ..cost(&mut points, std::slice::from_ref(&bursts)).map_err(device_error)?
+        ..cost(&mut points, &bursts).map_err(device_error)?
     };
     let (decode, prefill) = neighbours(limits);
     let mut contiguous = Vec::new();
@@ -210,9 +210,9 @@ pub fn measure(
 ///
 /// # Errors
 /// If there are too few points of a kind.
-fn cost(points: &mut [StepPoint], histories: &[Vec<RanSteps>]) -> Result<StepCost, String> {
+fn cost(points: &mut [StepPoint], bursts: &[RanStep]) -> Result<StepCost, String> {
     // Which steps cost what is known well enough to see how equal ones differ.
-    let throttle = throttle::fit(histories, &step_fit::fit(points)?);
+    let throttle = throttle::fit(bursts, &step_fit::fit(points)?);
     throttle::settle(points, &throttle);
     Ok(StepCost {
         throttle,

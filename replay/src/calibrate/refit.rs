@@ -1,19 +1,16 @@
 //! A profile's steps fitted again, without a GPU: to what its calibration timed, by the model of today.
 //!
 //! ```text
-//!   FILE.steps.csv ─────────────────────────► step_fit ─┐
-//!   FILE.bursts.csv, or ops.csv of recorded runs ─► throttle ─┴─► FILE with another table of steps, all else as it was
+//!   FILE.steps.csv ───► step_fit ─┐
+//!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was
 //! ```
 
 use super::profile::{step_cost, step_errors};
-use super::throttle::RanSteps;
+use super::throttle::RanStep;
 use super::{StepPoint, cost};
-use devices::predict::Busy;
 use devices::{StepCost, StepTotals};
-use lab::validate::totals;
 use model::Time;
-use results::folder::{FolderError, RunFolder, read_table};
-use results::rows::OpRow;
+use results::folder::{FolderError, read_table};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -34,7 +31,7 @@ pub enum RefitError {
     /// The profile cannot be read.
     #[error(transparent)]
     Profile(#[from] devices::ProfileError),
-    /// A table or a run cannot be read.
+    /// A table cannot be read.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The profile is of another shape than `calibrate` writes.
@@ -77,12 +74,12 @@ struct BurstRow {
     decode_kv_tokens: u64,
 }
 
-/// Fits the steps of the profile at `path` again. The throttle is fitted to the recorded runs, or, if there are none, to the bursts that the
-/// calibration timed. `command` is kept as the origin.
+/// Fits the steps of the profile at `path` again. The throttle is fitted to the bursts that the calibration timed, or to `bursts` of another one
+/// of such a card. `command` is kept as the origin.
 ///
 /// # Errors
 /// If a file is missing or damaged, or its steps do not suffice.
-pub fn refit(path: &Path, runs: &[RunFolder], command: &str) -> Result<Refit, RefitError> {
+pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit, RefitError> {
     let profile = devices::hardware(&path.to_string_lossy())?;
     let shape = |what: &str| RefitError::Shape {
         path: path.to_owned(),
@@ -92,27 +89,18 @@ pub fn refit(path: &Path, runs: &[RunFolder], command: &str) -> Result<Refit, Re
     let (Some((model, before)), None) = (measured.next(), measured.next()) else {
         return Err(shape("it has not the steps of one measured model"));
     };
-    if let Some(other) = runs.iter().find(|run| run.manifest().spec.model != *model) {
-        let (run, theirs) = (other.path().display(), &other.manifest().spec.model);
-        return Err(shape(&format!(
-            "its steps are of {model}, but {run} ran {theirs}"
-        )));
-    }
     let steps = path.with_extension("steps.csv");
     let mut points: Vec<StepPoint> = read_table(&steps)?.iter().map(TimedRow::point).collect();
-    let bursts_path = path.with_extension("bursts.csv");
-    let histories = if runs.is_empty() {
-        if !bursts_path.exists() {
-            let bursts = bursts_path.display();
-            return Err(shape(&format!(
-                "its calibration timed no bursts, for {bursts} is not there; name recorded runs with --runs"
-            )));
-        }
-        vec![bursts(&bursts_path)?]
-    } else {
-        runs.iter().map(recorded).collect::<Result<_, _>>()?
-    };
-    let fitted = cost(&mut points, &histories);
+    let own = path.with_extension("bursts.csv");
+    if bursts.is_none() && !own.exists() {
+        let own = own.display();
+        return Err(shape(&format!(
+            "its calibration timed no bursts, for {own} is not there; name those of another calibration of such a card with --bursts"
+        )));
+    }
+    let rows: Vec<BurstRow> = read_table(bursts.unwrap_or(&own))?;
+    let ran: Vec<RanStep> = rows.iter().map(BurstRow::step).collect();
+    let fitted = cost(&mut points, &ran);
     let cost = StepCost {
         idle: before.idle,
         ..fitted.map_err(|what| RefitError::Fit { path: steps, what })?
@@ -145,44 +133,21 @@ impl TimedRow {
     }
 }
 
-fn bursts(path: &Path) -> Result<Vec<RanSteps>, FolderError> {
-    let ran = |row: BurstRow| {
-        let own = u64::from(row.prefill_tokens);
-        RanSteps {
+impl BurstRow {
+    fn step(&self) -> RanStep {
+        let own = u64::from(self.prefill_tokens);
+        RanStep {
             totals: StepTotals {
-                prefill_tokens: row.prefill_tokens,
+                prefill_tokens: self.prefill_tokens,
                 prefill_kv_tokens: own,
                 prefill_pairs: own * (own + 1) / 2,
-                decode_seqs: row.decode_seqs,
-                decode_kv_tokens: row.decode_kv_tokens,
+                decode_seqs: self.decode_seqs,
+                decode_kv_tokens: self.decode_kv_tokens,
             },
-            count: 1,
-            start: Time(row.start_ns),
-            end: Time(row.end_ns),
-            alone: true,
+            start: Time(self.start_ns),
+            end: Time(self.end_ns),
         }
-    };
-    Ok(read_table(path)?.into_iter().map(ran).collect())
-}
-
-fn recorded(run: &RunFolder) -> Result<Vec<RanSteps>, FolderError> {
-    let ops = run.ops()?.collect::<Result<Vec<OpRow>, _>>()?;
-    let (steps, copies): (Vec<_>, Vec<_>) = ops.iter().partition(|op| op.kind == "steps");
-    let copies = copies.iter().map(|op| (Time(op.start_ns), Time(op.end_ns)));
-    let copies = Busy::new(copies.collect());
-    let ran = |op: &&OpRow| {
-        let (start, end) = (Time(op.start_ns), Time(op.end_ns));
-        RanSteps {
-            totals: totals(op),
-            count: op.steps.max(1),
-            start,
-            end,
-            alone: !copies.meets(start, end),
-        }
-    };
-    let mut steps: Vec<_> = steps.iter().map(ran).collect();
-    steps.sort_unstable_by_key(|ran| ran.start);
-    Ok(steps)
+    }
 }
 
 /// The profile's text with other steps; its comments on them as well. `None` if it has no table of them.
@@ -236,20 +201,12 @@ mod tests {
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-1.toml"
+        "/measurements/validation/card-2.toml"
     );
 
-    fn runs() -> Vec<RunFolder> {
-        let folder = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/measurements/validation/registry-2/gpu"
-        );
-        RunFolder::open_all(Path::new(folder)).unwrap()
-    }
-
     #[test]
-    fn the_profile_of_the_h200_is_what_its_steps_and_runs_give() {
-        let refit = refit(Path::new(MEASURED), &runs(), "djinn-replay refit").unwrap();
+    fn the_profile_of_the_h200_is_what_its_steps_and_bursts_give() {
+        let refit = refit(Path::new(MEASURED), None, "djinn-replay refit").unwrap();
         let h200 = devices::hardware("h200").unwrap();
         assert_eq!(h200.compute.measured["llama-2-7b"], refit.cost);
     }
@@ -259,17 +216,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("card.toml");
         std::fs::copy(MEASURED, &path).unwrap();
-        let steps = Path::new(MEASURED).with_extension("steps.csv");
-        std::fs::copy(steps, path.with_extension("steps.csv")).unwrap();
-        // Without bursts and runs nothing tells the throttle.
-        let missing = refit(&path, &[], "x").unwrap_err().to_string();
+        let measured = |ending| Path::new(MEASURED).with_extension(ending);
+        std::fs::copy(measured("steps.csv"), path.with_extension("steps.csv")).unwrap();
+        // Without bursts nothing tells the throttle.
+        let missing = refit(&path, None, "x").unwrap_err().to_string();
         assert!(
-            missing.contains("card.bursts.csv is not there; name recorded runs with --runs"),
+            missing.contains("card.bursts.csv is not there; name those of another"),
             "{missing}"
         );
 
         let before = devices::hardware(MEASURED).unwrap();
-        let again = refit(&path, &runs(), "djinn-replay refit card.toml").unwrap();
+        let bursts = measured("bursts.csv");
+        let again = refit(&path, Some(&bursts), "djinn-replay refit card.toml").unwrap();
         std::fs::write(&path, &again.text).unwrap();
         let after = devices::hardware(path.to_str().unwrap()).unwrap();
         assert_eq!(after.link, before.link);
@@ -283,20 +241,8 @@ mod tests {
         // What it has written is fitted again to the same.
         let csv = steps_csv(&again.points, &again.cost);
         std::fs::write(path.with_extension("steps.csv"), csv).unwrap();
-        let twice = refit(&path, &runs(), "djinn-replay refit card.toml").unwrap();
+        let twice = refit(&path, Some(&bursts), "djinn-replay refit card.toml").unwrap();
         assert_eq!(twice.cost, again.cost);
-    }
-
-    #[test]
-    fn runs_of_another_model_are_refused() {
-        let long = Path::new(MEASURED).with_file_name("long");
-        let error = refit(&long.join("card-1-long.toml"), &runs(), "x").unwrap_err();
-        let error = error.to_string();
-        assert!(
-            error.contains("its steps are of llama-3.1-8b, but ")
-                && error.ends_with(" ran llama-2-7b"),
-            "{error}"
-        );
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //!
 //! A *class* is a kind of step and a range of tokens: whatever the cost of a step is wrong by for another reason is a constant of its class, and
 //! only how steps of one class differ counts. Half-life and full load are those of a grid that leave the least squares.
-//! Recorded runs are sequences of steps as well, so that a throttle can be fitted to them too.
 
 use super::step_fit::StepPoint;
 use super::steps::{DECODE_STEPS, Limits, MIXED_LENGTH};
@@ -35,8 +34,6 @@ pub const REST: Nanos = Nanos(150_000_000);
 const HALF_LIVES_MS: [u64; 11] = [3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113];
 /// Prompt tokens of a step under full load that are tried.
 const FULL_TOKENS: [u32; 5] = [128, 256, 512, 1_024, 2_048];
-/// Longer decode runs mix loads, and are left out.
-const STEPS_MAX: u32 = 8;
 /// Steps of a class that make it count.
 const CLASS_MIN: usize = 10;
 /// Steps that are further off their class than this are of another kind (the first of a process, a stalled one), and left out.
@@ -44,19 +41,15 @@ const OUTLIER: f64 = 0.25;
 /// A smaller slow-down of prompts is none.
 const LEAST: f64 = 0.005;
 
-/// A run of steps as it ran.
+/// A step as it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RanSteps {
-    /// The first.
+pub struct RanStep {
+    /// What it computed.
     pub totals: StepTotals,
-    /// How many.
-    pub count: u32,
-    /// When the first began.
+    /// When it began.
     pub start: Time,
-    /// When the last ended.
+    /// When it ended.
     pub end: Time,
-    /// No copy ran meanwhile. Steps beside copies count as load, and not as samples.
-    pub alone: bool,
 }
 
 /// Times bursts of prompts, each after a rest, and what follows them.
@@ -67,7 +60,7 @@ pub fn time<B: Backend>(
     timed: &mut Timed<'_, B>,
     limits: Limits,
     rest: Nanos,
-) -> Result<Vec<RanSteps>, String> {
+) -> Result<Vec<RanStep>, String> {
     let prompt = |tokens: u32| StepShape {
         prefill: vec![PrefillChunk {
             tokens: tokens.min(limits.context).min(limits.step_tokens),
@@ -100,12 +93,10 @@ pub fn time<B: Backend>(
                     0 => timed.steps_after(rest, &run)?.1,
                     _ => timed.steps(&run)?,
                 };
-                ran.push(RanSteps {
+                ran.push(RanStep {
                     totals: StepTotals::of(&shape),
-                    count: 1,
                     start,
                     end,
-                    alone: true,
                 });
             }
         }
@@ -116,7 +107,7 @@ pub fn time<B: Backend>(
 /// A step, as far as its slow-down is concerned.
 #[derive(Clone, Copy)]
 struct Sample {
-    /// When it began; the mean of a run's steps.
+    /// When it began.
     load: f64,
     /// ln(measured / predicted), less the mean of its class.
     off: f64,
@@ -126,9 +117,7 @@ struct Sample {
 type Class = (bool, u32);
 
 /// The throttle that explains best how steps of one kind differ in time. None, if prompts behind prompts take as long as others.
-///
-/// Each history is one device's steps in their order.
-pub fn fit(histories: &[Vec<RanSteps>], cost: &StepCost) -> Throttle {
+pub fn fit(bursts: &[RanStep], cost: &StepCost) -> Throttle {
     let candidates = HALF_LIVES_MS
         .into_iter()
         .flat_map(|ms| FULL_TOKENS.map(|full_tokens| (ms, full_tokens)))
@@ -138,7 +127,7 @@ pub fn fit(histories: &[Vec<RanSteps>], cost: &StepCost) -> Throttle {
                 full_tokens,
                 ..Throttle::default()
             };
-            let classes = classes(histories, cost, &grid);
+            let classes = classes(bursts, cost, &grid);
             let (prompts, prompts_left) = slow_down(&classes, true);
             let (decode, decode_left) = slow_down(&classes, false);
             let throttle = Throttle {
@@ -155,30 +144,25 @@ pub fn fit(histories: &[Vec<RanSteps>], cost: &StepCost) -> Throttle {
 }
 
 fn classes(
-    histories: &[Vec<RanSteps>],
+    bursts: &[RanStep],
     cost: &StepCost,
     throttle: &Throttle,
 ) -> BTreeMap<Class, Vec<Sample>> {
     let mut classes: BTreeMap<Class, Vec<Sample>> = BTreeMap::new();
-    for history in histories {
-        let mut load = Load::default();
-        for ran in history {
-            let prompt_tokens = ran.totals.prefill_tokens;
-            let nanos = ran.end.since(ran.start).0;
-            if ran.alone && (1..=STEPS_MAX).contains(&ran.count) && nanos > 0 {
-                let begins =
-                    |step: u32| Time(ran.start.0 + nanos * u64::from(step) / u64::from(ran.count));
-                let loads = (0..ran.count).map(|step| load.share(throttle, begins(step)));
-                let tokens = prompt_tokens + ran.totals.decode_seqs;
-                let class = (prompt_tokens > 0, (f64::from(tokens).log2() * 2.0) as u32);
-                let predicted = predicted_ns(ran, cost);
-                classes.entry(class).or_default().push(Sample {
-                    load: loads.sum::<f64>() / f64::from(ran.count),
-                    off: (nanos as f64 / predicted.max(1.0)).ln(),
-                });
-            }
-            load.add(throttle, prompt_tokens, ran.start, ran.end);
+    let mut load = Load::default();
+    for ran in bursts {
+        let prompt_tokens = ran.totals.prefill_tokens;
+        let nanos = ran.end.since(ran.start).0;
+        if nanos > 0 {
+            let tokens = prompt_tokens + ran.totals.decode_seqs;
+            let class = (prompt_tokens > 0, (f64::from(tokens).log2() * 2.0) as u32);
+            let rested = cost.totals_ps(&ran.totals) as f64 / 1e3;
+            classes.entry(class).or_default().push(Sample {
+                load: load.share(throttle, ran.start),
+                off: (nanos as f64 / rested.max(1.0)).ln(),
+            });
         }
+        load.add(throttle, prompt_tokens, ran.start, ran.end);
     }
     for samples in classes.values_mut() {
         let middle = super::fit::median(samples.iter().map(|s| s.off).collect()).unwrap_or(0.0);
@@ -186,17 +170,6 @@ fn classes(
     }
     classes.retain(|_, samples| samples.len() >= CLASS_MIN);
     classes
-}
-
-/// On a rested card.
-fn predicted_ns(ran: &RanSteps, cost: &StepCost) -> f64 {
-    let mut totals = ran.totals;
-    let mut ps = 0;
-    for _ in 0..ran.count {
-        ps += cost.totals_ps(&totals);
-        totals.decode_kv_tokens += u64::from(totals.decode_seqs);
-    }
-    ps as f64 / 1e3
 }
 
 /// The slow-down under full load of steps with or without prompts, and the squares that it leaves.
@@ -262,12 +235,9 @@ pub fn settle(points: &mut [StepPoint], throttle: &Throttle) {
 }
 
 /// The timed steps, for a file of their own.
-pub fn csv(ran: &[RanSteps]) -> String {
+pub fn csv(ran: &[RanStep]) -> String {
     let mut text = "start_ns,end_ns,prefill_tokens,decode_seqs,decode_kv_tokens\n".to_owned();
-    for RanSteps {
-        totals, start, end, ..
-    } in ran
-    {
+    for RanStep { totals, start, end } in ran {
         let _ = writeln!(
             text,
             "{},{},{},{},{}",
@@ -296,7 +266,7 @@ mod tests {
     }
 
     /// Bursts as they are timed, on a card that slows down so, with 1 % of noise; `wrong` is the error of the cost.
-    fn history(throttle: &Throttle, wrong: f64) -> Vec<RanSteps> {
+    fn history(throttle: &Throttle, wrong: f64) -> Vec<RanStep> {
         let mut load = Load::default();
         let mut now = Time(1_000);
         let mut ran = Vec::new();
@@ -316,12 +286,10 @@ mod tests {
                 let slow = 1.0 + f64::from(load.slow_down_ppm(throttle, now, prompt > 0)) / 1e6;
                 let nanos = cost().totals_ps(&totals) as f64 / 1e3 * slow * noise * wrong;
                 let end = Time(now.0 + nanos as u64);
-                ran.push(RanSteps {
+                ran.push(RanStep {
                     totals,
-                    count: 1,
                     start: now,
                     end,
-                    alone: true,
                 });
                 load.add(throttle, prompt, now, end);
                 now = Time(end.0 + 60_000);
@@ -334,7 +302,7 @@ mod tests {
     #[test]
     fn a_throttle_is_found_again_whatever_the_cost_is_wrong_by() {
         for wrong in [1.0, 1.07] {
-            let found = fit(&[history(&TRUTH, wrong)], &cost());
+            let found = fit(&history(&TRUTH, wrong), &cost());
             assert_eq!(
                 (found.half_life_ns, found.full_tokens),
                 (28_000_000, 512),
@@ -348,7 +316,7 @@ mod tests {
     #[test]
     fn a_card_that_keeps_its_clock_has_none() {
         assert_eq!(
-            fit(&[history(&Throttle::default(), 1.0)], &cost()),
+            fit(&history(&Throttle::default(), 1.0), &cost()),
             Throttle::default()
         );
         assert_eq!(fit(&[], &cost()), Throttle::default());
@@ -394,10 +362,7 @@ mod tests {
         assert!(ran.windows(2).all(|pair| pair[0].end <= pair[1].start));
         assert!(ran.iter().all(|ran| ran.totals.prefill_tokens <= 64));
         // Each step takes 50 us there, whatever came before.
-        assert_eq!(
-            fit(std::slice::from_ref(&ran), &cost()),
-            Throttle::default()
-        );
+        assert_eq!(fit(&ran, &cost()), Throttle::default());
         assert_eq!(csv(&ran).lines().count(), 1 + ran.len());
     }
 }

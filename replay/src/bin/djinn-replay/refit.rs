@@ -3,19 +3,18 @@
 use crate::calibrate::{unwritable, write};
 use crate::{Failure, command};
 use replay::calibrate::{refit, steps_csv};
-use results::folder::RunFolder;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Fit a profile's steps again to what its calibration timed, without a GPU
 ///
 /// For a calibration of an earlier version: FILE.steps.csv beside the profile has every timed step, and FILE.bursts.csv how the card slows
-/// down behind prompts. Where there are no bursts, recorded runs tell that (`--runs`); a run that was fitted to judges nothing any more.
+/// down behind prompts. A calibration that timed no bursts takes those of another one of such a card (`--bursts`).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   djinn-replay refit my-gpu.toml --out my-gpu.toml
-  djinn-replay refit my-gpu.toml --runs gpu-runs --out refitted.toml")]
+  djinn-replay refit old.toml --bursts my-gpu.bursts.csv --out refitted.toml")]
 pub struct Args {
     /// A profile that `calibrate` wrote
     #[arg(value_name = "FILE")]
@@ -23,18 +22,15 @@ pub struct Args {
     /// Where the new one goes, with its .steps.csv; may be the same
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Recorded runs, or folders of some, with ops.csv
-    #[arg(long, value_name = "DIR", num_args = 1..)]
-    runs: Vec<PathBuf>,
+    /// Timed bursts [default: FILE.bursts.csv beside the profile]
+    #[arg(long, value_name = "CSV")]
+    bursts: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let mut runs = Vec::new();
-    for path in &args.runs {
-        runs.extend(RunFolder::open_all(path).map_err(|error| failed(&error))?);
-    }
-    let refit = refit(&args.profile, &runs, &command()).map_err(|error| failed(&error))?;
+    let refit =
+        refit(&args.profile, args.bursts.as_deref(), &command()).map_err(|error| failed(&error))?;
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).map_err(|cause| unwritable(folder, &cause))?;
     }
