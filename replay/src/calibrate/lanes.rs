@@ -8,10 +8,12 @@
 //! `r`, and a copy of a single block gives `c`. Other methods have a `p` of their own.
 //! Copies of every other size are held out, and judge.
 
-use super::fit::median;
+use super::fit::{Point, median};
 use super::timed::{Timed, TimedCopy, TimedSteps, median_of};
+use super::{METHODS, Measured};
 use crate::backend::Backend;
 use model::Direction;
+use std::fmt::Write as _;
 
 /// Repeats of each timing.
 const REPEATS: usize = 5;
@@ -245,6 +247,50 @@ pub fn predict(
     };
     let block = piece_ns + block_bytes as f64 * 1e9 / fit.bytes_per_s;
     f64::from(blocks.div_ceil(chunk_blocks)) * fit.chunk_ns + f64::from(blocks) * block
+}
+
+/// The timed copies, for a file of their own.
+pub fn csv(measured: &Measured) -> String {
+    let mut text = "direction,method,bytes,blocks,nanos,predicted_nanos,held_out\n".to_owned();
+    let blocks = measured.blocks;
+    for direction in Direction::LINK {
+        let (side, name) = (direction.index(), direction.to_string().to_lowercase());
+        let (sweep, line) = &measured.sweeps[side];
+        for (place, Point { bytes, nanos }) in sweep.iter().enumerate() {
+            let predicted = line.fixed_ns as f64 + *bytes as f64 * 1e9 / line.bytes_per_s as f64;
+            let _ = writeln!(
+                text,
+                "{name},memcpy-beneath,{bytes},,{nanos},{predicted:.0},{}",
+                place % 2 == 1
+            );
+        }
+        for (place, (method, times)) in METHODS
+            .iter()
+            .zip(&measured.lanes[side].methods)
+            .enumerate()
+        {
+            for point in &times.points {
+                let predicted = predict(
+                    &measured.fits[side],
+                    place,
+                    point.blocks,
+                    blocks.chunk_blocks,
+                    blocks.bytes,
+                    blocks.pieces,
+                );
+                let _ = writeln!(
+                    text,
+                    "{name},{},{},{},{},{predicted:.0},{}",
+                    format!("{method:?}").to_lowercase(),
+                    u64::from(point.blocks) * blocks.bytes,
+                    point.blocks,
+                    point.nanos,
+                    point.held_out
+                );
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]

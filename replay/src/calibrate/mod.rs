@@ -23,10 +23,10 @@ mod timed;
 
 pub use fit::{Line, Point};
 pub use idle::{IdlePoint, csv as idle_csv};
-pub use lanes::{LaneFit, LaneTimes};
-pub use profile::{Origin, csv, steps_csv, toml};
+pub use lanes::{LaneFit, LaneTimes, csv as copies_csv};
+pub use profile::{Origin, toml};
 pub use refit::{Refit, RefitError, refit};
-pub use step_fit::StepPoint;
+pub use step_fit::{StepPoint, csv as steps_csv};
 pub use throttle::{RanStep, csv as bursts_csv};
 
 use crate::run::{ComputeKind, ReplayError, cuda_device};

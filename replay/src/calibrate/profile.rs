@@ -1,6 +1,6 @@
 //! A hardware profile in the form of `configs/hardware/*.toml`, from what was measured.
 
-use super::fit::{Line, Point};
+use super::fit::Line;
 use super::lanes::predict;
 use super::{METHODS, Measured, StepPoint};
 use crate::run::ComputeKind;
@@ -297,79 +297,13 @@ fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
     ErrorSummary::of(errors)
 }
 
-/// The timed copies, for a file of their own.
-pub fn csv(measured: &Measured) -> String {
-    let mut text = "direction,method,bytes,blocks,nanos,predicted_nanos,held_out\n".to_owned();
-    let blocks = measured.blocks;
-    for direction in Direction::LINK {
-        let (side, name) = (direction.index(), direction.to_string().to_lowercase());
-        let (sweep, line) = &measured.sweeps[side];
-        for (place, Point { bytes, nanos }) in sweep.iter().enumerate() {
-            let predicted = line.fixed_ns as f64 + *bytes as f64 * 1e9 / line.bytes_per_s as f64;
-            let _ = writeln!(
-                text,
-                "{name},memcpy-beneath,{bytes},,{nanos},{predicted:.0},{}",
-                place % 2 == 1
-            );
-        }
-        for (place, (method, times)) in METHODS
-            .iter()
-            .zip(&measured.lanes[side].methods)
-            .enumerate()
-        {
-            for point in &times.points {
-                let predicted = predict(
-                    &measured.fits[side],
-                    place,
-                    point.blocks,
-                    blocks.chunk_blocks,
-                    blocks.bytes,
-                    blocks.pieces,
-                );
-                let _ = writeln!(
-                    text,
-                    "{name},{},{},{},{},{predicted:.0},{}",
-                    format!("{method:?}").to_lowercase(),
-                    u64::from(point.blocks) * blocks.bytes,
-                    point.blocks,
-                    point.nanos,
-                    point.held_out
-                );
-            }
-        }
-    }
-    text
-}
-
-/// The timed steps, for a file of their own.
-pub fn steps_csv(points: &[StepPoint], cost: &StepCost) -> String {
-    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,load_ppm,predicted_nanos,held_out\n"
-        .to_owned();
-    for point in points {
-        let t = &point.totals;
-        let _ = writeln!(
-            text,
-            "{},{},{},{},{},{},{},{},{:.0},{}",
-            point.kind(),
-            t.prefill_tokens,
-            t.prefill_kv_tokens,
-            t.prefill_pairs,
-            t.decode_seqs,
-            t.decode_kv_tokens,
-            point.nanos,
-            point.load_ppm,
-            point.predicted(cost),
-            point.held_out
-        );
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::lanes::{BesideTimes, CopyPoint, MethodTimes};
     use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Plan};
     use super::*;
+    use crate::calibrate::fit::Point;
+    use crate::calibrate::{copies_csv, steps_csv};
     use devices::{GemmTable, IdleCost, StepTotals, Throttle};
     use engine::device::StepShape;
 
@@ -524,7 +458,7 @@ mod tests {
 
     #[test]
     fn every_timed_point_is_kept_with_its_prediction() {
-        let text = csv(&measured());
+        let text = copies_csv(&measured());
         // 4,100 + 4,096 / 54.9 = 4,174.6 ns.
         assert!(
             text.contains("d2h,memcpy-beneath,4096,,4200,4175,false\n"),

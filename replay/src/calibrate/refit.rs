@@ -197,7 +197,7 @@ fn with_steps(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::profile::steps_csv;
+    use crate::calibrate::steps_csv;
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -15,6 +15,7 @@
 use super::fit::{Weighed, least_deviations, median};
 use devices::{GemmTable, StepCost, StepTotals};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 /// A timed step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +236,30 @@ fn positive_median(values: impl Iterator<Item = f64>) -> f64 {
 
 fn picoseconds(nanos: f64) -> u64 {
     (nanos.max(0.0) * 1e3).round() as u64
+}
+
+/// The timed steps, for a file of their own.
+pub fn csv(points: &[StepPoint], cost: &StepCost) -> String {
+    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,load_ppm,predicted_nanos,held_out\n"
+        .to_owned();
+    for point in points {
+        let t = &point.totals;
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{},{},{},{:.0},{}",
+            point.kind(),
+            t.prefill_tokens,
+            t.prefill_kv_tokens,
+            t.prefill_pairs,
+            t.decode_seqs,
+            t.decode_kv_tokens,
+            point.nanos,
+            point.load_ppm,
+            point.predicted(cost),
+            point.held_out
+        );
+    }
+    text
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn direction(kind: &str) -> Option<Direction> {
 }
 
 /// What the first step of a recorded run of steps counts.
-pub fn totals(op: &OpRow) -> StepTotals {
+fn totals(op: &OpRow) -> StepTotals {
     StepTotals {
         prefill_tokens: op.prefill_tokens,
         prefill_kv_tokens: op.prefill_kv_tokens,

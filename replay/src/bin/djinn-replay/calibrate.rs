@@ -1,7 +1,7 @@
 //! `djinn-replay calibrate`: measures this machine, and writes its hardware profile.
 
 use crate::{Failure, GpuArgs, Kind, command};
-use replay::calibrate::{Origin, Plan, bursts_csv, csv, idle_csv, measure, steps_csv, toml};
+use replay::calibrate::{Origin, Plan, bursts_csv, copies_csv, idle_csv, measure, steps_csv, toml};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
@@ -85,7 +85,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let text = toml(&origin, &measured, &base).map_err(|error| failed(&error))?;
     write(&args.out, &text)?;
-    write(&args.out.with_extension("copies.csv"), &csv(&measured))?;
+    write(
+        &args.out.with_extension("copies.csv"),
+        &copies_csv(&measured),
+    )?;
     let steps = steps_csv(&measured.steps, &measured.cost);
     write(&args.out.with_extension("steps.csv"), &steps)?;
     let (idle, bursts) = (idle_csv(&measured.idle), bursts_csv(&measured.bursts));
