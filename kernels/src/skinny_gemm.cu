@@ -12,7 +12,7 @@
 //
 // Grid: one CTA for each tile of the weight's rows, HEIGHT of them for each GROUPS warps, as tall as makes one CTA a multiprocessor. The CTA
 // goes through the columns DEPTH at a time, in a ring of STAGES stages of shared memory: the tile's part of the weight and the input's part
-// beside it. The fewer rows a tile has, the deeper are the stages, so that they are 32 to 48 KiB in any case, and the GROUPS
+// beside it. The fewer rows a tile has, the deeper are the stages, so that they are 32 to 64 KiB in any case, and the GROUPS
 // warps of the same rows share out the columns of a stage and add their sums at the end, in order: the result does not depend on who is first.
 // The weight of the first stages is on its way before the CTA waits for the kernel that makes `input`: beside a small kernel, HBM goes on
 // reading. It is the first to leave L2, for nobody reads it again.
