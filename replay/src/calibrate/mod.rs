@@ -29,6 +29,7 @@ pub use refit::{Refit, RefitError, refit};
 pub use step_fit::{StepPoint, csv as steps_csv};
 pub use throttle::{RanStep, csv as bursts_csv};
 
+use crate::cuda::model::ROWS;
 use crate::run::{ComputeKind, ReplayError, cuda_device};
 use devices::StepCost;
 use engine::device::{DeviceError, PrefillChunk, StepShape};
@@ -146,7 +147,7 @@ pub fn measure(
     let bursts = throttle::time(&mut timed, limits, throttle::REST).map_err(device_error)?;
     let cost = StepCost {
         idle: idle::fit(&idle),
-        ..cost(&mut points, &bursts).map_err(device_error)?
+        ..cost(&mut points, &bursts, padded(plan.compute)).map_err(device_error)?
     };
     let (decode, prefill) = neighbours(limits);
     let mut contiguous = Vec::new();
@@ -206,17 +207,25 @@ pub fn measure(
     })
 }
 
+/// The numbers of rows that a step is padded to.
+fn padded(compute: ComputeKind) -> &'static [u32] {
+    match compute {
+        ComputeKind::Model => &ROWS,
+        ComputeKind::Touch | ComputeKind::Spin => &[],
+    }
+}
+
 /// The cost of steps on a rested card, and how load slows them down; says of `points` how much of their time was load.
 ///
 /// # Errors
 /// If there are too few points of a kind.
-fn cost(points: &mut [StepPoint], bursts: &[RanStep]) -> Result<StepCost, String> {
+fn cost(points: &mut [StepPoint], bursts: &[RanStep], padded: &[u32]) -> Result<StepCost, String> {
     // Which steps cost what is known well enough to see how equal ones differ.
-    let throttle = throttle::fit(bursts, &step_fit::fit(points)?);
+    let throttle = throttle::fit(bursts, &step_fit::fit(points, padded)?);
     throttle::settle(points, &throttle);
     Ok(StepCost {
         throttle,
-        ..step_fit::fit(points)?
+        ..step_fit::fit(points, padded)?
     })
 }
 

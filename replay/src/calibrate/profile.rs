@@ -92,11 +92,7 @@ pub fn toml(
             disk.read_bytes_per_s,
         );
     }
-    let what = match measured.plan.compute {
-        ComputeKind::Touch => "steps that read weights and KV and compute nothing (`touch`)",
-        ComputeKind::Spin => "steps that pass modelled time (`spin`)",
-        ComputeKind::Model => "the forward pass of a transformer with random weights (`model`)",
-    };
+    let what = computed(measured.plan.compute);
     let _ = write!(
         text,
         "\n# `measured` holds what was timed here: {what}. Other models keep the roofline of the profile `{}`.\n\
@@ -120,6 +116,22 @@ pub fn toml(
         roofline.launch_ns_per_layer,
     );
     Ok(text)
+}
+
+/// What timed steps computed, in words.
+fn computed(compute: ComputeKind) -> &'static str {
+    match compute {
+        ComputeKind::Touch => "steps that read weights and KV and compute nothing (`touch`)",
+        ComputeKind::Spin => "steps that pass modelled time (`spin`)",
+        ComputeKind::Model => "the forward pass of a transformer with random weights (`model`)",
+    }
+}
+
+/// What the steps of a written profile computed, by the source that it gives.
+pub(super) fn computed_by(source: &str) -> Option<ComputeKind> {
+    [ComputeKind::Touch, ComputeKind::Spin, ComputeKind::Model]
+        .into_iter()
+        .find(|compute| source.ends_with(computed(*compute)))
 }
 
 fn quoted(text: &str) -> String {

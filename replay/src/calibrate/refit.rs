@@ -5,9 +5,9 @@
 //!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was
 //! ```
 
-use super::profile::{step_cost, step_errors};
+use super::profile::{computed_by, step_cost, step_errors};
 use super::throttle::RanStep;
-use super::{StepPoint, cost};
+use super::{StepPoint, cost, padded};
 use devices::{StepCost, StepTotals};
 use model::Time;
 use results::folder::{FolderError, read_table};
@@ -89,6 +89,8 @@ pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit,
     let (Some((model, before)), None) = (measured.next(), measured.next()) else {
         return Err(shape("it has not the steps of one measured model"));
     };
+    let compute = computed_by(&profile.compute.source)
+        .ok_or_else(|| shape("its source does not say what its steps computed"))?;
     let steps = path.with_extension("steps.csv");
     let mut points: Vec<StepPoint> = read_table(&steps)?.iter().map(TimedRow::point).collect();
     let own = path.with_extension("bursts.csv");
@@ -100,7 +102,7 @@ pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit,
     }
     let rows: Vec<BurstRow> = read_table(bursts.unwrap_or(&own))?;
     let ran: Vec<RanStep> = rows.iter().map(BurstRow::step).collect();
-    let fitted = cost(&mut points, &ran);
+    let fitted = cost(&mut points, &ran, padded(compute));
     let cost = StepCost {
         idle: before.idle,
         ..fitted.map_err(|what| RefitError::Fit { path: steps, what })?

@@ -6,6 +6,9 @@
 //!   mixed      t = gemm(tokens) + both attentions + seq·sequences + mixed
 //! ```
 //!
+//! A pass with prompts that is padded takes as long as any of its bucket: `gemm` is a flight of stairs between the numbers of rows that passes are
+//! padded to.
+//!
 //! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs, what is
 //! left of a decode step or of a prompt alone is the table over its tokens, and what is left of a mixed one is a line over its
 //! sequences. They are medians, of slopes where there are any (Theil and Sen), and least sums of relative deviations, so that a disturbed
@@ -71,11 +74,13 @@ impl StepPoint {
     }
 }
 
-/// Fits a cost, of a rested card, to the points that are not held out.
+/// Fits a cost, of a rested card, to the points that are not held out. Steps of as many tokens as lie between two of `padded`, which rise, take
+/// alike long; without any, times are linear between those that were timed.
 ///
 /// # Errors
 /// If there are too few of a kind to tell the constants apart.
-pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
+pub fn fit(points: &[StepPoint], padded: &[u32]) -> Result<StepCost, String> {
+    let stairs = Stairs(padded);
     let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
     let decode: Vec<&StepPoint> = of(&fitted, "decode");
     let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
@@ -86,14 +91,14 @@ pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
     .max(0.0);
     let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
         prefill.into_iter().partition(|point| point.context() > 0);
-    let [prefill_kv, pair, context] = context_cost(&behind, &alone)?;
+    let [prefill_kv, pair, context] = context_cost(&behind, &alone, stairs)?;
     let attention = |totals: &StepTotals| {
         pair * totals.prefill_pairs as f64
             + prefill_kv * totals.prefill_kv_tokens as f64
             + decode_kv * totals.decode_kv_tokens as f64
     };
     let left = |point: &StepPoint| point.rested() - attention(&point.totals);
-    let (gemm, gemm_decode) = (table(&alone, left)?, table(&decode, left)?);
+    let gemm = stairs.table(&stairs.ends(&alone, left))?;
     let beyond = |point: &StepPoint| left(point) - gemm.ps(point.tokens()) as f64 / 1e3;
     let beside: Vec<(f64, f64)> = of(&fitted, "mixed")
         .into_iter()
@@ -110,7 +115,10 @@ pub fn fit(points: &[StepPoint]) -> Result<StepCost, String> {
     };
     Ok(StepCost {
         gemm,
-        gemm_decode: per_sequence_apart(&gemm_decode, seq)?,
+        // No stairs: within a bucket the attention of fewer sequences is cut up otherwise, and takes longer for as much KV.
+        gemm_decode: Stairs(&[]).table(&Stairs(&[]).ends(&decode, |point| {
+            left(point) - seq * f64::from(point.totals.decode_seqs)
+        }))?,
         prefill_kv_token_ps: picoseconds(prefill_kv),
         prefill_pair_ps: picoseconds(pair),
         decode_seq_ps: picoseconds(seq),
@@ -147,8 +155,12 @@ fn context_slopes(points: &[&StepPoint], of: impl Fn(&StepPoint) -> f64) -> Vec<
 ///
 /// A step behind a context takes so much longer than one of the same prompt alone. The three are those with the least sum of relative errors
 /// of the whole step, so that a long step counts no more than a short one, and a disturbed one no more than it must.
-fn context_cost(behind: &[&StepPoint], alone: &[&StepPoint]) -> Result<[f64; 3], String> {
-    let alone = table(alone, StepPoint::rested)?;
+fn context_cost(
+    behind: &[&StepPoint],
+    alone: &[&StepPoint],
+    stairs: Stairs<'_>,
+) -> Result<[f64; 3], String> {
+    let alone = stairs.table(&stairs.ends(alone, StepPoint::rested))?;
     let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());
@@ -183,30 +195,56 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     Some((slope, intercept))
 }
 
-/// The median of what is left of each number of tokens, made to rise.
-fn table(points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> Result<GemmTable, String> {
-    let mut by_tokens: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    for point in points {
-        by_tokens
-            .entry(point.tokens())
-            .or_default()
-            .push(left(point));
-    }
-    let medians = by_tokens
-        .into_iter()
-        .filter_map(|(tokens, values)| Some((tokens, median(values)?)));
-    rising(&medians.collect::<Vec<_>>())
-}
+/// Numbers of rows that passes are padded to; empty, if they are not.
+#[derive(Clone, Copy)]
+struct Stairs<'a>(&'a [u32]);
 
-/// A cost has one constant per sequence, for decode steps and mixed ones: what it adds is taken out of the table.
-fn per_sequence_apart(table: &GemmTable, seq: f64) -> Result<GemmTable, String> {
-    let less = |&(tokens, ps): &(u32, u64)| (tokens, ps as f64 / 1e3 - seq * f64::from(tokens));
-    rising(&table.points().iter().map(less).collect::<Vec<_>>())
+impl Stairs<'_> {
+    /// What a step of `tokens` is padded to.
+    fn end(self, tokens: u32) -> u32 {
+        let place = self.0.partition_point(|end| *end < tokens);
+        self.0.get(place).copied().unwrap_or(tokens)
+    }
+
+    /// The fewest tokens that are padded to `end`.
+    fn start(self, end: u32) -> u32 {
+        match self.0.binary_search(&end) {
+            Ok(0) => 1,
+            Ok(place) => self.0[place - 1] + 1,
+            Err(_) => end,
+        }
+    }
+
+    /// The median of what is left of the steps that are padded to each number of tokens.
+    fn ends(self, points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> Vec<(u32, f64)> {
+        let mut by_end: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        for point in points {
+            let end = self.end(point.tokens());
+            by_end.entry(end).or_default().push(left(point));
+        }
+        let medians = by_end
+            .into_iter()
+            .filter_map(|(end, values)| Some((end, median(values)?)));
+        medians.collect()
+    }
+
+    /// A rising table with these times at its ends, and level from each start on. Where no step was timed it rises evenly.
+    fn table(self, ends: &[(u32, f64)]) -> Result<GemmTable, String> {
+        let mut points = Vec::with_capacity(2 * ends.len());
+        for (end, ps) in rising(ends) {
+            let start = self.start(end);
+            if start < end {
+                points.push((start, ps));
+            }
+            points.push((end, ps));
+        }
+        GemmTable::new(points)
+    }
 }
 
 /// The nearest table that never falls: neighbours that do share their mean (isotonic regression; Barlow et al., 1972).
 /// More tokens never take less time, for a step can be padded; where they seem to, the timing was disturbed.
-fn rising(points: &[(u32, f64)]) -> Result<GemmTable, String> {
+fn rising(points: &[(u32, f64)]) -> Vec<(u32, u64)> {
     // Sum and count of each run of equal times.
     let mut runs: Vec<(f64, u32)> = Vec::new();
     let mean = |(sum, count): (f64, u32)| sum / f64::from(count);
@@ -221,13 +259,8 @@ fn rising(points: &[(u32, f64)]) -> Result<GemmTable, String> {
     let times = runs
         .into_iter()
         .flat_map(|run| std::iter::repeat_n(picoseconds(mean(run)), run.1 as usize));
-    GemmTable::new(
-        points
-            .iter()
-            .map(|(tokens, _)| *tokens)
-            .zip(times)
-            .collect(),
-    )
+    let tokens = points.iter().map(|(tokens, _)| *tokens);
+    tokens.zip(times).collect()
 }
 
 fn positive_median(values: impl Iterator<Item = f64>) -> f64 {
@@ -343,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_cost_is_found_again_from_its_own_steps() {
-        let cost = fit(&points()).unwrap();
+        let cost = fit(&points(), &[]).unwrap();
         let truth = truth();
         assert!(off(cost.decode_kv_token_ps, truth.decode_kv_token_ps) < 1e-3);
         assert!(
@@ -370,7 +403,7 @@ mod tests {
         let mut disturbed = points();
         // 256 prompt tokens behind 2,048 took three times as long.
         disturbed[4].nanos *= 3;
-        let cost = fit(&disturbed).unwrap();
+        let cost = fit(&disturbed, &[]).unwrap();
         for (place, point) in points().into_iter().enumerate() {
             let allowed = if (3..6).contains(&place) { 0.2 } else { 0.02 };
             assert!(
@@ -388,7 +421,7 @@ mod tests {
             point.load_ppm = 50_000;
             point.nanos = point.nanos * 105 / 100;
         }
-        let (cost, rested) = (fit(&loaded).unwrap(), fit(&points()).unwrap());
+        let (cost, rested) = (fit(&loaded, &[]).unwrap(), fit(&points(), &[]).unwrap());
         for tokens in [64, 300, 1_024] {
             assert!(off(cost.gemm.ps(tokens), rested.gemm.ps(tokens)) < 1e-6);
         }
@@ -401,9 +434,57 @@ mod tests {
     fn times_that_fall_share_their_mean() {
         let points = [(1, 5.0), (2, 9.0), (3, 7.0), (4, 8.0), (5, 10.0)];
         // 9, 7 and 8 come to 8 each: no value is off by more than it must be.
-        let table = rising(&points).unwrap();
         let expected = [(1, 5_000), (2, 8_000), (3, 8_000), (4, 8_000), (5, 10_000)];
-        assert_eq!(table.points(), expected);
+        assert_eq!(rising(&points), expected);
+    }
+
+    #[test]
+    fn a_padded_step_costs_what_its_bucket_costs() {
+        let stairs = Stairs(&[1, 4, 8, 16, 32]);
+        assert_eq!(
+            [1, 2, 8, 9, 33].map(|tokens| stairs.end(tokens)),
+            [1, 4, 8, 16, 33]
+        );
+        assert_eq!([1, 4, 16, 33].map(|end| stairs.start(end)), [1, 2, 9, 33]);
+        // Nothing of 5 to 8 tokens was timed.
+        let table = stairs
+            .table(&[(1, 3.0), (4, 4.0), (16, 6.0), (33, 9.0)])
+            .unwrap();
+        let level = [
+            (1, 3_000),
+            (2, 4_000),
+            (4, 4_000),
+            (9, 6_000),
+            (16, 6_000),
+            (33, 9_000),
+        ];
+        assert_eq!(table.points(), level);
+
+        // Prompts of 65 to 128 tokens are computed as 128, and one of 65 says what those cost.
+        let step = |totals: &StepTotals| StepTotals {
+            prefill_tokens: totals.prefill_tokens.next_power_of_two(),
+            ..*totals
+        };
+        let mut padded = points();
+        for tokens in [65_u32, 129, 257] {
+            let n = u64::from(tokens);
+            let totals = StepTotals {
+                prefill_tokens: tokens,
+                prefill_kv_tokens: n,
+                prefill_pairs: n * (n + 1) / 2,
+                ..StepTotals::default()
+            };
+            padded.push(StepPoint {
+                totals,
+                nanos: truth().totals_ps(&step(&totals)) / 1_000,
+                ..padded[0]
+            });
+        }
+        let ends: Vec<u32> = (0..12).map(|place| 1 << place).collect();
+        let (stairs, slope) = (fit(&padded, &ends).unwrap(), fit(&padded, &[]).unwrap());
+        let truth = truth().gemm.ps(128);
+        assert!(off(stairs.gemm.ps(100), truth) < 0.01);
+        assert!(off(slope.gemm.ps(100), truth) > 0.05);
     }
 
     #[test]
@@ -414,14 +495,14 @@ mod tests {
             held_out: true,
             ..held[0]
         });
-        assert_eq!(fit(&held), fit(&points()));
+        assert_eq!(fit(&held, &[]), fit(&points(), &[]));
     }
 
     #[test]
     fn too_few_steps_are_an_error_that_says_which() {
         let only = |kind: &str| {
             let own: Vec<StepPoint> = points().into_iter().filter(|p| p.kind() == kind).collect();
-            fit(&own).unwrap_err()
+            fit(&own, &[]).unwrap_err()
         };
         assert!(only("prefill").contains("no two decode steps"));
         assert!(only("decode").contains("no two prefill steps"));

@@ -33,6 +33,7 @@ mod workspace;
 pub use forward::EPSILON;
 pub use geometry::Geometry;
 pub use placement::{LANDING_BLOCKS, Laid, Placement};
+pub use products::ROWS;
 pub use step::{Decode, Pass, Prefill};
 pub use weights::{Tensor, tensors};
 pub use workspace::ROPE_BASE;

@@ -20,8 +20,8 @@ use kernels::rms_norm::{RmsNorm, RmsNormRows};
 use kernels::skinny_gemm::{Epilogue, ROWS_MAX, SkinnyGemm, SkinnyProduct};
 use std::collections::BTreeMap;
 
-/// Numbers of rows that products are computed for. Close to each other where a tile more is a large share of a step.
-const ROWS: [u32; 48] = [
+/// Numbers of rows that a pass is padded to. Close to each other where a tile more is a large share of a step.
+pub const ROWS: [u32; 48] = [
     1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 208, 256, 288, 320,
     384, 448, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048, 2304, 2560,
     3072, 3584, 4096, 4608, 5120, 5632, 6144, 7168, 8192,
