@@ -252,7 +252,6 @@ pub fn predict(
 /// The timed copies, for a file of their own.
 pub fn csv(measured: &Measured) -> String {
     let mut text = "direction,method,bytes,blocks,nanos,predicted_nanos,held_out\n".to_owned();
-    let blocks = measured.blocks;
     for direction in Direction::LINK {
         let (side, name) = (direction.index(), direction.to_string().to_lowercase());
         let (sweep, line) = &measured.sweeps[side];
@@ -270,19 +269,12 @@ pub fn csv(measured: &Measured) -> String {
             .enumerate()
         {
             for point in &times.points {
-                let predicted = predict(
-                    &measured.fits[side],
-                    place,
-                    point.blocks,
-                    blocks.chunk_blocks,
-                    blocks.bytes,
-                    blocks.pieces,
-                );
+                let predicted = measured.copy_ns(side, place, point.blocks);
                 let _ = writeln!(
                     text,
                     "{name},{},{},{},{},{predicted:.0},{}",
                     format!("{method:?}").to_lowercase(),
-                    u64::from(point.blocks) * blocks.bytes,
+                    u64::from(point.blocks) * measured.blocks.bytes,
                     point.blocks,
                     point.nanos,
                     point.held_out

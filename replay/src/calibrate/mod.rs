@@ -16,6 +16,7 @@ mod lanes;
 mod measure;
 mod profile;
 mod refit;
+mod stairs;
 mod step_fit;
 mod steps;
 mod throttle;
@@ -81,6 +82,15 @@ pub struct Measured {
     pub allocation_ns: Vec<(u64, [u64; 2])>,
     /// Pinned host memory: GiB, and the time of each.
     pub host_pool_s_per_gib: Vec<(u64, f64)>,
+}
+
+impl Measured {
+    /// What the fit of a direction says of a copy of `blocks` blocks by a method, in the order of [`METHODS`] \[ns\].
+    fn copy_ns(&self, side: usize, method: usize, blocks: u32) -> f64 {
+        let shape = self.blocks;
+        let (chunk, bytes, pieces) = (shape.chunk_blocks, shape.bytes, shape.pieces);
+        lanes::predict(&self.fits[side], method, blocks, chunk, bytes, pieces)
+    }
 }
 
 /// How KV was cut up.

@@ -1,7 +1,6 @@
 //! A hardware profile in the form of `configs/hardware/*.toml`, from what was measured.
 
 use super::fit::Line;
-use super::lanes::predict;
 use super::{METHODS, Measured, StepPoint};
 use crate::run::ComputeKind;
 use devices::{Formula, HardwareProfile, StepCost};
@@ -284,7 +283,6 @@ pub(super) fn step_errors(points: &[StepPoint], cost: &StepCost, model: &str) ->
 
 /// Errors of the copies that were held out, all methods.
 fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
-    let blocks = measured.blocks;
     let errors = measured.lanes[side]
         .methods
         .iter()
@@ -295,14 +293,7 @@ fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
                 .iter()
                 .filter(|point| point.held_out)
                 .map(move |point| {
-                    let predicted = predict(
-                        &measured.fits[side],
-                        method,
-                        point.blocks,
-                        blocks.chunk_blocks,
-                        blocks.bytes,
-                        blocks.pieces,
-                    );
+                    let predicted = measured.copy_ns(side, method, point.blocks);
                     predicted / point.nanos.max(1) as f64 - 1.0
                 })
         });

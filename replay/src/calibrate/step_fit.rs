@@ -16,8 +16,9 @@
 //! Points held out are not looked at; they judge.
 
 use super::fit::{Weighed, least_deviations, median};
-use devices::{GemmTable, StepCost, StepTotals};
-use std::collections::{BTreeMap, BTreeSet};
+use super::stairs::{Stairs, picoseconds};
+use devices::{StepCost, StepTotals};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A timed step.
@@ -34,7 +35,8 @@ pub struct StepPoint {
 }
 
 impl StepPoint {
-    fn tokens(&self) -> u32 {
+    /// Tokens that it computed.
+    pub fn tokens(&self) -> u32 {
         self.totals.prefill_tokens + self.totals.decode_seqs
     }
 
@@ -98,7 +100,7 @@ pub fn fit(points: &[StepPoint], padded: &[u32]) -> Result<StepCost, String> {
             + decode_kv * totals.decode_kv_tokens as f64
     };
     let left = |point: &StepPoint| point.rested() - attention(&point.totals);
-    let gemm = stairs.table(&stairs.ends(&alone, left))?;
+    let gemm = stairs.table(&alone, left)?;
     let beyond = |point: &StepPoint| left(point) - gemm.ps(point.tokens()) as f64 / 1e3;
     let beside: Vec<(f64, f64)> = of(&fitted, "mixed")
         .into_iter()
@@ -116,9 +118,9 @@ pub fn fit(points: &[StepPoint], padded: &[u32]) -> Result<StepCost, String> {
     Ok(StepCost {
         gemm,
         // No stairs: within a bucket the attention of fewer sequences is cut up otherwise, and takes longer for as much KV.
-        gemm_decode: Stairs(&[]).table(&Stairs(&[]).ends(&decode, |point| {
+        gemm_decode: Stairs(&[]).table(&decode, |point| {
             left(point) - seq * f64::from(point.totals.decode_seqs)
-        }))?,
+        })?,
         prefill_kv_token_ps: picoseconds(prefill_kv),
         prefill_pair_ps: picoseconds(pair),
         decode_seq_ps: picoseconds(seq),
@@ -160,7 +162,7 @@ fn context_cost(
     alone: &[&StepPoint],
     stairs: Stairs<'_>,
 ) -> Result<[f64; 3], String> {
-    let alone = stairs.table(&stairs.ends(alone, StepPoint::rested))?;
+    let alone = stairs.table(alone, StepPoint::rested)?;
     let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());
@@ -195,80 +197,8 @@ fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     Some((slope, intercept))
 }
 
-/// Numbers of rows that passes are padded to; empty, if they are not.
-#[derive(Clone, Copy)]
-struct Stairs<'a>(&'a [u32]);
-
-impl Stairs<'_> {
-    /// What a step of `tokens` is padded to.
-    fn end(self, tokens: u32) -> u32 {
-        let place = self.0.partition_point(|end| *end < tokens);
-        self.0.get(place).copied().unwrap_or(tokens)
-    }
-
-    /// The fewest tokens that are padded to `end`.
-    fn start(self, end: u32) -> u32 {
-        match self.0.binary_search(&end) {
-            Ok(0) => 1,
-            Ok(place) => self.0[place - 1] + 1,
-            Err(_) => end,
-        }
-    }
-
-    /// The median of what is left of the steps that are padded to each number of tokens.
-    fn ends(self, points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> Vec<(u32, f64)> {
-        let mut by_end: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        for point in points {
-            let end = self.end(point.tokens());
-            by_end.entry(end).or_default().push(left(point));
-        }
-        let medians = by_end
-            .into_iter()
-            .filter_map(|(end, values)| Some((end, median(values)?)));
-        medians.collect()
-    }
-
-    /// A rising table with these times at its ends, and level from each start on. Where no step was timed it rises evenly.
-    fn table(self, ends: &[(u32, f64)]) -> Result<GemmTable, String> {
-        let mut points = Vec::with_capacity(2 * ends.len());
-        for (end, ps) in rising(ends) {
-            let start = self.start(end);
-            if start < end {
-                points.push((start, ps));
-            }
-            points.push((end, ps));
-        }
-        GemmTable::new(points)
-    }
-}
-
-/// The nearest table that never falls: neighbours that do share their mean (isotonic regression; Barlow et al., 1972).
-/// More tokens never take less time, for a step can be padded; where they seem to, the timing was disturbed.
-fn rising(points: &[(u32, f64)]) -> Vec<(u32, u64)> {
-    // Sum and count of each run of equal times.
-    let mut runs: Vec<(f64, u32)> = Vec::new();
-    let mean = |(sum, count): (f64, u32)| sum / f64::from(count);
-    for (_, nanos) in points {
-        let mut run = (*nanos, 1);
-        while let Some(&before) = runs.last().filter(|before| mean(**before) > mean(run)) {
-            runs.pop();
-            run = (run.0 + before.0, run.1 + before.1);
-        }
-        runs.push(run);
-    }
-    let times = runs
-        .into_iter()
-        .flat_map(|run| std::iter::repeat_n(picoseconds(mean(run)), run.1 as usize));
-    let tokens = points.iter().map(|(tokens, _)| *tokens);
-    tokens.zip(times).collect()
-}
-
 fn positive_median(values: impl Iterator<Item = f64>) -> f64 {
     median(values.collect()).unwrap_or(0.0).max(0.0)
-}
-
-fn picoseconds(nanos: f64) -> u64 {
-    (nanos.max(0.0) * 1e3).round() as u64
 }
 
 /// The timed steps, for a file of their own.
@@ -298,6 +228,7 @@ pub fn csv(points: &[StepPoint], cost: &StepCost) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use devices::GemmTable;
 
     fn truth() -> StepCost {
         StepCost {
@@ -431,35 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_fall_share_their_mean() {
-        let points = [(1, 5.0), (2, 9.0), (3, 7.0), (4, 8.0), (5, 10.0)];
-        // 9, 7 and 8 come to 8 each: no value is off by more than it must be.
-        let expected = [(1, 5_000), (2, 8_000), (3, 8_000), (4, 8_000), (5, 10_000)];
-        assert_eq!(rising(&points), expected);
-    }
-
-    #[test]
     fn a_padded_step_costs_what_its_bucket_costs() {
-        let stairs = Stairs(&[1, 4, 8, 16, 32]);
-        assert_eq!(
-            [1, 2, 8, 9, 33].map(|tokens| stairs.end(tokens)),
-            [1, 4, 8, 16, 33]
-        );
-        assert_eq!([1, 4, 16, 33].map(|end| stairs.start(end)), [1, 2, 9, 33]);
-        // Nothing of 5 to 8 tokens was timed.
-        let table = stairs
-            .table(&[(1, 3.0), (4, 4.0), (16, 6.0), (33, 9.0)])
-            .unwrap();
-        let level = [
-            (1, 3_000),
-            (2, 4_000),
-            (4, 4_000),
-            (9, 6_000),
-            (16, 6_000),
-            (33, 9_000),
-        ];
-        assert_eq!(table.points(), level);
-
         // Prompts of 65 to 128 tokens are computed as 128, and one of 65 says what those cost.
         let step = |totals: &StepTotals| StepTotals {
             prefill_tokens: totals.prefill_tokens.next_power_of_two(),
