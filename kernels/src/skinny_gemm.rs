@@ -1,8 +1,8 @@
 //! Matrix products for few rows of input, bound by the read of the weight. Shapes, grid and traffic: `skinny_gemm.cu`.
 //!
 //! cuBLASLt spends some 5 us a product beside that read, and a decode step has four products a layer. This kernel makes one CTA a
-//! multiprocessor, whatever the shape, and has its first stages of the weight on the way before the kernel ahead of it is over. Its price is
-//! the input, which every tile of the weight reads again from L2: with 32 rows and 32 rows of the weight in a tile, as much as the weight.
+//! multiprocessor, whatever the shape, and has its first stages of the weight on the way before the kernel ahead of it is over. Every
+//! tile of the weight reads the input again from L2; that costs little beside the sums across warps (`replay/measurements/model/README.md`).
 
 use half::bf16;
 

@@ -10,7 +10,7 @@
 
 use super::fit::{Point, median};
 use super::timed::{Timed, TimedCopy, TimedSteps, median_of};
-use super::{METHODS, Measured};
+use super::{BlockShape, METHODS, Measured};
 use crate::backend::Backend;
 use model::Direction;
 use std::fmt::Write as _;
@@ -192,13 +192,13 @@ pub struct LaneTimes {
     pub beside: BesideTimes,
 }
 
-/// Solves for the constants: blocks of `block_bytes` in chunks of `chunk_blocks`, `pieces` to a block of a paged pool.
-pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) -> LaneFit {
+/// Solves for the constants.
+pub fn fit(times: &LaneTimes, shape: BlockShape) -> LaneFit {
     let [contiguous, memcpy, batch, gather, staged] = &times.methods;
-    let (chunk, pieces) = (f64::from(chunk_blocks), f64::from(pieces));
+    let (chunk, pieces) = (f64::from(shape.chunk_blocks), f64::from(shape.pieces));
     // A single block pays for a chunk of its own; in a large copy it pays a share of one.
     let share = (1.0 - 1.0 / chunk).max(f64::EPSILON);
-    let chunk_ns = if chunk_blocks > 1 {
+    let chunk_ns = if shape.chunk_blocks > 1 {
         ((contiguous.single_ns - contiguous.block_ns) / share).max(0.0)
     } else {
         0.0
@@ -212,7 +212,7 @@ pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) 
         0.0
     };
     let bytes_ns = (per_block(contiguous) - batch_piece).max(1.0);
-    let bytes = block_bytes as f64;
+    let bytes = shape.bytes as f64;
     let extra = |beside_ns: f64| beside_ns - times.beside.alone_ns;
     // A server decodes nearly all of the time, and most of its prompts are shorter than the one that was timed: copies and steps are
     // taken to meet as they do beside decode steps. What a long prompt does to them stays in the profile's remarks.
@@ -233,20 +233,13 @@ pub fn fit(times: &LaneTimes, chunk_blocks: u32, block_bytes: u64, pieces: u32) 
 }
 
 /// What the fit says of a copy under method `method` (as in [`LaneTimes::methods`]) \[ns\].
-pub fn predict(
-    fit: &LaneFit,
-    method: usize,
-    blocks: u32,
-    chunk_blocks: u32,
-    block_bytes: u64,
-    pieces: u32,
-) -> f64 {
+pub fn predict(fit: &LaneFit, method: usize, blocks: u32, shape: BlockShape) -> f64 {
     let piece_ns = match method {
         0 => fit.piece_ns[1],
-        method => fit.piece_ns[method - 1] * f64::from(pieces),
+        method => fit.piece_ns[method - 1] * f64::from(shape.pieces),
     };
-    let block = piece_ns + block_bytes as f64 * 1e9 / fit.bytes_per_s;
-    f64::from(blocks.div_ceil(chunk_blocks)) * fit.chunk_ns + f64::from(blocks) * block
+    let block = piece_ns + shape.bytes as f64 * 1e9 / fit.bytes_per_s;
+    f64::from(blocks.div_ceil(shape.chunk_blocks)) * fit.chunk_ns + f64::from(blocks) * block
 }
 
 /// The timed copies, for a file of their own.
@@ -323,7 +316,12 @@ mod tests {
                 prefill_slowdown: 0.0,
             },
         };
-        let fit = fit(&times, 4, 8 << 20, 64);
+        let shape = BlockShape {
+            bytes: 8 << 20,
+            chunk_blocks: 4,
+            pieces: 64,
+        };
+        let fit = fit(&times, shape);
         let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{a} is not {b}");
         close(fit.chunk_ns, 3_000.0);
         close(fit.bytes_per_s, 50e9);
@@ -334,7 +332,7 @@ mod tests {
         close(fit.beside_steps, 0.02);
         close(fit.slowdown, 0.02);
         // 10 blocks: 3 chunks, one piece each.
-        let predicted = predict(&fit, 0, 10, 4, 8 << 20, 64);
+        let predicted = predict(&fit, 0, 10, shape);
         close(predicted, 9_000.0 + 10.0 * (400.0 + alone_ns));
     }
 

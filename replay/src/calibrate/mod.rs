@@ -87,9 +87,7 @@ pub struct Measured {
 impl Measured {
     /// What the fit of a direction says of a copy of `blocks` blocks by a method, in the order of [`METHODS`] \[ns\].
     fn copy_ns(&self, side: usize, method: usize, blocks: u32) -> f64 {
-        let shape = self.blocks;
-        let (chunk, bytes, pieces) = (shape.chunk_blocks, shape.bytes, shape.pieces);
-        lanes::predict(&self.fits[side], method, blocks, chunk, bytes, pieces)
+        lanes::predict(&self.fits[side], method, blocks, self.blocks)
     }
 }
 
@@ -197,9 +195,7 @@ pub fn measure(
         })
     };
     let lanes = [lane(0)?, lane(1)?];
-    let fits = lanes
-        .each_ref()
-        .map(|times| lanes::fit(times, blocks.chunk_blocks, blocks.bytes, blocks.pieces));
+    let fits = lanes.each_ref().map(|times| lanes::fit(times, blocks));
     Ok(Measured {
         plan: plan.clone(),
         blocks,
