@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the shipped kernels: one PTX (compute_80) and one cubin (sm_90) per src/*.cu, into ptx/.
+# Builds the shipped kernels: one PTX (compute_80) and one cubin (sm_90a) per src/*.cu, into ptx/.
 #
 #   kernels/build.sh            rebuild and replace
 #   kernels/build.sh --check    rebuild elsewhere; exit 1 if the committed files differ
@@ -38,9 +38,9 @@ trap 'rm -rf "$out"' EXIT
 for source in "$here"/src/*.cu; do
     name=$(basename "$source" .cu)
     python3 "$here/compile.py" "$nvrtc" compute_80 "$source" "$out/$name.ptx" "${includes[@]}"
-    python3 "$here/compile.py" "$nvrtc" compute_90 "$source" "$out/$name.sm_90.tmp" "${includes[@]}"
-    "$ptxas" -arch=sm_90 -v "$out/$name.sm_90.tmp" -o "$out/$name.sm_90.cubin" 2>>"$out/report"
-    rm "$out/$name.sm_90.tmp"
+    python3 "$here/compile.py" "$nvrtc" compute_90a "$source" "$out/$name.sm_90a.tmp" "${includes[@]}"
+    "$ptxas" -arch=sm_90a -v "$out/$name.sm_90a.tmp" -o "$out/$name.sm_90a.cubin" 2>>"$out/report"
+    rm "$out/$name.sm_90a.tmp"
 done
 # One line per kernel: the name, then what it uses; compile times would differ from run to run.
 sed -nE "s/.*Compiling entry function '([^']+)'.*/\1:/p; s/^ *([0-9]+ bytes stack frame.*)/    \1/p; s/^ptxas info *: (Used .*)/    \1/p" \

@@ -36,6 +36,8 @@ pub mod rope;
 pub mod scatter;
 pub mod silu_mul;
 pub mod skinny_gemm;
+mod skinny_mma;
+mod skinny_wgmma;
 pub mod staged;
 pub mod stamp;
 pub mod step_inputs;

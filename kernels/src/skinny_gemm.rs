@@ -1,16 +1,17 @@
 //! Matrix products for few rows of input, bound by the read of the weight. Shapes, grid and traffic: `skinny_gemm.cu`.
 //!
 //! cuBLASLt spends some 5 us a product beside that read, and a decode step has four products a layer. This kernel makes one CTA a
-//! multiprocessor, whatever the shape, and has its first stages of the weight on the way before the kernel ahead of it is over. Every
-//! tile of the weight reads the input again from L2; that costs little beside the sums across warps (`replay/measurements/model/README.md`).
+//! multiprocessor, whatever the shape, and has its first stages of the weight on the way before the kernel ahead of it is over
+//! (`replay/measurements/model/README.md`). Its two forms have their tables in `skinny_wgmma.rs` and `skinny_mma.rs`.
 
 use half::bf16;
 
 use crate::arguments::{holds, multiple, within};
 use crate::gpu::{
-    ArgumentError, Error, Gpu, Image, ImageKind, Kernel, Launch, Module, Stream, View, image,
+    ArgumentError, Error, Gpu, Image, ImageKind, Kernel, Module, Stream, View, image,
 };
 use crate::silu_mul::gated;
+use crate::{skinny_mma, skinny_wgmma};
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("skinny_gemm");
@@ -23,86 +24,29 @@ const ROWS: [u32; 3] = [8, 16, 32];
 
 /// Multiplies.
 pub struct SkinnyGemm {
-    /// By [`Shape`], then by [`ROWS`].
+    /// By the form's tiles, then by [`ROWS`].
     kernels: Vec<Kernel>,
     kind: ImageKind,
     multiprocessors: u32,
 }
 
-/// How a CTA goes through the columns of its tile, by the rows of the weight that it may have: the table of `skinny_gemm.cu`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Narrow,
-    Middle,
-    Wide,
+/// The most rows of a tile of the kernels in a form, ascending.
+fn tiles(kind: ImageKind) -> &'static [u32] {
+    match kind {
+        ImageKind::Cubin => &skinny_wgmma::TILES,
+        ImageKind::Ptx => &skinny_mma::TILES,
+    }
 }
 
-impl Shape {
-    const ALL: [Self; 3] = [Self::Narrow, Self::Middle, Self::Wide];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Narrow => "narrow",
-            Self::Middle => "middle",
-            Self::Wide => "wide",
-        }
-    }
-
-    /// Columns of a stage.
-    fn depth(self) -> u32 {
-        match self {
-            Self::Narrow => 512,
-            Self::Middle => 256,
-            Self::Wide => 128,
-        }
-    }
-
-    /// Warps for 16 rows of the weight.
-    fn shares(self) -> u32 {
-        match self {
-            Self::Narrow => 8,
-            Self::Middle => 4,
-            Self::Wide => 1,
-        }
-    }
-
-    /// Most rows of the weight in a tile, so that the stages of the least GPU for `kind` fit.
-    fn tile_max(self, kind: ImageKind) -> u32 {
-        match (kind, self) {
-            (ImageKind::Cubin, Self::Narrow) => 32,
-            (ImageKind::Cubin, Self::Middle) => 96,
-            (ImageKind::Cubin, Self::Wide) => 192,
-            (ImageKind::Ptx, Self::Narrow) => 16,
-            (ImageKind::Ptx, Self::Middle) => 64,
-            (ImageKind::Ptx, Self::Wide) => 160,
-        }
-    }
-
-    /// Dynamic shared memory of the kernel for `rows` \[bytes\].
-    fn shared_bytes(self, kind: ImageKind, rows: u32) -> u32 {
-        let stages = match kind {
-            ImageKind::Cubin => 3,
-            ImageKind::Ptx => 2,
-        };
-        stages * (self.tile_max(kind) + rows) * self.depth() * 2
-    }
-
-    /// Rows of the weight that a warp takes: a tile has a multiple of them.
-    fn height(kind: ImageKind, rows: u32) -> u32 {
-        match (kind, rows) {
-            (ImageKind::Cubin, 17..) => 32,
-            _ => 16,
-        }
-    }
-
-    /// For `rows` of the input: the narrowest shape, and the rows of its tiles, with which the fewest rounds of one CTA a multiprocessor do.
-    fn of(columns: u32, rows: u32, kind: ImageKind, multiprocessors: u32) -> (Self, u32) {
-        let holds = |shape: &Self| shape.tile_max(kind) * multiprocessors >= columns;
-        let shape = Self::ALL.into_iter().find(holds).unwrap_or(Self::Wide);
-        let rounds = columns.div_ceil(shape.tile_max(kind) * multiprocessors);
-        let tile = columns.div_ceil(rounds * multiprocessors);
-        (shape, tile.next_multiple_of(Self::height(kind, rows)))
-    }
+/// Rows of the weight in a tile, with which the fewest rounds of one CTA a multiprocessor do, and the place in `tiles` of the least kernel
+/// that takes them.
+fn tile_of(columns: u32, tiles: &[u32], multiprocessors: u32) -> (usize, u32) {
+    let most = tiles[tiles.len() - 1];
+    let rounds = columns.div_ceil(most * multiprocessors);
+    let tile = columns
+        .div_ceil(rounds * multiprocessors)
+        .next_multiple_of(16);
+    (tiles.partition_point(|&most| most < tile), tile)
 }
 
 /// What becomes of the sums; numbered as in `skinny_gemm.cu`.
@@ -138,18 +82,6 @@ pub struct SkinnyProduct {
     pub epilogue: Epilogue,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-struct Parameters {
-    input: u64,
-    weight: u64,
-    output: u64,
-    rows: u32,
-    columns: u32,
-    inner: u32,
-    epilogue: u32,
-}
-
 impl Epilogue {
     /// Bytes of an output row.
     fn row_bytes(self, columns: u32) -> u64 {
@@ -169,11 +101,14 @@ impl SkinnyGemm {
     /// [`Error::Module`] if the GPU takes neither of their forms.
     pub fn load(gpu: &Gpu) -> Result<Self, Error> {
         let module = Module::load(gpu, &IMAGE)?;
-        let mut kernels = Vec::with_capacity(Shape::ALL.len() * ROWS.len());
-        for shape in Shape::ALL {
+        let mut kernels = Vec::new();
+        for &most in tiles(module.kind()) {
             for rows in ROWS {
-                let name = format!("skinny_{rows}_{}", shape.name());
-                kernels.push(module.kernel(&name, shape.shared_bytes(module.kind(), rows))?);
+                let shared_bytes = match module.kind() {
+                    ImageKind::Cubin => skinny_wgmma::SHARED_BYTES,
+                    ImageKind::Ptx => skinny_mma::shared_bytes(most, rows),
+                };
+                kernels.push(module.kernel(&format!("skinny_{rows}_{most}"), shared_bytes)?);
             }
         }
         Ok(Self {
@@ -188,24 +123,24 @@ impl SkinnyGemm {
     /// # Errors
     /// A typed argument error for shapes or buffers that the kernel cannot take, or what the driver refuses.
     pub fn launch(&self, stream: &Stream, product: &SkinnyProduct) -> Result<(), Error> {
-        let parameters = product.check()?;
+        product.check()?;
         if product.rows == 0 {
             return Ok(());
         }
-        let (shape, tile) = Shape::of(
-            product.columns,
-            product.rows,
-            self.kind,
-            self.multiprocessors,
-        );
-        let which = shape as usize * ROWS.len() + rows_index(product.rows);
-        let launch = Launch {
-            grid: [product.columns.div_ceil(tile), 1, 1],
-            threads: 2 * tile * shape.shares(),
-        };
-        // SAFETY: 1. the struct mirrors `SkinnyArgs`. 2. `check` covers every address. 3. before it waits it reads the weight alone,
-        // which nobody writes.
-        unsafe { self.kernels[which].launch_overlapping(stream, launch, &parameters) }
+        let tiles = tiles(self.kind);
+        let (which, tile) = tile_of(product.columns, tiles, self.multiprocessors);
+        let rows = rows_index(product.rows);
+        let kernel = &self.kernels[which * ROWS.len() + rows];
+        let most = tiles[which];
+        // SAFETY: `check` covers every address.
+        unsafe {
+            match self.kind {
+                ImageKind::Cubin => {
+                    skinny_wgmma::launch(kernel, stream, product, [ROWS[rows], most, tile])
+                }
+                ImageKind::Ptx => skinny_mma::launch(kernel, stream, product, [most, tile]),
+            }
+        }
     }
 }
 
@@ -217,7 +152,7 @@ fn rows_index(rows: u32) -> usize {
 }
 
 impl SkinnyProduct {
-    fn check(&self) -> Result<Parameters, ArgumentError> {
+    fn check(&self) -> Result<(), ArgumentError> {
         let operation = "skinny_gemm";
         let most = (1 << 31) - 1;
         within(operation, "rows", self.rows.into(), 0, ROWS_MAX.into())?;
@@ -232,16 +167,7 @@ impl SkinnyProduct {
         let weight_bytes = u64::from(self.columns) * row_bytes;
         holds(operation, "weight", self.weight, weight_bytes, 16)?;
         let output_bytes = rows * self.epilogue.row_bytes(self.columns);
-        holds(operation, "output", self.output, output_bytes, 4)?;
-        Ok(Parameters {
-            input: self.input.address(),
-            weight: self.weight.address(),
-            output: self.output.address(),
-            rows: self.rows,
-            columns: self.columns,
-            inner: self.inner,
-            epilogue: self.epilogue as u32,
-        })
+        holds(operation, "output", self.output, output_bytes, 16)
     }
 }
 
@@ -290,44 +216,27 @@ mod tests {
     }
 
     #[test]
-    fn stages_fit_into_shared_memory_and_sums_into_stages() {
-        for (kind, most) in [(ImageKind::Cubin, 227), (ImageKind::Ptx, 99)] {
-            for shape in Shape::ALL {
-                for rows in ROWS {
-                    let held = shape.shared_bytes(kind, rows);
-                    assert!(held <= most << 10, "{shape:?} for {rows} rows: {held}");
-                    let groups = shape.shares() * Shape::height(kind, rows) / 16;
-                    let sums = groups * rows * (shape.tile_max(kind) + 4) * 4;
-                    assert!(
-                        sums <= held,
-                        "{shape:?} for {rows} rows: sums of {sums} in {held}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
     fn a_multiprocessor_has_one_tile_or_as_few_as_it_can() {
-        let of = |columns| Shape::of(columns, 16, ImageKind::Cubin, 132);
-        // Llama-2-7B: output and down 128 tiles, QKV 128, gate and up 126, logits 250 in two rounds.
-        assert_eq!(of(4096), (Shape::Narrow, 32));
-        assert_eq!(of(12_288), (Shape::Middle, 96));
-        assert_eq!(of(22_016), (Shape::Wide, 176));
-        assert_eq!(of(32_000), (Shape::Wide, 128));
-        assert_eq!(of(16), (Shape::Narrow, 16));
-        // Warps of 32 rows: 115 tiles.
-        let of = |columns| Shape::of(columns, 17, ImageKind::Cubin, 132);
-        assert_eq!(of(22_016), (Shape::Wide, 192));
-        for kind in [ImageKind::Cubin, ImageKind::Ptx] {
+        let of = |columns| tile_of(columns, &skinny_wgmma::TILES, 132);
+        // Llama-2-7B: output and down 128 tiles, QKV 128, gate and up 126, logits 125.
+        assert_eq!(of(4096), (0, 32));
+        assert_eq!(of(12_288), (1, 96));
+        assert_eq!(of(22_016), (2, 176));
+        assert_eq!(of(32_000), (3, 256));
+        assert_eq!(of(16), (0, 16));
+        // Llama-3.1-8B's logits, in four rounds of 128,256 / 528 rows.
+        assert_eq!(of(128_256), (3, 256));
+        // The least GPU: 22,016 in two rounds.
+        assert_eq!(tile_of(22_016, &skinny_mma::TILES, 84), (2, 144));
+        for tiles in [&skinny_wgmma::TILES[..], &skinny_mma::TILES] {
             for columns in (16..60_000).step_by(16) {
-                for rows in ROWS {
-                    let (shape, tile) = Shape::of(columns, rows, kind, 84);
-                    assert!(
-                        tile <= shape.tile_max(kind),
-                        "{columns}, {rows}: {tile} in {shape:?}"
-                    );
-                }
+                let (which, tile) = tile_of(columns, tiles, 84);
+                assert!(
+                    tile <= tiles[which],
+                    "{columns}: {tile} in {}",
+                    tiles[which]
+                );
+                assert!(which == 0 || tile > tiles[which - 1], "{columns}: {tile}");
             }
         }
     }

@@ -5,6 +5,7 @@
 //!         ├── Event       completion (polled) and device time
 //!         ├── DeviceBuffer, HostPool ──► View (address and length)
 //!         ├── BatchCopy   many pieces in one call
+//!         ├── TensorMap   a matrix, as the tensor memory accelerator copies it
 //!         └── Module ───► Kernel (cubin where it loads, else PTX)
 //! ```
 //!
@@ -27,6 +28,7 @@ mod host_pool;
 mod memory;
 mod module;
 mod stream;
+mod tensor_map;
 
 pub use batch_copy::{BatchCopy, BatchMethod, Piece};
 pub use context::{DeviceInfo, Gpu};
@@ -38,5 +40,6 @@ pub use memory::{DeviceBuffer, Plain, View};
 pub(crate) use module::image;
 pub use module::{Image, ImageKind, Kernel, Launch, Module};
 pub use stream::Stream;
+pub(crate) use tensor_map::TensorMap;
 
 pub(crate) use error::{checked, checked_as};

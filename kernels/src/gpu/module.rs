@@ -33,7 +33,7 @@ macro_rules! image {
     ($name:literal) => {
         $crate::gpu::Image {
             name: $name,
-            cubin: include_bytes!(concat!("../ptx/", $name, ".sm_90.cubin")),
+            cubin: include_bytes!(concat!("../ptx/", $name, ".sm_90a.cubin")),
             ptx: include_bytes!(concat!("../ptx/", $name, ".ptx")),
         }
     };

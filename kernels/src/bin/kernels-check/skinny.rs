@@ -11,15 +11,19 @@ const BOUNDS: [f64; 2] = [4e-3, 1e-5];
 
 pub fn check(suite: &mut Suite) -> Result<(), Error> {
     let kernel = SkinnyGemm::load(&suite.gpu)?;
-    // Columns for each shape of tile, one and two rounds of them; ends that fill no tile, no stage and no chunk of a warp.
+    // Columns for each kernel of both forms, and two rounds of tiles; ends that fill no tile, no stage, no chunk of a warp, no 16 bytes.
     for (columns, inner) in [
         (16, 8),
         (280, 1096),
+        (1003, 264),
         (1048, 4104),
         (4200, 520),
         (9008, 776),
         (20_008, 264),
+        (22_400, 200),
+        (27_024, 72),
         (33_008, 72),
+        (40_005, 136),
     ] {
         for rows in [1, 3, 8, 9, 16, 17, 30, 32] {
             for epilogue in [
