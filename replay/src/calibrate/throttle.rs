@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   timed      burst of prompts ─ short steps, one by one ─ rest      BURSTS x BURST_TOKENS, ROUNDS times
-//!   fitted     ln(measured / predicted) of each step = class + ln(1 + slow-down·load when it began)
+//!   fitted     ln(measured / predicted) of each step = class + ln(1 + slow-down·load)      on the average over the step
 //! ```
 //!
 //! A *class* is a kind of step and a range of tokens: whatever the cost of a step is wrong by for another reason is a constant of its class, and
@@ -107,7 +107,7 @@ pub fn time<B: Backend>(
 /// A step, as far as its slow-down is concerned.
 #[derive(Clone, Copy)]
 struct Sample {
-    /// When it began.
+    /// When it began; of one with prompts, on the average over it.
     load: f64,
     /// ln(measured / predicted), less the mean of its class.
     off: f64,
@@ -156,10 +156,14 @@ fn classes(
         if nanos > 0 {
             let tokens = prompt_tokens + ran.totals.decode_seqs;
             let class = (prompt_tokens > 0, (f64::from(tokens).log2() * 2.0) as u32);
-            let rested = cost.totals_ps(&ran.totals) as f64 / 1e3;
+            let rested = Nanos((cost.totals_ps(&ran.totals) / 1000).max(1));
+            let load = match prompt_tokens {
+                0 => load.share(throttle, ran.start),
+                tokens => load.share_over(throttle, ran.start, tokens, rested),
+            };
             classes.entry(class).or_default().push(Sample {
-                load: load.share(throttle, ran.start),
-                off: (nanos as f64 / rested.max(1.0)).ln(),
+                load,
+                off: (nanos as f64 / rested.0 as f64).ln(),
             });
         }
         load.add(throttle, prompt_tokens, ran.start, ran.end);
@@ -230,7 +234,14 @@ pub fn settle(points: &mut [StepPoint], throttle: &Throttle) {
                 now = Time(end.0 + between);
             }
         }
-        point.load_ppm = load.slow_down_ppm(throttle, now, tokens > 0);
+        point.load_ppm = match tokens {
+            0 => load.decode_ppm(throttle, now),
+            // What it takes on a rested card is known as soon as the slow-down is: two rounds leave less than a level.
+            tokens => (0..2).fold(0, |ppm, _| {
+                let rested = (point.nanos as f64 / (1.0 + f64::from(ppm) / 1e6)) as u64;
+                load.prompt_ppm(throttle, now, tokens, Nanos(rested))
+            }),
+        };
     }
 }
 
@@ -283,8 +294,13 @@ mod tests {
                     ..StepTotals::default()
                 };
                 let noise = 1.0 + 0.01 * (f64::from(kernels::mix::mix64(now.0) as u32) / 4e9 - 0.5);
-                let slow = 1.0 + f64::from(load.slow_down_ppm(throttle, now, prompt > 0)) / 1e6;
-                let nanos = cost().totals_ps(&totals) as f64 / 1e3 * slow * noise * wrong;
+                let rested = cost().totals_ps(&totals) / 1000;
+                let ppm = match prompt {
+                    0 => load.decode_ppm(throttle, now),
+                    tokens => load.prompt_ppm(throttle, now, tokens, Nanos(rested)),
+                };
+                let slow = 1.0 + f64::from(ppm) / 1e6;
+                let nanos = rested as f64 * slow * noise * wrong;
                 let end = Time(now.0 + nanos as u64);
                 ran.push(RanStep {
                     totals,
@@ -336,6 +352,7 @@ mod tests {
             load_ppm: 0,
         };
         // 28 ms of decode between two timings of a prompt that takes a half-life: x -> (1 + x) / 2 -> half of that; 0, 1/4, 5/16, 21/64.
+        // From there towards full load: 3/4 · 21/64 + 1/4 on the average.
         let mut points = vec![
             point(2_048, 0, 28_000_000),
             point(0, 1, 3_500_000),
@@ -344,7 +361,8 @@ mod tests {
         settle(&mut points, &TRUTH);
         // 21/64 is between levels 10 and 11 of 32.
         let level = |point: &StepPoint| point.load_ppm;
-        assert!(level(&points[0]).abs_diff(150_000 * 21 / 64) <= 150_000 / 64 + 1);
+        let want = 150_000 * (21 * 3 + 64) / 256;
+        assert!(level(&points[0]).abs_diff(want) <= 150_000 / 64 + 1);
         assert_eq!([level(&points[1]), level(&points[2])], [0, 0]);
     }
 

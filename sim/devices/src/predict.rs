@@ -116,13 +116,18 @@ pub fn steps_time(
     let undispatched = |idle: Nanos| Nanos(idle.0.saturating_sub(cost.idle.dispatch_ns));
     let longer = cost.idle.longer(idle.map(undispatched));
     let (mut now, mut totals) = (start + longer, first);
+    let rested = SlowDown::NONE.nanos(cost.totals_ps(&first));
     for _ in 0..count {
         let ppm: u32 = Direction::LINK
             .iter()
             .filter(|direction| copies[direction.index()].state(now).0)
             .map(|direction| link.lane(*direction).slowdown_ppm)
             .sum();
-        let ppm = ppm + load.slow_down_ppm(&cost.throttle, now, first.prefill_tokens > 0);
+        let load_ppm = match first.prefill_tokens {
+            0 => load.decode_ppm(&cost.throttle, now),
+            tokens => load.prompt_ppm(&cost.throttle, now, tokens, rested),
+        };
+        let ppm = ppm + load_ppm;
         now = now + SlowDown::ppm(ppm).nanos(cost.totals_ps(&totals));
         if totals.prefill_tokens > 0 {
             totals = StepTotals {

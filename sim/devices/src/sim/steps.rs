@@ -154,9 +154,11 @@ impl StepQueue {
         if self.slowed_down.until.is_some_and(|until| until <= now) {
             self.slowed_down = self.load.slowed_down(&self.cost.throttle, now);
         }
-        let load_ppm = match run.prompt_tokens {
-            0 => self.slowed_down.decode_ppm,
-            _ => self.slowed_down.prompt_ppm,
+        let load_ppm = if run.prompt_tokens == 0 {
+            self.slowed_down.decode_ppm
+        } else {
+            let throttle = &self.cost.throttle;
+            throttle.over_step(self.slowed_down.prompt_ppm, run.prompt_tokens, run.rested())
         };
         let ppm = copies_ppm + load_ppm;
         if self.slow_down.0 != ppm {
@@ -247,6 +249,12 @@ impl StepQueue {
 }
 
 impl Run {
+    /// What its first step takes on a rested card: of a run with prompts, the one that has them.
+    fn rested(&self) -> Nanos {
+        let first = self.phases.first();
+        first.map_or(Nanos(0), |phase| SlowDown::NONE.nanos(phase.first_ps))
+    }
+
     /// The steps from the base on, as ramps with their lengths.
     fn ramps(&self) -> impl Iterator<Item = (Ramp, u32)> {
         let (mut skip, mut left) = (self.base_step, self.steps - self.base_step);

@@ -308,16 +308,20 @@ fn steps_behind_prompts_take_longer_and_less_so_from_step_to_step() {
         ..steps()
     };
     let mut device = SimDevice::new(cost, &link(), 0);
-    // 1,000 + 20 x 100 + 20 x 10 on a rested card. The load after it: 0.8 half-lives of full load, 0.4.
+    // 1,000 + 20 x 100 + 20 x 10 on a rested card, 0.8 half-lives: a fifth of the full load on the average, +32 %. The load after it: 1.056
+    // half-lives of full load, 0.514.
     device.submit(prompt(1, 20));
-    assert_eq!(wait(&mut device, None), (3_200, vec![(1, 0, 3_200, 1)]));
-    // Level 13 of 32 makes it 65 % longer: 5,280. 1.32 half-lives more: 1 - 0.6 x 0.42.
+    assert_eq!(wait(&mut device, None), (4_224, vec![(1, 0, 4_224, 1)]));
+    // Level 16 of 32, of which 80 % are left on the average, and a fifth of the full load: +96 %. 1.568 half-lives more: 1 - 0.486 x 0.358.
     device.submit(prompt(2, 20));
-    assert_eq!(wait(&mut device, None), (8_480, vec![(2, 3_200, 8_480, 1)]));
-    // 0.748, level 24: +48 %, 1,480. Then 0.748 x (1 - 1,480 / 8,000) = 0.61, level 20: +40 % of 1,010.
+    assert_eq!(
+        wait(&mut device, None),
+        (10_496, vec![(2, 4_224, 10_496, 1)])
+    );
+    // 0.826, level 26: +52 %, 1,520. Then 0.826 x (1 - 1,520 / 8,000) = 0.669, level 21: +42 % of 1,010.
     device.submit(decode(3, 2, 0));
-    let end = 8_480 + 1_480 + 1_414;
-    assert_eq!(wait(&mut device, None), (end, vec![(3, 8_480, end, 2)]));
+    let end = 10_496 + 1_520 + 1_434;
+    assert_eq!(wait(&mut device, None), (end, vec![(3, 10_496, end, 2)]));
     // After ten half-lives it has rested.
     assert_eq!(wait(&mut device, Some(end + 40_000)).0, end + 40_000);
     device.submit(decode(4, 1, 0));
