@@ -1,4 +1,8 @@
-//! Tells the program which commit it was built from, for the manifests of its runs. Without git it does not know.
+//! Tells the program which commit it was built from, for the manifests of its runs (without git it does not know), and what source
+//! it is made of, so that results of other source are not taken up as its own.
+
+#[path = "../sim/lab/build/source.rs"]
+mod source;
 
 use std::path::Path;
 use std::process::Command;
@@ -22,4 +26,15 @@ fn main() {
     if let Some(commit) = commit.and_then(|output| String::from_utf8(output.stdout).ok()) {
         println!("cargo::rustc-env=DJINN_COMMIT={}", commit.trim());
     }
+    let packages: Vec<&str> = source::SIMULATION
+        .into_iter()
+        .chain(["replay", "kernels"])
+        .collect();
+    let mut parts = source::parts(&packages);
+    parts.push("kernels/ptx".to_owned());
+    for part in &parts {
+        println!("cargo::rerun-if-changed=../{part}");
+    }
+    let fingerprint = source::fingerprint(Path::new(".."), &parts).expect("a whole checkout");
+    println!("cargo::rustc-env=DJINN_PROGRAM_SHA256={fingerprint}");
 }

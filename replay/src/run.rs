@@ -68,12 +68,15 @@ impl From<ModelError> for ReplayError {
 
 pub use results::spec::Compute as ComputeKind;
 
+/// Fingerprint of the source that a replay depends on: the simulator's, and that of device and kernels. It goes into [`Setup::inputs`].
+pub const PROGRAM_SHA256: &str = env!("DJINN_PROGRAM_SHA256");
+
 /// What came of a replay.
 #[derive(Debug)]
 pub enum Replayed {
     /// It ran now; what the device saw of each operation, and what the harness cost, is beside it.
     Now(Box<Finished>, Vec<Timing>, Harness),
-    /// The folder held this very run already.
+    /// The folder held this very run already, made from the same inputs.
     Before(RunFolder),
 }
 
@@ -330,6 +333,21 @@ mod tests {
             Replayed::Now(finished, ..) => *finished,
             Replayed::Before(_) => panic!("the folder is new"),
         }
+    }
+
+    #[test]
+    fn a_simulation_in_the_same_place_is_not_taken_for_the_replay() {
+        let mut setup = setup(&[]);
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("run");
+        lab::run::simulate(&setup, &target, &RunOptions::default(), |_| ()).unwrap();
+        PROGRAM_SHA256.clone_into(&mut setup.inputs.program_sha256);
+        let mut device = ReplayDevice::new(FakeGpu::new(40, 200), device_options(&setup)).unwrap();
+        let info = DeviceInfo::default();
+        let options = RunOptions::default();
+        let replayed = record(&setup, &mut device, &info, &target, &options, |_| ());
+        let error = replayed.unwrap_err().to_string();
+        assert!(error.contains("made with another program"), "{error}");
     }
 
     #[test]

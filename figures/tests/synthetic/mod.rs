@@ -2,6 +2,7 @@
 
 use figures::contradiction::specs;
 use results::folder::{Opened, RunWriter, write_table};
+use results::inputs::Inputs;
 use results::manifest::{
     Counts, DeviceInfo, HardwareInfo, Manifest, ModelInfo, PolicyInfo, SCHEMA, TraceInfo, Wall,
 };
@@ -127,7 +128,8 @@ pub fn write_run(
         .map(|c| if c.is_alphanumeric() { c } else { '-' })
         .collect();
     let target = folder.join(format!("{name}_{seed}_{agents}"));
-    let Ok(Opened::New(mut writer)) = RunWriter::create(&target, &run_id) else {
+    let Ok(Opened::New(mut writer)) = RunWriter::create(&target, &run_id, &Inputs::default())
+    else {
         panic!("{} cannot be written", target.display());
     };
     for turn in turns {
@@ -162,6 +164,7 @@ pub fn write_run(
         warnings: Vec::new(),
         version: String::new(),
         commit: None,
+        inputs: Some(Inputs::default()),
         command: String::new(),
         wall: Wall::default(),
     };

@@ -133,7 +133,10 @@ impl From<LabError> for CliError {
                 error,
                 "configs/experiments/policies.toml shows every key; `djinn rank --help`",
             ),
-            LabError::Profile(_) | LabError::Row(_) | LabError::File { .. } => Self::failed(error),
+            LabError::Profile(_)
+            | LabError::Row(_)
+            | LabError::Changed { .. }
+            | LabError::File { .. } => Self::failed(error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The two streams: data to stdout, everything else to stderr.
 
 use crate::error::CliError;
+use lab::Renewed;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 /// Writes data. A reader that has gone away (`djinn show RUN | head`) ends the program quietly.
@@ -31,6 +32,13 @@ pub fn warn(text: &str) {
 /// Says where things are.
 pub fn note(text: &str) {
     stderr(&format!("{text}\n"));
+}
+
+/// Says which results that were there were not taken up, if any.
+pub fn renewed(renewed: &Renewed) {
+    if renewed.runs > 0 {
+        note(&renewed.to_string());
+    }
 }
 
 /// Whether a person may be watching stderr.

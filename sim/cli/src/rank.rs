@@ -26,7 +26,8 @@ use std::time::Instant;
 /// defaults, and with what was best on shards of other sessions.
 ///
 /// Without a config: every policy of the registry on three public workloads at three loads, ten shards each (configs/experiments/policies.toml).
-/// An interrupted ranking goes on where it stopped when the same command is given again.
+/// An interrupted ranking goes on where it stopped when the same command is given again. Runs that are there are taken up if they were made by this
+/// program from the same hardware profile, model and trace; the others are made anew, and it is told how many and why.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -129,6 +130,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         plural(ranked.rows.len() as u64, "run"),
         args.out.display()
     ));
+    out::renewed(&ranked.renewed);
     for (run, why) in &ranked.failed {
         out::warn(&format!("run {run} failed: {why}"));
     }
@@ -259,8 +261,9 @@ fn write_manifest(
         sources.insert(workload.name.clone(), source);
     }
     let path = args.out.join("manifest.json");
-    // Rows that were there stay, so whoever wrote some of them stays, too.
-    let before = std::fs::read_to_string(&path).ok();
+    // Rows that were taken up stay, so whoever wrote some of them stays, too.
+    let before = (ranked.taken_up > 0).then(|| std::fs::read_to_string(&path).ok());
+    let before = before.flatten();
     let before = before.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let mut invocations = before
         .and_then(|manifest| manifest["invocations"].as_array().cloned())

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::{command, out, progress, summary};
 use lab::run::{Ran, RunOptions, simulate};
 use lab::timeline::{self, TimelineOptions};
-use lab::{Progress, Setup, Wants};
+use lab::{InputCache, Progress, Setup, Wants};
 use model::{Nanos, Time};
 use results::folder::{DECISIONS, OPS, Opened, RunFolder, RunWriter, SAMPLES};
 use results::spec::RunSpec;
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Simulate one run and write its folder
 ///
-/// Prints what the run came to, as `djinn show` does. A run is named by its spec, so that the same run is not done twice.
+/// Prints what the run came to, as `djinn show` does. A run is named by its spec and not done twice, as long as the program, the hardware
+/// profile, the model and the trace are those that it was made from; if its folder is of others, the command fails and says which.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -121,7 +122,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// The run, if its folder is there. Else nothing is, and a folder can be made there.
 fn already_there(target: &Path, spec: &RunSpec) -> Result<Option<RunFolder>, CliError> {
-    match RunWriter::create(target, &spec.run_id())? {
+    let inputs = InputCache::default().of(spec)?;
+    match RunWriter::create(target, &spec.run_id(), &inputs)? {
         Opened::AlreadyThere(folder) => Ok(Some(folder)),
         // Dropped, it takes back what it made: the trace is still to be read.
         Opened::New(_) => Ok(None),

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 /// Simulate every run of a sweep and write runs.csv
 ///
 /// The `[sweep]` table of the config lists the values of each key that varies; there is a run for every combination.
-/// An interrupted sweep goes on where it stopped when the same command is given again.
+/// An interrupted sweep goes on where it stopped when the same command is given again. Runs that are there are taken up if they were made by this
+/// program from the same hardware profile, model and trace; the others are made anew, and it is told how many and why.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -62,6 +63,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         report.skipped,
         report.runs_csv.display()
     ));
+    out::renewed(&report.renewed);
     out::note(&format!("repeat or continue it with: {}", options.command));
     for (run, why) in &report.failed {
         out::warn(&format!("run {run} failed: {why}"));

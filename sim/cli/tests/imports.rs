@@ -96,3 +96,19 @@ fn only_the_kernels_depend_on_cuda() {
         assert_eq!(uses, name == "kernels", "{name}");
     }
 }
+
+#[test]
+fn the_fingerprint_of_the_program_covers_whatever_the_lab_imports() {
+    let path = root().join("sim/lab/build/source.rs");
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let list = text.split("SIMULATION").nth(1).expect("a list");
+    let list = list.split(';').nth(1).expect("its end");
+    let (.., imports) = TABLE
+        .iter()
+        .find(|(name, ..)| *name == "lab")
+        .expect("a row");
+    for (name, folder, _) in TABLE {
+        let counts = imports.contains(name) || *name == "lab";
+        assert_eq!(list.contains(&format!("\"{folder}\"")), counts, "{name}");
+    }
+}

@@ -105,6 +105,24 @@ fn a_ranking_finds_loads_judges_every_policy_and_goes_on_where_it_was() {
     }
     place.ok(&["rank", "rank.toml", "--out", "r", "--threads", "1"]);
     assert_eq!(tables(&place, "r"), first);
+    let invocations = || {
+        let manifest: serde_json::Value =
+            serde_json::from_str(&place.read("r/manifest.json")).expect("JSON");
+        manifest["invocations"].as_array().map(Vec::len)
+    };
+    assert_eq!(invocations(), Some(2), "rows of both");
+    // Every row gone bad: made anew, and whoever wrote them before has no part in the result.
+    for row in std::fs::read_dir(place.path("r/rows")).unwrap() {
+        std::fs::write(row.unwrap().path(), "").unwrap();
+    }
+    let mended = place.ok(&["rank", "rank.toml", "--out", "r"]);
+    assert!(
+        mended.err.contains("were made anew: damaged row\n"),
+        "{}",
+        mended.err
+    );
+    assert_eq!(tables(&place, "r"), first);
+    assert_eq!(invocations(), Some(1));
     let figures = place.ok(&["figures", "r", "policy_heat", "--out", "again"]);
     assert!(figures.out.contains("policy_heat.svg"));
     assert_eq!(

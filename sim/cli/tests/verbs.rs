@@ -41,6 +41,34 @@ fn run_does_not_repeat_a_run_and_says_so() {
 }
 
 #[test]
+fn run_refuses_a_folder_of_the_same_run_from_another_profile_and_says_which() {
+    let place = Place::new();
+    let profile = devices::hardware_text("h200").expect("it is shipped");
+    place.write("mine.toml", profile.as_bytes());
+    let args = ["--set", "hardware=mine.toml", "--out", "a"];
+    let first = place.tiny(&args);
+    has(
+        &place.tiny(&args).err,
+        &["a holds this run already; nothing to do"],
+    );
+    place.write("mine.toml", format!("{profile}# measured again\n"));
+    let error = place.refuses(1, &[&["run"], TINY, &args].concat());
+    has(
+        &error,
+        &[
+            "a exists and holds this run made with another hardware profile `mine.toml`",
+            "remove it or choose another folder",
+        ],
+    );
+    assert_eq!(place.ok(&["show", "a"]).out, first.out, "it is left alone");
+    // A comment costs no time: the same results, and the same digest.
+    let elsewhere = place.tiny(&["--set", "hardware=mine.toml", "--out", "b"]);
+    assert_eq!(elsewhere.out, first.out);
+    std::fs::remove_dir_all(place.path("a")).expect("it is there");
+    assert_eq!(place.tiny(&args).out, first.out);
+}
+
+#[test]
 fn run_takes_its_config_from_a_pipe_and_names_a_command_that_needs_none() {
     let place = Place::new();
     let config = place.write(
@@ -145,6 +173,16 @@ fn sweep_writes_a_table_keeps_runs_and_goes_on_where_it_was() {
     let again = place.ok(&args);
     has(&again.err, &["0 runs now, 4 already there"]);
     assert_eq!(again.out, first.out);
+    std::fs::write(place.path("s/rows").join(row_file(&place)), "cut o").expect("it is there");
+    let mended = place.ok(&args);
+    has(
+        &mended.err,
+        &[
+            "1 run now, 3 already there",
+            "1 run whose row was there was made anew: damaged row",
+        ],
+    );
+    assert_eq!(mended.out, first.out);
     let compared = place.ok(&["compare", "s/runs"]).out;
     has(
         &compared,
@@ -172,6 +210,13 @@ fn sweep_writes_a_table_keeps_runs_and_goes_on_where_it_was() {
         &all.err,
         &["skipped: figure `seed_table` needs `seed_table.csv`"],
     );
+}
+
+/// Name of a row of the sweep `s`.
+fn row_file(place: &Place) -> String {
+    let all = names(&place.path("s/rows")).into_iter();
+    let mut rows = all.filter(|name| name.to_lowercase().ends_with(".csv"));
+    rows.next().expect("a row")
 }
 
 #[test]

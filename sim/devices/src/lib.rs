@@ -24,7 +24,10 @@ mod sim;
 mod throttle;
 
 pub use capacity::{HbmBudget, activation_bytes};
-pub use catalog::{hardware, hardware_names, model, model_names};
+pub use catalog::{
+    hardware, hardware_names, hardware_text, model, model_names, model_text, parse_hardware,
+    parse_model,
+};
 pub use cost::{GemmTable, IdleCost, StepCost, StepTotals};
 pub use disk::DiskCost;
 pub use error::ProfileError;

@@ -34,6 +34,12 @@ pub enum LabError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// A file was changed while runs were made from it.
+    #[error("changed while runs were made: {what}; give the command again")]
+    Changed {
+        /// Which inputs.
+        what: String,
+    },
     /// The config of a ranking is wrong.
     #[error("{name}: {what}")]
     Ranking {

@@ -12,6 +12,8 @@ pub mod audit;
 mod error;
 pub mod faults;
 mod forecast;
+pub mod inputs;
+mod kept;
 pub mod oracle;
 pub mod playback;
 pub mod ranking;
@@ -26,5 +28,7 @@ pub mod validate;
 
 pub use error::LabError;
 pub use forecast::Forecast;
+pub use inputs::InputCache;
+pub use kept::Renewed;
 pub use rows::{FolderSink, Progress, RowRecorder, Sink, Wants};
 pub use setup::{Setup, generator};

@@ -29,6 +29,8 @@ pub struct RunOptions {
     pub started: String,
     /// For a run on the wall clock: rows are written by a thread of their own, and what the device says is kept for playback.
     pub live: bool,
+    /// A folder that holds this run as it came of other inputs gives way, once this one is finished.
+    pub replace: bool,
     /// The run ends early, marked as partial, once this is true.
     pub stop: Option<Arc<AtomicBool>>,
 }
@@ -49,7 +51,7 @@ pub struct Finished {
 pub enum Ran {
     /// It ran now.
     Now(Box<Finished>),
-    /// The folder held this very run already.
+    /// The folder held this very run already, made from the same inputs.
     Before(RunFolder),
 }
 
@@ -124,7 +126,7 @@ pub fn measure(setup: &Setup) -> Result<(RunMetrics, RunSummary), LabError> {
 /// Simulates `setup` into the folder `target`. A folder that holds this very run is left as it is.
 ///
 /// # Errors
-/// If the folder cannot be written or holds something else, or the run fails; nothing half-written is left that
+/// If the folder cannot be written or holds something else, this run from other inputs included, or the run fails; nothing half-written is left that
 /// could be taken for a result.
 pub fn simulate(
     setup: &Setup,
@@ -159,7 +161,12 @@ pub fn record<D: Device>(
     progress: impl FnMut(Progress<'_>),
 ) -> Result<Ran, LabError> {
     let run_id = setup.spec.run_id();
-    let writer = match RunWriter::create(target, &run_id)? {
+    let begin = if options.replace {
+        RunWriter::replace
+    } else {
+        RunWriter::create
+    };
+    let writer = match begin(target, &run_id, &setup.inputs)? {
         Opened::AlreadyThere(folder) => return Ok(Ran::Before(folder)),
         Opened::New(writer) => writer,
     };
@@ -209,6 +216,7 @@ pub fn record<D: Device>(
         warnings,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: options.commit.clone(),
+        inputs: Some(setup.inputs.clone()),
         command: options.command.clone(),
         wall: Wall {
             started: options.started.clone(),

@@ -1,5 +1,6 @@
 //! Everything that a run needs, resolved from its spec: costs, memory, sessions, engine settings.
 
+use crate::inputs::{self, PROGRAM_SHA256};
 use crate::{Forecast, LabError};
 use devices::{
     DiskCost, DiskSection, HardwareProfile, HbmBudget, LinkCost, ModelGeometry, Provenance,
@@ -9,9 +10,10 @@ use engine::{
     Batching, EndSignal, EngineConfig, Faults, HintConfig, HintKind, HintNoise, LedgerConfig,
 };
 use model::{Bytes, CopyEstimate, Direction, Nanos, Session, VecWorkload, Workload};
+use results::inputs::Inputs;
 use results::manifest::{Counts, HardwareInfo, ModelInfo, PolicyInfo, TraceInfo};
+use results::sha256_hex;
 use results::spec::{self, RunSpec};
-use results::{sha256_hex, sha256_of_file};
 use std::num::NonZeroU32;
 use trace::TraceError;
 use trace::generate::Generator;
@@ -40,6 +42,8 @@ pub struct Setup {
     pub tool_classes: Vec<String>,
     /// Where the sessions come from.
     pub trace: TraceInfo,
+    /// What of this program and of the files that the spec names went into it.
+    pub inputs: Inputs,
     /// What was cut, and how large the tiers are.
     pub counts: Counts,
     /// What the reader of a result should know.
@@ -59,8 +63,10 @@ impl Setup {
                 what: "a run goes on until every session is over; leave it true".to_owned(),
             });
         }
-        let hardware = devices::hardware(&spec.hardware)?;
-        let model = devices::model(&spec.model)?;
+        let hardware_text = devices::hardware_text(&spec.hardware)?;
+        let hardware = devices::parse_hardware(&spec.hardware, &hardware_text)?;
+        let model_text = devices::model_text(&spec.model)?;
+        let model = devices::parse_model(&spec.model, &model_text)?;
         let pieces = match spec.memory.copy_method {
             spec::CopyMethod::Contiguous => 1,
             _ => model.pieces_per_block(),
@@ -91,6 +97,12 @@ impl Setup {
             sessions: Vec::new(),
             tool_classes: Vec::new(),
             trace: TraceInfo::default(),
+            inputs: Inputs {
+                program_sha256: PROGRAM_SHA256.to_owned(),
+                hardware_sha256: sha256_hex(hardware_text.as_bytes()),
+                model_sha256: sha256_hex(model_text.as_bytes()),
+                workload_sha256: String::new(),
+            },
             warnings: Vec::new(),
         };
         if !setup.hardware.is_measured_for(&setup.model) {
@@ -171,12 +183,7 @@ impl Setup {
         match (&self.spec.workload.trace, &self.spec.workload.generator) {
             (Some(path), _) => self.read_trace(&path.clone())?,
             (None, Some(name)) => self.generate(&name.clone())?,
-            (None, None) => {
-                return Err(LabError::Value {
-                    key: "workload",
-                    what: "needs `trace = \"file\"` or `gen = \"name\"`".to_owned(),
-                });
-            }
+            (None, None) => return Err(inputs::no_workload()),
         }
         let all = self.sessions.iter().flat_map(Session::with_subagents);
         for session in all {
@@ -196,10 +203,8 @@ impl Setup {
         let block = self.engine.memory.block_tokens;
         let options = self.workload_options();
         let mut source = TraceWorkload::open(path, &options, self.spec.seed, block)?;
-        let sha256 = sha256_of_file(path.as_ref()).map_err(|error| LabError::File {
-            path: path.into(),
-            error,
-        })?;
+        let sha256 = inputs::of_trace(path.as_ref())?;
+        self.inputs.workload_sha256.clone_from(&sha256);
         self.trace = TraceInfo {
             source: path.to_owned(),
             sha256,
@@ -244,7 +249,9 @@ impl Setup {
     }
 
     fn generate(&mut self, name: &str) -> Result<(), LabError> {
-        let generator = generator(&self.spec, name)?;
+        let text = Generator::text(name)?;
+        let generator = parse_generator(&self.spec, name, &text)?;
+        self.inputs.workload_sha256 = inputs::of_generator(&text, &generator)?;
         let text = generator.parameters().to_string();
         self.trace = TraceInfo {
             source: format!("{name} (seed {})", self.spec.seed),
@@ -275,6 +282,15 @@ impl Setup {
 /// # Errors
 /// If there is none of that name, or the parameters are unknown or make no sense together.
 pub fn generator(spec: &RunSpec, name: &str) -> Result<Generator, LabError> {
+    parse_generator(spec, name, &Generator::text(name)?)
+}
+
+/// The same of a generator whose text has been read.
+pub(crate) fn parse_generator(
+    spec: &RunSpec,
+    name: &str,
+    text: &str,
+) -> Result<Generator, LabError> {
     let mut changes = spec.workload.params.clone();
     if let Some(sessions) = spec.workload.sessions {
         changes.insert("agents".to_owned(), i64::from(sessions).into());
@@ -282,7 +298,7 @@ pub fn generator(spec: &RunSpec, name: &str) -> Result<Generator, LabError> {
     if let Some(rate) = spec.workload.rate {
         changes.insert("rate".to_owned(), rate.into());
     }
-    Generator::find(name, changes).map_err(|error| match error {
+    Generator::of_text(name, text, changes).map_err(|error| match error {
         TraceError::Parameters(what) => LabError::Value {
             key: "workload",
             what,

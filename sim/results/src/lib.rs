@@ -11,6 +11,7 @@
 mod canonical;
 pub mod compare;
 pub mod folder;
+pub mod inputs;
 pub mod manifest;
 pub mod metrics;
 pub mod parts;

@@ -3,6 +3,7 @@
 //! Manifest, trace and decision log are enough to play a run back. Everything that differs from one
 //! execution to the next is in [`Wall`], and digests leave it out.
 
+use crate::inputs::Inputs;
 use crate::spec::RunSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct Manifest {
     pub version: String,
     /// Commit that it was built from, if known.
     pub commit: Option<String>,
+    /// What it was made from besides `spec`; not in manifests older than this. Digests leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
     /// The command that repeats the run.
     pub command: String,
     /// What differs from one execution to the next.
@@ -90,7 +94,7 @@ pub struct HardwareInfo {
     pub name: String,
     /// `measured`, `data sheet`, `paper`, ..., in the words of the profile.
     pub provenance: String,
-    /// SHA-256 of the profile's text, 64 hex digits.
+    /// SHA-256 of the costs that follow from it for the run's model, 64 hex digits; [`Inputs`] has that of its text.
     pub sha256: String,
 }
 

@@ -1,13 +1,14 @@
 //! `runs.csv`: one row per run of a sweep, what it was and what it came to.
 //!
 //! The file is always written whole, in the order of the sweep, and replaced at once: a reader sees the old
-//! table or the new one. A sweep that goes on after an interruption reads it, adds what is missing and
-//! writes it again.
+//! table or the new one. A sweep keeps each row in a file of its own until then, with what the run was made from.
 
 use crate::folder::{FolderError, Rows, RunFolder};
 use crate::folder::{columns, write_whole};
+use crate::inputs::Inputs;
 use crate::manifest::Manifest;
 use crate::metrics::RunMetrics;
+use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -107,15 +108,54 @@ pub fn write_runs(path: &Path, rows: &[RunRow]) -> Result<(), FolderError> {
 pub fn read_runs(path: &Path) -> Result<Vec<RunRow>, FolderError> {
     let mut rows: Rows<()> = Rows::open_with(path, &RunRow::columns())?;
     let mut all = Vec::new();
-    let decode = |record: &csv::StringRecord, header: &csv::StringRecord| {
-        let id = record.deserialize(Some(header))?;
-        let metrics = record.deserialize(Some(header))?;
-        Ok(RunRow { id, metrics })
-    };
     while let Some(row) = rows.next_with(decode) {
         all.push(row?);
     }
     Ok(all)
+}
+
+fn decode(record: &StringRecord, header: &StringRecord) -> Result<RunRow, csv::Error> {
+    let id = record.deserialize(Some(header))?;
+    let metrics = record.deserialize(Some(header))?;
+    Ok(RunRow { id, metrics })
+}
+
+/// Writes one row with what its run was made from, whole, replacing what is there at once.
+///
+/// # Errors
+/// If it cannot be written; the old file is then still there.
+pub fn write_kept(path: &Path, row: &RunRow, inputs: &Inputs) -> Result<(), FolderError> {
+    // Last, so that no row that was cut off has them all.
+    let mut names = RunRow::columns();
+    names.extend(columns(&Inputs::default()));
+    write_whole(path, &names, [(&row.id, &row.metrics, inputs)])
+}
+
+/// Reads what [`write_kept`] wrote; no inputs if an earlier version did, which wrote the row alone.
+///
+/// # Errors
+/// If it cannot be read, lacks a column, or is anything but one whole row.
+pub fn read_kept(path: &Path) -> Result<(RunRow, Option<Inputs>), FolderError> {
+    let mut rows: Rows<()> = Rows::open_with(path, &RunRow::columns())?;
+    let says = columns(&Inputs::default());
+    let says = says.iter().all(|name| rows.has(name));
+    let kept = rows.next_with(|record, header| {
+        let inputs: Option<Inputs> = says.then(|| record.deserialize(Some(header))).transpose()?;
+        Ok((decode(record, header)?, inputs))
+    });
+    let cut = |line, what: &str| FolderError::Damaged {
+        path: path.to_owned(),
+        line,
+        what: what.to_owned(),
+    };
+    let (row, inputs) = kept.unwrap_or_else(|| Err(cut(1, "there is no row")))?;
+    if rows.next_with(decode).is_some() {
+        return Err(cut(3, "there is more than one row"));
+    }
+    if inputs.as_ref().is_some_and(|inputs| !inputs.are_whole()) {
+        return Err(cut(2, "the row is cut off"));
+    }
+    Ok((row, inputs))
 }
 
 #[cfg(test)]
@@ -200,5 +240,41 @@ mod tests {
             error.contains("line 1: the header has no column `workload`"),
             "{error}"
         );
+    }
+
+    fn inputs() -> Inputs {
+        Inputs {
+            program_sha256: "1".repeat(64),
+            hardware_sha256: "2".repeat(64),
+            model_sha256: "3".repeat(64),
+            workload_sha256: "4".repeat(64),
+        }
+    }
+
+    #[test]
+    fn a_kept_row_comes_back_with_what_it_was_made_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        write_kept(&path, &row("a"), &inputs()).unwrap();
+        assert_eq!(read_kept(&path).unwrap(), (row("a"), Some(inputs())));
+        // What reads tables of runs reads it as one.
+        assert_eq!(read_runs(&path).unwrap(), [row("a")]);
+        write_runs(&path, &[row("a")]).unwrap();
+        assert_eq!(read_kept(&path).unwrap(), (row("a"), None));
+    }
+
+    #[test]
+    fn a_kept_row_that_was_cut_off_anywhere_is_no_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        write_kept(&path, &row("a"), &inputs()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // Without its line feed it is whole.
+        for length in 0..text.len() - 1 {
+            std::fs::write(&path, &text[..length]).unwrap();
+            assert!(read_kept(&path).is_err(), "{length} of {}", text.len());
+        }
+        write_runs(&path, &[row("a"), row("b")]).unwrap();
+        assert!(read_kept(&path).is_err(), "two rows");
     }
 }

@@ -3,10 +3,11 @@
 //! The files under `configs/workloads` are compiled in, so that names resolve from any working directory. What ends in
 //! `.toml` is read from disk. A file with a `gen` key holds plain agents; one without, a fleet.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
-use super::{Agents, Fleet, GeneratedWorkload, PlainAgents};
+use super::{Agents, Arrivals, Fleet, GeneratedWorkload, PlainAgents};
 use crate::TraceError;
 use crate::workload::WorkloadOptions;
 
@@ -74,30 +75,57 @@ impl Generator {
     /// # Errors
     /// If there is no such workload, or its parameters make no sense together.
     pub fn find(name: &str, changes: toml::Table) -> Result<Self, TraceError> {
+        Self::of_text(name, &Self::text(name)?, changes)
+    }
+
+    /// What the workload called `name` is written as: the text of its file.
+    ///
+    /// # Errors
+    /// If there is no such workload.
+    pub fn text(name: &str) -> Result<Cow<'static, str>, TraceError> {
         let bare = BARE.iter().find(|(bare, ..)| *bare == name);
         let shipped = SHIPPED.iter().find(|shipped| shipped.name == name);
-        let generator = match (bare, shipped) {
-            (Some((_, _, text)), _) => Self::parse(name, text, changes)?,
-            (_, Some(shipped)) => Self::parse(name, shipped.text, changes)?,
+        match (bare, shipped) {
+            (Some((_, _, text)), _) => Ok((*text).into()),
+            (_, Some(shipped)) => Ok(shipped.text.into()),
             _ if Path::new(name).extension().is_some_and(|e| e == "toml") => {
                 let text = fs::read_to_string(name).map_err(|source| TraceError::File {
                     action: "read",
                     file: name.to_owned(),
                     source,
                 })?;
-                Self::parse(name, &text, changes)?
+                Ok(text.into())
             }
             _ => {
                 let known = BARE.iter().map(|(bare, ..)| *bare);
                 let known: Vec<_> = known.chain(SHIPPED.iter().map(|s| s.name)).collect();
-                return Err(TraceError::UnknownWorkload {
+                Err(TraceError::UnknownWorkload {
                     name: name.to_owned(),
                     known: known.join(", "),
-                });
+                })
             }
-        };
+        }
+    }
+
+    /// The workload called `name` whose text has been read.
+    ///
+    /// # Errors
+    /// As [`Generator::find`].
+    pub fn of_text(name: &str, text: &str, changes: toml::Table) -> Result<Self, TraceError> {
+        let generator = Self::parse(name, text, changes)?;
         generator.validate()?;
         Ok(generator)
+    }
+
+    /// The trace that arrivals are resampled from, if they are.
+    pub fn resamples(&self) -> Option<&Path> {
+        match self {
+            Self::Fleet(fleet) => match &fleet.arrivals {
+                Arrivals::Trace(resampled) => Some(resampled.file.as_ref()),
+                _ => None,
+            },
+            Self::Plain(_) => None,
+        }
     }
 
     fn parse(name: &str, text: &str, changes: toml::Table) -> Result<Self, TraceError> {

@@ -7,7 +7,7 @@ use lab::{Setup, Wants};
 use model::Nanos;
 use replay::device::Timing;
 use replay::harness::Harness;
-use replay::run::{Replayed, caution, cuda_device, device_info, record};
+use replay::run::{PROGRAM_SHA256, Replayed, caution, cuda_device, device_info, record};
 use results::folder::{Opened, RunWriter};
 use results::metrics::RunMetrics;
 use results::spec::{Layers, RunSpec, split_policies};
@@ -20,6 +20,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// Replay one run and write its folder
+///
+/// A folder that holds this run already, made by this program from the same hardware profile, model and trace, is left as it is; one that was made from
+/// others ends the command, which says what differs.
 #[derive(clap::Args)]
 pub struct Args {
     /// Config in TOML, as for `djinn run`; none: all defaults
@@ -86,6 +89,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let spec = args.spec()?;
     let mut setup = Setup::new(&spec).map_err(|error| failed(&error))?;
+    PROGRAM_SHA256.clone_into(&mut setup.inputs.program_sha256);
     let name = format!("{}-gpu", spec.run_id());
     let target = args
         .out
@@ -93,7 +97,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         .unwrap_or_else(|| Path::new("results").join(name));
     // Looked at before the pools are taken; dropped, it takes back what it made.
     if let Opened::AlreadyThere(_) =
-        RunWriter::create(&target, &spec.run_id()).map_err(|error| failed(&error))?
+        RunWriter::create(&target, &spec.run_id(), &setup.inputs).map_err(|error| failed(&error))?
     {
         eprintln!("{} holds this run already; nothing to do", target.display());
         return Ok(ExitCode::SUCCESS);
@@ -125,6 +129,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         commit: option_env!("DJINN_COMMIT").map(str::to_owned),
         started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
         live: true,
+        replace: false,
         stop: Some(stop_on_signal().map_err(|error| failed(&error))?),
     };
     let line = ProgressLine::start(&setup, device.gauges());

@@ -10,7 +10,7 @@
 //!   paper/ranking (committed: `djinn rank` takes half an hour) ──────────► figures/, numbers
 //! ```
 //!
-//! Interrupted, it goes on where it was: runs that are there are not repeated.
+//! Interrupted, it goes on where it was: runs that are there are not repeated, if they were made from the same inputs.
 
 mod contradictions;
 mod paper;
@@ -36,8 +36,11 @@ const AGENTS: u64 = 80;
 
 /// Run the seed study, the first policy comparison and the contradictions of the literature; draw their figures
 ///
-/// Everything is simulated anew: 1,600 runs of the seed's server, 280 of the comparison, and some with details kept, in well under two
+/// From nothing it simulates 1,600 runs of the seed's server, 280 of the comparison, and some with details kept, in well under two
 /// minutes on two cores; then some 2,000 of coding agents that contradict each other's publications, in some three. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too.
+///
+/// Runs that are there already are taken up if they were made by this program from the same hardware profile and model;
+/// the others are made anew, and it is told how many and why.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  djinn reproduce\n  djinn reproduce --out /tmp/again --paper /tmp/again/paper"
@@ -193,6 +196,7 @@ fn sweep(
         spec.len(),
         report.skipped
     ));
+    out::renewed(&report.renewed);
     Ok(read_runs(&report.runs_csv)?)
 }
 
@@ -215,6 +219,7 @@ fn timeline(out: &Path) -> Result<(), CliError> {
         command: "djinn reproduce".to_owned(),
         commit: command::commit(),
         started: command::started(),
+        replace: true,
         ..RunOptions::default()
     };
     match simulate(&setup, &out.join("timeline"), &options, |_| ())? {

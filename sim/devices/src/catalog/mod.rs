@@ -6,6 +6,7 @@
 
 use crate::{HardwareProfile, ModelGeometry, ProfileError};
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::path::MAIN_SEPARATOR;
 
 struct Shipped {
@@ -61,16 +62,25 @@ pub fn model_names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// If there is no such profile, file or variant, or the file is malformed: then with file, line and key.
 pub fn hardware(name: &str) -> Result<HardwareProfile, ProfileError> {
-    let (base, variant) = match name.rsplit_once(':') {
-        Some((base, variant)) if !is_path(variant) => (base, Some(variant)),
-        _ => (name, None),
-    };
-    let mut profile = load(
-        "hardware profile",
-        base,
-        HARDWARE,
-        HardwareProfile::inconsistency,
-    )?;
+    parse_hardware(name, &hardware_text(name)?)
+}
+
+/// The text of the hardware profile `name`, as [`hardware`] takes it; a variant is a part of its profile's text.
+///
+/// # Errors
+/// If there is no such profile or file.
+pub fn hardware_text(name: &str) -> Result<Cow<'static, str>, ProfileError> {
+    text("hardware profile", split_variant(name).0, HARDWARE)
+}
+
+/// The hardware profile `name` whose text has been read.
+///
+/// # Errors
+/// As for [`hardware`].
+pub fn parse_hardware(name: &str, text: &str) -> Result<HardwareProfile, ProfileError> {
+    let (base, variant) = split_variant(name);
+    let file = file(base, HARDWARE);
+    let mut profile = parse(file, text, HardwareProfile::inconsistency)?;
     let Some(variant) = variant else {
         return Ok(profile);
     };
@@ -96,7 +106,30 @@ pub fn hardware(name: &str) -> Result<HardwareProfile, ProfileError> {
 /// # Errors
 /// As for [`hardware`].
 pub fn model(name: &str) -> Result<ModelGeometry, ProfileError> {
-    load("model", name, MODELS, ModelGeometry::inconsistency)
+    parse_model(name, &model_text(name)?)
+}
+
+/// The text of the model `name`.
+///
+/// # Errors
+/// As for [`hardware_text`].
+pub fn model_text(name: &str) -> Result<Cow<'static, str>, ProfileError> {
+    text("model", name, MODELS)
+}
+
+/// The model `name` whose text has been read.
+///
+/// # Errors
+/// As for [`hardware`].
+pub fn parse_model(name: &str, text: &str) -> Result<ModelGeometry, ProfileError> {
+    parse(file(name, MODELS), text, ModelGeometry::inconsistency)
+}
+
+fn split_variant(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once(':') {
+        Some((base, variant)) if !is_path(variant) => (base, Some(variant)),
+        _ => (name, None),
+    }
 }
 
 fn is_path(name: &str) -> bool {
@@ -109,14 +142,19 @@ fn is_path(name: &str) -> bool {
 
 type Check<T> = fn(&T) -> Option<(&'static str, String)>;
 
-fn load<T: DeserializeOwned>(
+/// What messages call the file of `name`.
+fn file<'a>(name: &'a str, shipped: &[Shipped]) -> &'a str {
+    let entry = shipped.iter().find(|entry| entry.name == name);
+    entry.map_or(name, |entry| entry.file)
+}
+
+fn text(
     kind: &'static str,
     name: &str,
     shipped: &[Shipped],
-    check: Check<T>,
-) -> Result<T, ProfileError> {
+) -> Result<Cow<'static, str>, ProfileError> {
     if let Some(entry) = shipped.iter().find(|entry| entry.name == name) {
-        return parse(entry.file, entry.text, check);
+        return Ok(entry.text.into());
     }
     if !is_path(name) {
         let known = shipped
@@ -130,11 +168,12 @@ fn load<T: DeserializeOwned>(
             known,
         });
     }
-    let text = std::fs::read_to_string(name).map_err(|source| ProfileError::Unreadable {
-        file: name.to_owned(),
-        source,
-    })?;
-    parse(name, &text, check)
+    let read = std::fs::read_to_string(name);
+    read.map(Cow::Owned)
+        .map_err(|source| ProfileError::Unreadable {
+            file: name.to_owned(),
+            source,
+        })
 }
 
 fn parse<T: DeserializeOwned>(file: &str, text: &str, check: Check<T>) -> Result<T, ProfileError> {

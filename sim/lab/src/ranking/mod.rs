@@ -5,8 +5,9 @@
 //!                                   └─► tune (training shards, one load) ─► judge what was chosen ─► runs.csv
 //! ```
 //!
-//! Interrupted, it goes on where it was: shards and rows that are there are not made again. Everything but the cost of the runs follows from
-//! config and traces alone.
+//! Interrupted, it goes on where it was: rows that are there are not made again, if they were made from the same inputs. Shards are dealt anew each
+//! time, which takes seconds: so they are what config and traces say now, and a row knows the shard that it was made from. Everything but the cost of
+//! the runs follows from config and traces alone.
 //!
 //! **Common random numbers:** a shard fixes sessions, waits and (at a rate) arrivals, whatever the policy.
 
@@ -20,12 +21,14 @@ pub use shards::{Dealt, shard_file};
 pub use spec::{Load, RankingSpec, Search, Split, Tune, Workload};
 
 use crate::LabError;
+use crate::inputs::InputCache;
+use crate::kept::Renewed;
 use crate::sweep::{SweepOptions, carry_out};
 use points::{At, Points};
 use results::ranking::{Label, LoadRow, ProbeRow, Setting, TrialRow};
 use results::runs::RunRow;
 use results::spec::SweepPoint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -110,6 +113,10 @@ pub struct Ranked {
     pub rows: Vec<RunRow>,
     /// Judged runs that failed: id and reason.
     pub failed: Vec<(String, String)>,
+    /// Runs of all stages whose rows were there before.
+    pub taken_up: usize,
+    /// Runs of all stages that were carried out now although their rows were there.
+    pub renewed: Renewed,
     /// Cost by workload and policy, all stages.
     pub costs: BTreeMap<(String, String), Cost>,
 }
@@ -119,9 +126,21 @@ pub(crate) struct Work<'a> {
     spec: &'a RankingSpec,
     points: Points,
     sweep: SweepOptions,
+    inputs: InputCache,
     progress: &'a (dyn Fn(RankingProgress) + Sync),
+    tally: Mutex<Tally>,
+}
+
+/// What came of the runs of all stages. A run of one stage may be that of another.
+#[derive(Default)]
+struct Tally {
+    /// Ids of all whose rows are there.
+    there: BTreeSet<String>,
+    /// Ids of those carried out now.
+    made: BTreeSet<String>,
+    renewed: Renewed,
     /// CPU time of each run by its id, with workload and policy.
-    costs: Mutex<BTreeMap<String, (String, String, f64)>>,
+    costs: BTreeMap<String, (String, String, f64)>,
 }
 
 impl RankingSpec {
@@ -152,8 +171,9 @@ pub fn run(
             threads: options.threads,
             ..SweepOptions::default()
         },
+        inputs: InputCache::default(),
         progress,
-        costs: Mutex::default(),
+        tally: Mutex::default(),
     };
     let mut ranked = Ranked::default();
     let total = spec.workloads.len();
@@ -211,12 +231,10 @@ pub fn run(
     }
     ranked.rows = rows;
     ranked.failed = failed;
-    for (workload, policy, seconds) in work
-        .costs
-        .into_inner()
-        .expect("no holder panics")
-        .into_values()
-    {
+    let tally = work.tally.into_inner().expect("no holder panics");
+    ranked.taken_up = tally.there.difference(&tally.made).count();
+    ranked.renewed = tally.renewed;
+    for (workload, policy, seconds) in tally.costs.into_values() {
         let cost = ranked.costs.entry((workload, policy)).or_default();
         cost.runs += 1;
         cost.total_s += seconds;
@@ -258,21 +276,25 @@ impl Work<'_> {
     }
 
     fn carry_out_all(&self, stage: Stage, runs: &[SweepPoint]) -> Result<SomeRows, LabError> {
-        let carried = carry_out(runs, &self.sweep, &|progress| {
+        let carried = carry_out(runs, &self.sweep, &self.inputs, &|progress| {
             (self.progress)(RankingProgress {
                 stage,
                 done: progress.done,
                 total: progress.total,
             });
         })?;
-        let mut costs = self.costs.lock().expect("no holder panics");
+        let mut tally = self.tally.lock().expect("no holder panics");
+        let there = carried.rows.iter().map(|row| row.id.run.clone());
+        tally.there.extend(there);
+        tally.made.extend(carried.made);
+        tally.renewed.merge(&carried.renewed);
         for (run, seconds) in &carried.cpu_s {
             let name = run.spec.policy.split('[').next().unwrap_or_default();
             let label: Label = serde_json::from_str(&run.params).expect("made by `Points`");
             let cost = (label.workload, name.to_owned(), *seconds);
-            costs.insert(run.spec.run_id(), cost);
+            tally.costs.insert(run.spec.run_id(), cost);
         }
-        drop(costs);
+        drop(tally);
         Ok((carried.rows, carried.failed))
     }
 }

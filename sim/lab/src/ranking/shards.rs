@@ -1,4 +1,4 @@
-//! The shards of each workload: session traces, dealt once and kept.
+//! The shards of each workload: session traces, dealt from its source and kept beside the results.
 //!
 //! ```text
 //!   OUT/traces/<shard>/<workload>.trace.jsonl.zst
@@ -31,7 +31,8 @@ pub struct Dealt {
     pub warnings: Vec<String>,
 }
 
-/// Deals all shards of `workload` that are not there yet. `None` for a fleet.
+/// Deals all shards of `workload`, in place of those that are there: other sessions a shard, another source or split would not show in their names.
+/// Equal inputs give equal bytes. `None` for a fleet.
 ///
 /// # Errors
 /// If the trace cannot be read, has too few sessions, or a shard cannot be written.
@@ -74,9 +75,6 @@ pub fn deal(
     for (part, shards) in parts {
         for shard in shards {
             let target = shard_file(out, &workload.name, shard);
-            if target.exists() {
-                continue;
-            }
             let folder = target.parent().expect("it lies in a folder");
             std::fs::create_dir_all(folder).map_err(|error| LabError::File {
                 path: folder.to_owned(),
@@ -101,4 +99,50 @@ pub fn deal(
         test: test.len(),
         warnings,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use trace::format::Writer;
+    use trace::generate::Generator;
+
+    const CONFIG: &str = "reference = \"vllm-recompute\"\nshards = \"1..2\"\n\
+        [split]\ntrain_share = 0.5\nseed = 1\n[search]\nshards = \"101..101\"\nunloaded = 0.01\nprecision = 0.2\n\
+        [[loads]]\nname = \"knee\"\nwakeup_times = 4\n\
+        [[workloads]]\nname = \"agents\"\nabout = \"made up\"\ntrace = \"t.jsonl\"\nsessions = 4\nwarmup = 0.2\n";
+
+    /// Twelve sessions.
+    fn write_trace(path: &Path, seed: u64) {
+        let changes = [("agents".to_owned(), 12.into())].into_iter().collect();
+        let agents = Generator::find("poisson-agents", changes);
+        let mut agents = agents.unwrap().sessions(seed).unwrap();
+        let mut writer = Writer::create(path, &agents.meta()).unwrap();
+        for session in agents.by_ref() {
+            writer.write(&session.unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
+    #[test]
+    fn shards_are_those_of_the_config_and_the_trace_whatever_lies_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("t.jsonl");
+        let dealt = |config: &str| -> Vec<Vec<u8>> {
+            let spec = RankingSpec::load("test", config, &[]).unwrap();
+            deal(&spec, &spec.workloads[0], folder.path(), folder.path()).unwrap();
+            let read = |shard| fs::read(shard_file(folder.path(), "agents", shard)).unwrap();
+            [1, 2, 101].map(read).into()
+        };
+        write_trace(&trace, 1);
+        let first = dealt(CONFIG);
+        // A quick ranking, and then the whole one.
+        let quick = dealt(&CONFIG.replace("sessions = 4", "sessions = 2"));
+        assert!(first.iter().zip(&quick).all(|(a, b)| a != b));
+        assert_eq!(dealt(CONFIG), first);
+        write_trace(&trace, 2);
+        let other = dealt(CONFIG);
+        assert!(first.iter().zip(&other).all(|(a, b)| a != b));
+    }
 }

@@ -9,9 +9,9 @@ use std::path::Path;
 /// Hex digits of a digest that are enough to print.
 pub const DIGEST_SHORT: usize = 12;
 
-/// Keys of the manifest that a digest leaves out: they say when, by whom and from where a run was made,
+/// Keys of the manifest that a digest leaves out: they say when, by whom and from what a run was made,
 /// not what came of it.
-pub const UNDIGESTED: [&str; 4] = ["wall", "command", "commit", "version"];
+pub const UNDIGESTED: [&str; 5] = ["wall", "command", "commit", "version", "inputs"];
 
 impl RunFolder {
     /// SHA-256 over every file of the folder, without the [`UNDIGESTED`] keys of the manifest, as 64 hex

@@ -14,7 +14,8 @@
 //! **Invariant:** a folder that has its final name is whole: rows are streamed into a sibling folder,
 //! synced, and renamed into place. One that an interrupted process left behind keeps `.tmp-` in its name
 //! and is never read as a result.
-//! **Absent on purpose:** overwriting. A folder is added or already there.
+//! **Absent on purpose:** overwriting. A folder is added or already there. Only a sweep, whose folders are its own, has the same run from other
+//! inputs give way to its successor ([`RunWriter::replace`]).
 
 mod digest;
 mod error;

@@ -126,6 +126,11 @@ impl<T> Rows<T> {
         })
     }
 
+    /// Whether the table has a column of this name.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.header.iter().any(|name| name == column)
+    }
+
     /// Reads the next record and decodes it with `decode`.
     pub(crate) fn next_with<R>(
         &mut self,

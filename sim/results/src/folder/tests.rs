@@ -1,4 +1,5 @@
 use super::*;
+use crate::inputs::Inputs;
 use crate::manifest::{
     Counts, DeviceInfo, HardwareInfo, Manifest, ModelInfo, PolicyInfo, SCHEMA, TraceInfo, Wall,
 };
@@ -28,6 +29,7 @@ fn manifest(spec: RunSpec) -> Manifest {
         warnings: vec!["peak demand 14 of 61 GB".into()],
         version: "0.1.0".into(),
         commit: None,
+        inputs: Some(Inputs::default()),
         command: "djinn run x.toml".into(),
         wall: Wall {
             seconds: 0.1,
@@ -37,8 +39,16 @@ fn manifest(spec: RunSpec) -> Manifest {
     }
 }
 
+fn made_by(program: &str) -> Inputs {
+    Inputs {
+        program_sha256: program.to_owned(),
+        ..Inputs::default()
+    }
+}
+
 fn begin(path: &Path, manifest: &Manifest) -> RunWriter {
-    match RunWriter::create(path, &manifest.run_id).unwrap() {
+    let inputs = manifest.inputs.as_ref().unwrap();
+    match RunWriter::create(path, &manifest.run_id, inputs).unwrap() {
         Opened::New(writer) => *writer,
         Opened::AlreadyThere(folder) => panic!("{} is already there", folder.path().display()),
     }
@@ -185,7 +195,7 @@ fn the_same_run_is_already_there_and_another_is_refused() {
     let first = manifest(RunSpec::default());
     write(&path, &first);
     assert!(matches!(
-        RunWriter::create(&path, &first.run_id),
+        RunWriter::create(&path, &first.run_id, &Inputs::default()),
         Ok(Opened::AlreadyThere(_))
     ));
     let other = RunSpec {
@@ -193,13 +203,76 @@ fn the_same_run_is_already_there_and_another_is_refused() {
         ..RunSpec::default()
     }
     .run_id();
-    let error = RunWriter::create(&path, &other).unwrap_err().to_string();
+    let error = RunWriter::create(&path, &other, &Inputs::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("holds another run"), "{error}");
     assert!(
         error.contains("remove it or choose another folder"),
         "{error}"
     );
     assert_eq!(names(dir.path()), ["run"]);
+}
+
+#[test]
+fn the_same_run_from_other_inputs_is_refused_with_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    let first = manifest(RunSpec::default());
+    let digest = write(&path, &first).digest().unwrap();
+    let refusal = |inputs: &Inputs| {
+        let refused = RunWriter::create(&path, &first.run_id, inputs);
+        refused.unwrap_err().to_string()
+    };
+    let now = Inputs {
+        hardware_sha256: "edited".to_owned(),
+        ..made_by("another")
+    };
+    let error = refusal(&now);
+    let what = "exists and holds this run made with another program, another hardware profile `h200`; \
+                remove it or choose another folder";
+    assert!(error.ends_with(what), "{error}");
+    // As versions before this one wrote it: still a run to read, but none to take up.
+    let manifest = path.join(MANIFEST);
+    let text = fs::read_to_string(&manifest).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json.as_object_mut().unwrap().remove("inputs").unwrap();
+    fs::write(&manifest, json.to_string()).unwrap();
+    let folder = RunFolder::open(&path).unwrap();
+    assert_eq!(folder.digest().unwrap(), digest);
+    let error = refusal(&Inputs::default());
+    assert!(error.contains("not what it was made from"), "{error}");
+    assert_eq!(names(dir.path()), ["run"]);
+}
+
+#[test]
+fn a_run_from_other_inputs_stays_until_its_successor_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    let old = manifest(RunSpec::default());
+    write(&path, &old);
+    let new = Manifest {
+        inputs: Some(made_by("another")),
+        ..old.clone()
+    };
+    let replace = |manifest: &Manifest| {
+        let inputs = manifest.inputs.as_ref().unwrap();
+        RunWriter::replace(&path, &manifest.run_id, inputs).unwrap()
+    };
+    let Opened::New(given_up) = replace(&new) else {
+        panic!("it was made from other inputs")
+    };
+    drop(given_up);
+    assert_eq!(*RunFolder::open(&path).unwrap().manifest(), old);
+    let Opened::New(writer) = replace(&new) else {
+        panic!("it was made from other inputs")
+    };
+    writer.finish(&new).unwrap();
+    assert_eq!(*RunFolder::open(&path).unwrap().manifest(), new);
+    assert!(matches!(replace(&new), Opened::AlreadyThere(_)));
+    assert_eq!(names(dir.path()), ["run"]);
+    // Another run is in the way as ever.
+    assert!(RunWriter::replace(&path, "x", &made_by("another")).is_err());
 }
 
 #[test]
@@ -211,7 +284,7 @@ fn a_partial_run_is_not_taken_for_the_whole() {
         ..manifest(RunSpec::default())
     };
     write(&path, &partial);
-    let error = RunWriter::create(&path, &partial.run_id)
+    let error = RunWriter::create(&path, &partial.run_id, &Inputs::default())
         .unwrap_err()
         .to_string();
     assert!(error.contains("holds this run only in part"), "{error}");
@@ -223,13 +296,15 @@ fn folders_and_files_that_are_no_run_are_left_alone() {
     let path = dir.path().join("thesis");
     fs::create_dir(&path).unwrap();
     fs::write(path.join("chapter1.txt"), "precious").unwrap();
-    let error = RunWriter::create(&path, "x").unwrap_err().to_string();
+    let error = RunWriter::create(&path, "x", &Inputs::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("exists and does not hold this run"),
         "{error}"
     );
     assert!(error.contains("has no manifest.json"), "{error}");
-    assert!(RunWriter::create(&path.join("chapter1.txt"), "x").is_err());
+    assert!(RunWriter::create(&path.join("chapter1.txt"), "x", &Inputs::default()).is_err());
     assert_eq!(
         fs::read_to_string(path.join("chapter1.txt")).unwrap(),
         "precious"
@@ -253,7 +328,7 @@ fn a_place_that_cannot_be_written_to_is_found_out_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = RunWriter::create(&file.join("run"), "x")
+    let error = RunWriter::create(&file.join("run"), "x", &Inputs::default())
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("cannot create "), "{error}");
@@ -376,6 +451,7 @@ fn a_digest_depends_on_results_and_not_on_when_or_where_they_were_made() {
         ..Wall::default()
     };
     two.commit = Some("abc".into());
+    two.inputs = Some(made_by("another"));
     let first = write(&dir.path().join("one"), &one).digest().unwrap();
     let second = write(&dir.path().join("two"), &two);
     assert_eq!(first.len(), 64);

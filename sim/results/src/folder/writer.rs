@@ -4,6 +4,7 @@ use super::table::{TableWriter, columns};
 use super::{
     DECISIONS, FolderError, MANIFEST, OPS, RunFolder, SAMPLES, SESSIONS, TURNS, UNFINISHED,
 };
+use crate::inputs::Inputs;
 use crate::manifest::Manifest;
 use crate::rows::{OpRow, SampleRow, SessionRow, TurnRow};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub enum Opened {
     /// Nothing: rows may be written.
     New(Box<RunWriter>),
-    /// The same run, complete: nothing is left to do.
+    /// The same run, complete, made from the same inputs: nothing is left to do.
     AlreadyThere(RunFolder),
 }
 
@@ -30,6 +31,9 @@ pub struct RunWriter {
     /// Where it is being written.
     unfinished: PathBuf,
     run_id: String,
+    inputs: Inputs,
+    /// Whether this run from other inputs gives way.
+    replaces: bool,
     turns: Table,
     sessions: Table,
     ops: Option<Table>,
@@ -47,15 +51,37 @@ impl std::fmt::Debug for RunWriter {
 }
 
 impl RunWriter {
-    /// Begins the folder `target` for the run `run_id`, creating the folders above it.
+    /// Begins the folder `target` for the run `run_id` from `inputs`, creating the folders above it.
     ///
     /// Call it before the hours of work: it fails at once where nothing can be written.
     ///
     /// # Errors
-    /// If the place cannot be written to, or holds something other than this run, complete.
-    pub fn create(target: &Path, run_id: &str) -> Result<Opened, FolderError> {
+    /// If the place cannot be written to, or holds something other than this run, complete, from these inputs.
+    pub fn create(target: &Path, run_id: &str, inputs: &Inputs) -> Result<Opened, FolderError> {
+        Self::begin(target, run_id, inputs, false)
+    }
+
+    /// The same, but where `target` holds this run, complete, from other inputs, that stays until this one is finished and takes its place.
+    ///
+    /// # Errors
+    /// As [`RunWriter::create`], but for other inputs.
+    pub fn replace(target: &Path, run_id: &str, inputs: &Inputs) -> Result<Opened, FolderError> {
+        Self::begin(target, run_id, inputs, true)
+    }
+
+    fn begin(
+        target: &Path,
+        run_id: &str,
+        inputs: &Inputs,
+        replaces: bool,
+    ) -> Result<Opened, FolderError> {
         if target.symlink_metadata().is_ok() {
-            return already_there(target, run_id).map(Opened::AlreadyThere);
+            let folder = same_run(target, run_id)?;
+            match other_inputs(&folder, inputs) {
+                None => return Ok(Opened::AlreadyThere(folder)),
+                Some(what) if !replaces => return Err(exists(target, what)),
+                Some(_) => {}
+            }
         }
         let Some(name) = target
             .file_name()
@@ -82,6 +108,8 @@ impl RunWriter {
             target: target.to_owned(),
             unfinished,
             run_id: run_id.to_owned(),
+            inputs: inputs.clone(),
+            replaces,
             turns,
             sessions,
             ops: None,
@@ -160,9 +188,10 @@ impl RunWriter {
     /// If it cannot be written, or something took the name meanwhile; what was written is then removed.
     ///
     /// # Panics
-    /// If the manifest is that of another run than the folder was created for.
+    /// If the manifest is that of another run than the folder was created for, or names other inputs.
     pub fn finish(mut self, manifest: &Manifest) -> Result<RunFolder, FolderError> {
         assert_eq!(manifest.run_id, self.run_id, "the manifest of another run");
+        assert_eq!(manifest.inputs.as_ref(), Some(&self.inputs), "other inputs");
         self.sync()?;
         let path = self.unfinished.join(MANIFEST);
         let mut text = serde_json::to_string_pretty(manifest).expect("a manifest is plain data");
@@ -170,14 +199,23 @@ impl RunWriter {
         fs::write(&path, text).map_err(FolderError::io("write", &path))?;
         sync_path(&path)?;
         sync_path(&self.unfinished)?;
+        let mut before = None;
         if self.target.symlink_metadata().is_ok() {
-            // Another process was faster. The same run is the same result, and ours is dropped.
-            return already_there(&self.target, &self.run_id);
+            let folder = same_run(&self.target, &self.run_id)?;
+            match other_inputs(&folder, &self.inputs) {
+                // Another process was faster. The same run is the same result, and ours is dropped.
+                None => return Ok(folder),
+                Some(what) if !self.replaces => return Err(exists(&self.target, what)),
+                Some(_) => before = Some(set_aside(&self.target)?),
+            }
         }
         fs::rename(&self.unfinished, &self.target)
             .map_err(FolderError::io("create", &self.target))?;
         self.finished = true;
         sync_path(parent_of(&self.target))?;
+        if let Some(before) = before {
+            fs::remove_dir_all(&before).map_err(FolderError::io("remove", &before))?;
+        }
         RunFolder::open(&self.target)
     }
 
@@ -239,25 +277,45 @@ fn sync_path(path: &Path) -> Result<(), FolderError> {
     synced.map_err(FolderError::io("write", path))
 }
 
-/// The run in `target`, if it is `run_id` and complete.
-fn already_there(target: &Path, run_id: &str) -> Result<RunFolder, FolderError> {
-    let exists = |what: String| FolderError::Exists {
+fn exists(target: &Path, what: String) -> FolderError {
+    FolderError::Exists {
         path: target.to_owned(),
         what,
-    };
-    let folder = match RunFolder::open(target) {
-        Ok(folder) => folder,
-        Err(error) => return Err(exists(format!("does not hold this run ({error})"))),
-    };
+    }
+}
+
+/// The run in `target`, if it is `run_id` and complete, whatever it was made from.
+fn same_run(target: &Path, run_id: &str) -> Result<RunFolder, FolderError> {
+    let folder = RunFolder::open(target)
+        .map_err(|error| exists(target, format!("does not hold this run ({error})")))?;
     let manifest = folder.manifest();
     if manifest.run_id != run_id {
-        return Err(exists(format!(
-            "holds another run ({}, not {run_id})",
-            manifest.run_id
-        )));
+        let what = format!("holds another run ({}, not {run_id})", manifest.run_id);
+        return Err(exists(target, what));
     }
     if manifest.partial {
-        return Err(exists("holds this run only in part".to_owned()));
+        return Err(exists(target, "holds this run only in part".to_owned()));
     }
     Ok(folder)
+}
+
+/// In which way `folder` was not made from `inputs`; `None` if it was.
+fn other_inputs(folder: &RunFolder, inputs: &Inputs) -> Option<String> {
+    let manifest = folder.manifest();
+    let Some(before) = &manifest.inputs else {
+        let what = "holds this run, but not what it was made from, for an earlier version wrote it";
+        return Some(what.to_owned());
+    };
+    let changes = inputs.changes(before, &manifest.spec);
+    let what = changes.join(", another ");
+    (!changes.is_empty()).then(|| format!("holds this run made with another {what}"))
+}
+
+/// Moves a run out of the way of its successor, under a name that is never read as a result's.
+fn set_aside(target: &Path) -> Result<PathBuf, FolderError> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let aside = create_sibling(parent_of(target), &name)?;
+    // Into it, for not every system lets a folder take the place of an empty one.
+    fs::rename(target, aside.join("before")).map_err(FolderError::io("replace", target))?;
+    Ok(aside)
 }
