@@ -20,7 +20,7 @@ pub const IMAGE: Image = image!("skinny_gemm");
 pub const ROWS_MAX: u32 = 32;
 
 /// Rows that the kernels are built for.
-const ROWS: [u32; 3] = [8, 16, 32];
+pub(crate) const ROWS: [u32; 3] = [8, 16, 32];
 
 /// Multiplies.
 pub struct SkinnyGemm {

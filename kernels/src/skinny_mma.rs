@@ -76,11 +76,12 @@ pub unsafe fn launch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skinny_gemm::ROWS;
 
     #[test]
     fn stages_fit_into_the_shared_memory_of_the_least_gpu_and_sums_into_stages() {
         for most in TILES {
-            for rows in [8, 16, 32] {
+            for rows in ROWS {
                 let held = shared_bytes(most, rows);
                 assert!(held <= 99 << 10, "{most} for {rows} rows: {held}");
                 let sums = shares(most) * rows * (most + 4) * 4;

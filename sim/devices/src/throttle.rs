@@ -52,12 +52,28 @@ pub struct Load {
 /// A slow-down that holds for a while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SlowedDown {
-    /// Steps with prompts that begin take so much longer by it \[ppm\]; by it and by themselves, [`Throttle::over_step`].
+    /// Steps with prompts that begin take so much longer by it \[ppm\]; by it and by themselves, [`OverStep::ppm`].
     pub prompt_ppm: u32,
     /// The same of steps without, however long.
     pub decode_ppm: u32,
     /// Until then, if no step with prompts comes; `None`: for ever.
     pub until: Option<Time>,
+}
+
+/// The mean of the slow-down over a step with prompts: part of that under which it begins, and the rest of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverStep {
+    /// What is left on the average of the load before, in millionths.
+    left: u64,
+    /// The slow-down by what it draws itself \[ppm\].
+    own_ppm: u64,
+}
+
+impl OverStep {
+    /// The slow-down of the step, if it is `begins_ppm` by the load under which it begins \[ppm\].
+    pub(crate) fn ppm(self, begins_ppm: u32) -> u32 {
+        ((u64::from(begins_ppm) * self.left + self.own_ppm * (FULL - self.left)) / FULL) as u32
+    }
 }
 
 impl Throttle {
@@ -94,15 +110,12 @@ impl Throttle {
         ((whole + u128::from(rest) * u128::from(ends) / 2) / u128::from(nanos)) as u64
     }
 
-    /// The slow-down of a step with so many prompt tokens, on the average over the `rested` that it takes on a rested card, if it is `ppm` by the
-    /// load under which it begins \[ppm\].
-    pub(crate) fn over_step(&self, ppm: u32, prompt_tokens: u32, rested: Nanos) -> u32 {
-        if !self.is_on() {
-            return 0;
+    /// How a step with so many prompt tokens that takes `rested` on a rested card is slowed down, whatever the load under which it begins.
+    pub(crate) fn over_step(&self, prompt_tokens: u32, rested: Nanos) -> OverStep {
+        OverStep {
+            left: self.left_on_average(rested.0),
+            own_ppm: u64::from(self.prompt_ppm) * self.drawn(prompt_tokens) / FULL,
         }
-        let own = u64::from(self.prompt_ppm) * self.drawn(prompt_tokens) / FULL;
-        let left = self.left_on_average(rested.0);
-        ((u64::from(ppm) * left + own * (FULL - left)) / FULL) as u32
     }
 
     /// What a step with so many prompt tokens draws.
@@ -154,8 +167,8 @@ impl Load {
         prompt_tokens: u32,
         rested: Nanos,
     ) -> u32 {
-        let ppm = self.of(throttle, now, throttle.prompt_ppm);
-        throttle.over_step(ppm, prompt_tokens, rested)
+        let begins_ppm = self.of(throttle, now, throttle.prompt_ppm);
+        throttle.over_step(prompt_tokens, rested).ppm(begins_ppm)
     }
 
     /// So much longer takes a step without prompts that begins at `now` \[ppm\].

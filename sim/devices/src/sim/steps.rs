@@ -8,7 +8,7 @@
 //!
 //! The slow-down is that of the copies beside a step and that of the load before it. Prompts count as load when their run is over.
 
-use crate::throttle::SlowedDown;
+use crate::throttle::{OverStep, SlowedDown};
 use crate::{Load, Ramp, SlowDown, StepCost};
 use engine::device::{Completion, StepRun};
 use model::{Nanos, OpId, Time};
@@ -47,6 +47,8 @@ struct Run {
     steps: u32,
     /// Of all phases.
     prompt_tokens: u32,
+    /// How load slows down the first step, which has the prompts; `None` if there are none.
+    over_step: Option<OverStep>,
     submitted: Time,
     start: Time,
     slow_down: SlowDown,
@@ -113,12 +115,18 @@ impl StepQueue {
             start = now + Nanos(self.cost.idle.dispatch_ns);
             base = start + self.cost.idle.longer(idle);
         }
+        let prompt_tokens = run.phases.iter().map(|p| p.shape.prefill_tokens()).sum();
+        let over_step = (prompt_tokens > 0).then(|| {
+            let rested = SlowDown::NONE.nanos(phases[0].first_ps);
+            self.cost.throttle.over_step(prompt_tokens, rested)
+        });
         self.runs.push_back(Run {
             op: run.id,
             cuttable: run.cuttable,
             phases,
             steps,
-            prompt_tokens: run.phases.iter().map(|p| p.shape.prefill_tokens()).sum(),
+            prompt_tokens,
+            over_step,
             submitted: now,
             start,
             slow_down: self.slow_down.1,
@@ -154,12 +162,11 @@ impl StepQueue {
         if self.slowed_down.until.is_some_and(|until| until <= now) {
             self.slowed_down = self.load.slowed_down(&self.cost.throttle, now);
         }
-        let load_ppm = if run.prompt_tokens == 0 {
-            self.slowed_down.decode_ppm
-        } else {
-            let throttle = &self.cost.throttle;
-            throttle.over_step(self.slowed_down.prompt_ppm, run.prompt_tokens, run.rested())
-        };
+        let load_ppm = run
+            .over_step
+            .map_or(self.slowed_down.decode_ppm, |over_step| {
+                over_step.ppm(self.slowed_down.prompt_ppm)
+            });
         let ppm = copies_ppm + load_ppm;
         if self.slow_down.0 != ppm {
             self.slow_down = (ppm, SlowDown::ppm(ppm));
@@ -249,12 +256,6 @@ impl StepQueue {
 }
 
 impl Run {
-    /// What its first step takes on a rested card: of a run with prompts, the one that has them.
-    fn rested(&self) -> Nanos {
-        let first = self.phases.first();
-        first.map_or(Nanos(0), |phase| SlowDown::NONE.nanos(phase.first_ps))
-    }
-
     /// The steps from the base on, as ramps with their lengths.
     fn ramps(&self) -> impl Iterator<Item = (Ramp, u32)> {
         let (mut skip, mut left) = (self.base_step, self.steps - self.base_step);
