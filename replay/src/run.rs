@@ -181,6 +181,28 @@ pub fn cuda_device(
     Ok(ReplayDevice::new(backend, device_options(setup))?)
 }
 
+/// The device of a setup: `before`, as good as new, if it has the pools and the kernels that the setup asks for, else another one.
+///
+/// # Errors
+/// As [`cuda_device`].
+pub fn cuda_device_after(
+    before: Option<CudaDevice>,
+    setup: &Setup,
+    gpu: &Gpu,
+    progress: &mut dyn FnMut(PoolPhase),
+) -> Result<CudaDevice, ReplayError> {
+    let wanted = cuda_options(setup)?;
+    let same = |device: &CudaDevice| {
+        *device.backend().options() == wanted && *device.options() == device_options(setup)
+    };
+    // Anything else goes first, for there is no room for both.
+    let renewed = before.filter(same).map(ReplayDevice::renewed);
+    match renewed {
+        Some(Ok(device)) => Ok(device),
+        Some(Err(_)) | None => cuda_device(setup, gpu, progress),
+    }
+}
+
 /// What the manifest says of a GPU, and of the way over its link.
 pub fn device_info(gpu: &Gpu, device: &CudaDevice) -> DeviceInfo {
     let info = gpu.info();

@@ -10,6 +10,7 @@
 //!
 //! **Absent on purpose:** other models than the one that was timed. Their steps keep the base profile's formula.
 
+mod decode_fit;
 mod fit;
 mod idle;
 mod lanes;
@@ -27,10 +28,10 @@ pub use idle::{IdlePoint, csv as idle_csv};
 pub use lanes::{LaneFit, LaneTimes, csv as copies_csv};
 pub use profile::{Origin, toml};
 pub use refit::{Refit, RefitError, refit};
-pub use step_fit::{StepPoint, csv as steps_csv};
+pub use step_fit::{Padding, StepPoint, csv as steps_csv};
 pub use throttle::{RanStep, csv as bursts_csv};
 
-use crate::cuda::model::ROWS;
+use crate::cuda::model::{ROWS, SEQUENCES};
 use crate::run::{ComputeKind, ReplayError, cuda_device};
 use devices::StepCost;
 use engine::device::{DeviceError, PrefillChunk, StepShape};
@@ -155,7 +156,7 @@ pub fn measure(
     let bursts = throttle::time(&mut timed, limits, throttle::REST).map_err(device_error)?;
     let cost = StepCost {
         idle: idle::fit(&idle),
-        ..cost(&mut points, &bursts, padded(plan.compute)).map_err(device_error)?
+        ..cost(&mut points, &bursts, padding(plan.compute)).map_err(device_error)?
     };
     let (decode, prefill) = neighbours(limits);
     let mut contiguous = Vec::new();
@@ -213,11 +214,14 @@ pub fn measure(
     })
 }
 
-/// The numbers of rows that a step is padded to.
-fn padded(compute: ComputeKind) -> &'static [u32] {
+/// What steps are padded to.
+fn padding(compute: ComputeKind) -> Padding {
     match compute {
-        ComputeKind::Model => &ROWS,
-        ComputeKind::Touch | ComputeKind::Spin => &[],
+        ComputeKind::Model => Padding {
+            rows: &ROWS,
+            sequences: &SEQUENCES,
+        },
+        ComputeKind::Touch | ComputeKind::Spin => Padding::default(),
     }
 }
 
@@ -225,13 +229,17 @@ fn padded(compute: ComputeKind) -> &'static [u32] {
 ///
 /// # Errors
 /// If there are too few points of a kind.
-fn cost(points: &mut [StepPoint], bursts: &[RanStep], padded: &[u32]) -> Result<StepCost, String> {
+fn cost(
+    points: &mut [StepPoint],
+    bursts: &[RanStep],
+    padding: Padding,
+) -> Result<StepCost, String> {
     // Which steps cost what is known well enough to see how equal ones differ.
-    let throttle = throttle::fit(bursts, &step_fit::fit(points, padded)?);
+    let throttle = throttle::fit(bursts, &step_fit::fit(points, padding)?);
     throttle::settle(points, &throttle);
     Ok(StepCost {
         throttle,
-        ..step_fit::fit(points, padded)?
+        ..step_fit::fit(points, padding)?
     })
 }
 

@@ -151,13 +151,11 @@ fn chunk_ns(measured: &Measured) -> u64 {
 pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
-        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ndecode_seq_ps = {}\ndecode_kv_token_ps = {}\ncontext_ps = {}\nmixed_ps = {}\n\
+        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ncontext_ps = {}\nmixed_ps = {}\n\
          idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
          throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}",
         cost.prefill_kv_token_ps,
         cost.prefill_pair_ps,
-        cost.decode_seq_ps,
-        cost.decode_kv_token_ps,
         cost.context_ps,
         cost.mixed_ps,
         cost.idle.dispatch_ns,
@@ -168,7 +166,12 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
         cost.throttle.prompt_ppm,
         cost.throttle.decode_ppm,
     );
-    for (name, table) in [("gemm", &cost.gemm), ("gemm_decode", &cost.gemm_decode)] {
+    let tables = [
+        ("gemm", &cost.gemm),
+        ("gemm_decode", &cost.gemm_decode),
+        ("decode_attention", &cost.decode_attention),
+    ];
+    for (name, table) in tables {
         let _ = writeln!(text, "{name} = [");
         for (tokens, ps) in table.points() {
             let _ = writeln!(text, "  [{tokens}, {ps}],");
@@ -307,7 +310,7 @@ mod tests {
     use super::*;
     use crate::calibrate::fit::Point;
     use crate::calibrate::{copies_csv, steps_csv};
-    use devices::{GemmTable, IdleCost, StepTotals, Throttle};
+    use devices::{IdleCost, StepTable, StepTotals, Throttle};
     use engine::device::StepShape;
 
     fn measured() -> Measured {
@@ -390,8 +393,8 @@ mod tests {
                     prompt_ppm: 150_000,
                     decode_ppm: 60_000,
                 },
-                gemm: GemmTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
-                decode_kv_token_ps: 120_000,
+                gemm: StepTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
+                decode_attention: StepTable::new(vec![(1, 120_000), (8, 960_000)]).unwrap(),
                 prefill_pair_ps: 1_000,
                 ..StepCost::default()
             },

@@ -7,7 +7,7 @@
 
 use super::profile::{computed_by, step_cost, step_errors};
 use super::throttle::RanStep;
-use super::{StepPoint, cost, padded};
+use super::{StepPoint, cost, padding};
 use devices::{StepCost, StepTotals};
 use model::Time;
 use results::folder::{FolderError, read_table};
@@ -102,7 +102,7 @@ pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit,
     }
     let rows: Vec<BurstRow> = read_table(bursts.unwrap_or(&own))?;
     let ran: Vec<RanStep> = rows.iter().map(BurstRow::step).collect();
-    let fitted = cost(&mut points, &ran, padded(compute));
+    let fitted = cost(&mut points, &ran, padding(compute));
     let cost = StepCost {
         idle: before.idle,
         ..fitted.map_err(|what| RefitError::Fit { path: steps, what })?

@@ -2,7 +2,7 @@
 
 use super::fit::median;
 use super::step_fit::StepPoint;
-use devices::GemmTable;
+use devices::StepTable;
 use std::collections::BTreeMap;
 
 /// Numbers of rows that passes are padded to; empty, if they are not.
@@ -11,7 +11,7 @@ pub struct Stairs<'a>(pub &'a [u32]);
 
 impl Stairs<'_> {
     /// What a step of `tokens` is padded to.
-    fn end(self, tokens: u32) -> u32 {
+    pub fn end(self, tokens: u32) -> u32 {
         let place = self.0.partition_point(|end| *end < tokens);
         self.0.get(place).copied().unwrap_or(tokens)
     }
@@ -28,12 +28,12 @@ impl Stairs<'_> {
     /// The table of what is left of each step.
     ///
     /// # Errors
-    /// As [`GemmTable::new`].
+    /// As [`StepTable::new`].
     pub fn table(
         self,
         points: &[&StepPoint],
         left: impl Fn(&StepPoint) -> f64,
-    ) -> Result<GemmTable, String> {
+    ) -> Result<StepTable, String> {
         self.level(&self.ends(points, left))
     }
 
@@ -51,7 +51,10 @@ impl Stairs<'_> {
     }
 
     /// A rising table with these times at its ends, and level from each start on. Where no step was timed it rises evenly.
-    fn level(self, ends: &[(u32, f64)]) -> Result<GemmTable, String> {
+    ///
+    /// # Errors
+    /// As [`StepTable::new`].
+    pub fn level(self, ends: &[(u32, f64)]) -> Result<StepTable, String> {
         let mut points = Vec::with_capacity(2 * ends.len());
         for (end, ps) in rising(ends) {
             let start = self.start(end);
@@ -60,13 +63,13 @@ impl Stairs<'_> {
             }
             points.push((end, ps));
         }
-        GemmTable::new(points)
+        StepTable::new(points)
     }
 }
 
 /// The nearest table that never falls: neighbours that do share their mean (isotonic regression; Barlow et al., 1972).
 /// More tokens never take less time, for a step can be padded; where they seem to, the timing was disturbed.
-fn rising(points: &[(u32, f64)]) -> Vec<(u32, u64)> {
+pub fn rising(points: &[(u32, f64)]) -> Vec<(u32, u64)> {
     // Sum and count of each run of equal times.
     let mut runs: Vec<(f64, u32)> = Vec::new();
     let mean = |(sum, count): (f64, u32)| sum / f64::from(count);

@@ -1,20 +1,21 @@
 //! A cost of steps from timed steps, robustly.
 //!
 //! ```text
-//!   decode     t = gemm_decode(sequences) + decode_kv·KV tokens read
+//!   decode     t = gemm_decode(sequences) + attention(sequences)·context        decode_fit
 //!   prefill    t = gemm(tokens) + prefill_kv·(context + tokens) + pair·(query-key pairs) + context, if there is one
-//!   mixed      t = gemm(tokens) + both attentions + seq·sequences + mixed
+//!   mixed      t = gemm(tokens) + both attentions + mixed
 //! ```
 //!
-//! A pass with prompts that is padded takes as long as any of its bucket: `gemm` is a flight of stairs between the numbers of rows that passes are
-//! padded to.
+//! A pass that is padded takes as long as any of its bucket: `gemm` and `gemm_decode` are flights of stairs between the numbers of rows and of
+//! sequences that passes are padded to.
 //!
 //! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs, what is
-//! left of a decode step or of a prompt alone is the table over its tokens, and what is left of a mixed one is a line over its
-//! sequences. They are medians, of slopes where there are any (Theil and Sen), and least sums of relative deviations, so that a disturbed
+//! left of a decode step or of a prompt alone is the table over its tokens, and what is left of a mixed one is a constant.
+//! They are medians, of slopes where there are any (Theil and Sen), and least sums of relative deviations, so that a disturbed
 //! step moves none of them.
 //! Points held out are not looked at; they judge.
 
+use super::decode_fit;
 use super::fit::{Weighed, least_deviations, median};
 use super::stairs::{Stairs, picoseconds};
 use devices::{StepCost, StepTotals};
@@ -57,8 +58,13 @@ impl StepPoint {
     }
 
     /// Its time as it would be on a rested card \[ns\].
-    fn rested(&self) -> f64 {
+    pub(super) fn rested(&self) -> f64 {
         self.nanos as f64 / self.slow_down()
+    }
+
+    /// What `cost` leaves of that \[ns\].
+    fn left_of(&self, cost: &StepCost) -> f64 {
+        self.rested() - cost.totals_ps(&self.totals) as f64 / 1e3
     }
 
     fn slow_down(&self) -> f64 {
@@ -76,58 +82,42 @@ impl StepPoint {
     }
 }
 
-/// Fits a cost, of a rested card, to the points that are not held out. Steps of as many tokens as lie between two of `padded`, which rise, take
-/// alike long; without any, times are linear between those that were timed.
+/// Sizes that passes are padded to, each rising; none, if they are not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Padding {
+    /// Rows of passes with prompts.
+    pub rows: &'static [u32],
+    /// Sequences of decode passes.
+    pub sequences: &'static [u32],
+}
+
+/// Fits a cost, of a rested card, to the points that are not held out. Where nothing is padded, times are linear between those that were timed.
 ///
 /// # Errors
 /// If there are too few of a kind to tell the constants apart.
-pub fn fit(points: &[StepPoint], padded: &[u32]) -> Result<StepCost, String> {
-    let stairs = Stairs(padded);
+pub fn fit(points: &[StepPoint], padding: Padding) -> Result<StepCost, String> {
+    let stairs = Stairs(padding.rows);
     let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
-    let decode: Vec<&StepPoint> = of(&fitted, "decode");
     let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
-    let decode_kv = median(context_slopes(&decode, |point| {
-        point.totals.decode_kv_tokens as f64
-    }))
-    .ok_or("no two decode steps differ in their KV alone")?
-    .max(0.0);
+    let decode = decode_fit::fit(&fitted, Stairs(padding.sequences))?;
     let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
         prefill.into_iter().partition(|point| point.context() > 0);
     let [prefill_kv, pair, context] = context_cost(&behind, &alone, stairs)?;
-    let attention = |totals: &StepTotals| {
-        pair * totals.prefill_pairs as f64
-            + prefill_kv * totals.prefill_kv_tokens as f64
-            + decode_kv * totals.decode_kv_tokens as f64
-    };
-    let left = |point: &StepPoint| point.rested() - attention(&point.totals);
-    let gemm = stairs.table(&alone, left)?;
-    let beyond = |point: &StepPoint| left(point) - gemm.ps(point.tokens()) as f64 / 1e3;
-    let beside: Vec<(f64, f64)> = of(&fitted, "mixed")
-        .into_iter()
-        .map(|point| {
-            let context = if point.context() > 0 { context } else { 0.0 };
-            (f64::from(point.totals.decode_seqs), beyond(point) - context)
-        })
-        .collect();
-    let (seq, mixed) = line(&beside).unwrap_or((0.0, 0.0));
-    let (seq, mixed) = if seq < 0.0 {
-        (0.0, positive_median(beside.iter().map(|&(_, left)| left)))
-    } else {
-        (seq, mixed)
-    };
-    Ok(StepCost {
-        gemm,
-        // No stairs: within a bucket the attention of fewer sequences is cut up otherwise, and takes longer for as much KV.
-        gemm_decode: Stairs(&[]).table(&decode, |point| {
-            left(point) - seq * f64::from(point.totals.decode_seqs)
-        })?,
+    let cost = StepCost {
+        gemm_decode: decode.floor,
+        decode_attention: decode.attention,
         prefill_kv_token_ps: picoseconds(prefill_kv),
         prefill_pair_ps: picoseconds(pair),
-        decode_seq_ps: picoseconds(seq),
-        decode_kv_token_ps: picoseconds(decode_kv),
         context_ps: picoseconds(context),
-        mixed_ps: picoseconds(mixed),
         ..StepCost::default()
+    };
+    let gemm = stairs.table(&alone, |point| point.left_of(&cost))?;
+    let cost = StepCost { gemm, ..cost };
+    let beside = of(&fitted, "mixed").into_iter();
+    let mixed = median(beside.map(|point| point.left_of(&cost)).collect());
+    Ok(StepCost {
+        mixed_ps: picoseconds(mixed.unwrap_or(0.0)),
+        ..cost
     })
 }
 
@@ -137,20 +127,6 @@ fn of<'a>(points: &[&'a StepPoint], kind: &str) -> Vec<&'a StepPoint> {
         .copied()
         .filter(|point| point.kind() == kind)
         .collect()
-}
-
-/// Slopes of the time over `of`, between points of equally many tokens.
-fn context_slopes(points: &[&StepPoint], of: impl Fn(&StepPoint) -> f64) -> Vec<f64> {
-    let mut slopes = Vec::new();
-    for (place, a) in points.iter().enumerate() {
-        for b in &points[place + 1..] {
-            let run = of(b) - of(a);
-            if a.tokens() == b.tokens() && run != 0.0 {
-                slopes.push((b.rested() - a.rested()) / run);
-            }
-        }
-    }
-    slopes
 }
 
 /// What a context costs: a token of it, a pair of it and a prompt token, and that there is one \[ns\].
@@ -184,23 +160,6 @@ fn context_cost(
     Ok(least_deviations(&rows))
 }
 
-/// Slope and intercept of a line through points: the medians of pairwise slopes, and of what they leave.
-fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
-    let mut slopes = Vec::new();
-    for (place, a) in points.iter().enumerate() {
-        for b in &points[place + 1..] {
-            slopes.push((b.1 - a.1) / (b.0 - a.0));
-        }
-    }
-    let slope = median(slopes)?;
-    let intercept = median(points.iter().map(|(x, y)| y - slope * x).collect())?;
-    Some((slope, intercept))
-}
-
-fn positive_median(values: impl Iterator<Item = f64>) -> f64 {
-    median(values.collect()).unwrap_or(0.0).max(0.0)
-}
-
 /// The timed steps, for a file of their own.
 pub fn csv(points: &[StepPoint], cost: &StepCost) -> String {
     let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,load_ppm,predicted_nanos,held_out\n"
@@ -228,18 +187,18 @@ pub fn csv(points: &[StepPoint], cost: &StepCost) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use devices::GemmTable;
+    use devices::StepTable;
 
     fn truth() -> StepCost {
         StepCost {
-            gemm: GemmTable::new(vec![
+            gemm: StepTable::new(vec![
                 (1, 3_000_000_000),
                 (64, 3_100_000_000),
                 (256, 6_000_000_000),
                 (1_024, 22_000_000_000),
             ])
             .unwrap(),
-            gemm_decode: GemmTable::new(vec![
+            gemm_decode: StepTable::new(vec![
                 (1, 2_900_000_000),
                 (16, 3_000_000_000),
                 (17, 3_200_000_000),
@@ -248,8 +207,13 @@ mod tests {
             .unwrap(),
             prefill_kv_token_ps: 20_000,
             prefill_pair_ps: 1_100,
-            decode_seq_ps: 4_000_000,
-            decode_kv_token_ps: 120_000,
+            decode_attention: StepTable::new(vec![
+                (1, 120_000),
+                (16, 1_920_000),
+                (17, 2_200_000),
+                (64, 7_680_000),
+            ])
+            .unwrap(),
             context_ps: 120_000_000,
             mixed_ps: 250_000_000,
             ..StepCost::default()
@@ -307,19 +271,18 @@ mod tests {
 
     #[test]
     fn a_cost_is_found_again_from_its_own_steps() {
-        let cost = fit(&points(), &[]).unwrap();
+        let cost = fit(&points(), Padding::default()).unwrap();
         let truth = truth();
-        assert!(off(cost.decode_kv_token_ps, truth.decode_kv_token_ps) < 1e-3);
+        for sequences in [1, 16, 17, 40, 64] {
+            let attention = |cost: &StepCost| cost.decode_attention.ps(sequences);
+            assert!(off(attention(&cost), attention(&truth)) < 1e-3);
+        }
         assert!(
             off(cost.prefill_pair_ps, truth.prefill_pair_ps) < 0.01,
             "{cost:?}"
         );
         assert!(
             off(cost.prefill_kv_token_ps, truth.prefill_kv_token_ps) < 0.05,
-            "{cost:?}"
-        );
-        assert!(
-            off(cost.decode_seq_ps, truth.decode_seq_ps) < 0.05,
             "{cost:?}"
         );
         assert!(off(cost.context_ps, truth.context_ps) < 0.05, "{cost:?}");
@@ -334,7 +297,7 @@ mod tests {
         let mut disturbed = points();
         // 256 prompt tokens behind 2,048 took three times as long.
         disturbed[4].nanos *= 3;
-        let cost = fit(&disturbed, &[]).unwrap();
+        let cost = fit(&disturbed, Padding::default()).unwrap();
         for (place, point) in points().into_iter().enumerate() {
             let allowed = if (3..6).contains(&place) { 0.2 } else { 0.02 };
             assert!(
@@ -352,7 +315,10 @@ mod tests {
             point.load_ppm = 50_000;
             point.nanos = point.nanos * 105 / 100;
         }
-        let (cost, rested) = (fit(&loaded, &[]).unwrap(), fit(&points(), &[]).unwrap());
+        let (cost, rested) = (
+            fit(&loaded, Padding::default()).unwrap(),
+            fit(&points(), Padding::default()).unwrap(),
+        );
         for tokens in [64, 300, 1_024] {
             assert!(off(cost.gemm.ps(tokens), rested.gemm.ps(tokens)) < 1e-6);
         }
@@ -383,8 +349,13 @@ mod tests {
                 ..padded[0]
             });
         }
-        let ends: Vec<u32> = (0..12).map(|place| 1 << place).collect();
-        let (stairs, slope) = (fit(&padded, &ends).unwrap(), fit(&padded, &[]).unwrap());
+        let rows = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
+        let padding = Padding {
+            rows,
+            sequences: &[],
+        };
+        let stairs = fit(&padded, padding).unwrap();
+        let slope = fit(&padded, Padding::default()).unwrap();
         let truth = truth().gemm.ps(128);
         assert!(off(stairs.gemm.ps(100), truth) < 0.01);
         assert!(off(slope.gemm.ps(100), truth) > 0.05);
@@ -398,14 +369,17 @@ mod tests {
             held_out: true,
             ..held[0]
         });
-        assert_eq!(fit(&held, &[]), fit(&points(), &[]));
+        assert_eq!(
+            fit(&held, Padding::default()),
+            fit(&points(), Padding::default())
+        );
     }
 
     #[test]
     fn too_few_steps_are_an_error_that_says_which() {
         let only = |kind: &str| {
             let own: Vec<StepPoint> = points().into_iter().filter(|p| p.kind() == kind).collect();
-            fit(&own, &[]).unwrap_err()
+            fit(&own, Padding::default()).unwrap_err()
         };
         assert!(only("prefill").contains("no two decode steps"));
         assert!(only("decode").contains("no two prefill steps"));

@@ -4,6 +4,7 @@
 //!   fitted     prompts alone     PROMPT_ENDS and one token more    the staircase of the matrix products
 //!              behind contexts   ATTENDING x CONTEXTS              attention of prompts
 //!              decode            BATCH_ENDS and one more x LENGTHS the staircase of the graphs, and reading KV
+//!                                1..FEW x FEW_LENGTHS              the waves of decode attention
 //!              mixed             MIXED_PROMPTS x MIXED_BATCHES     what both cost beside each other
 //!   held out   drawn             as many of each kind as DRAWN, sizes spread evenly in their logarithm
 //!   both       LONG_*, DRAWN_LONG   the same where the model's window is longer
@@ -19,10 +20,10 @@ use devices::StepTotals;
 use engine::device::{PrefillChunk, StepShape};
 use kernels::mix::mix64;
 
-/// Most tokens before the products take a tile more, or another algorithm.
-const PROMPT_ENDS: [u32; 28] = [
-    1, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1_024, 1_152,
-    1_280, 1_536, 1_792, 2_048, 2_560, 3_072, 4_096, 8_192,
+/// Most tokens before the products take a tile more, or another algorithm: with one token more, every number of rows that passes are padded to.
+const PROMPT_ENDS: [u32; 31] = [
+    1, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1_024,
+    1_152, 1_280, 1_536, 1_792, 2_048, 2_560, 3_072, 4_096, 5_120, 6_144, 8_192,
 ];
 /// Tokens of prompts behind contexts, and the contexts.
 const ATTENDING: [u32; 10] = [8, 24, 40, 56, 88, 128, 256, 512, 1_024, 2_048];
@@ -30,14 +31,17 @@ const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
 /// Contexts beyond most windows of 4,096, and the prompts and batches that have them.
 const LONG: [u32; 3] = [8_192, 32_768, 98_304];
 const LONG_PROMPTS: [u32; 4] = [24, 256, 2_048, 8_192];
-const LONG_BATCHES: [u32; 3] = [1, 4, 12];
+const LONG_BATCHES: [u32; 7] = [1, 2, 3, 4, 6, 8, 12];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
-/// KV tokens of each sequence; one of the others for a sequence more.
-const LENGTHS: [u32; 3] = [1_024, 256, 3_900];
+/// KV tokens of each sequence; the first of the others for a sequence more.
+const LENGTHS: [u32; 5] = [1_024, 256, 512, 2_200, 3_900];
+/// Up to so many sequences, each number is timed at two lengths: the waves of their attention are coarse.
+const FEW: u32 = 40;
+const FEW_LENGTHS: [u32; 2] = [1_024, 2_600];
 /// Prompt tokens and sequences of mixtures; each sequence with 1,024 tokens.
-const MIXED_PROMPTS: [u32; 4] = [16, 120, 480, 1_500];
-const MIXED_BATCHES: [u32; 4] = [1, 8, 32, 128];
+const MIXED_PROMPTS: [u32; 6] = [16, 120, 200, 480, 1_024, 1_500];
+const MIXED_BATCHES: [u32; 5] = [1, 3, 8, 32, 128];
 pub(super) const MIXED_LENGTH: u32 = 1_024;
 /// Shapes of each kind that are drawn, and held out.
 const DRAWN: u64 = 20;
@@ -74,6 +78,9 @@ pub fn grid(limits: Limits) -> Vec<(StepShape, bool)> {
     for end in BATCH_ENDS {
         shapes.extend(LENGTHS.map(|length| decode(end, length)));
         shapes.push(decode(end + 1, LENGTHS[0]));
+    }
+    for few in 1..=FEW {
+        shapes.extend(FEW_LENGTHS.map(|length| decode(few, length)));
     }
     for tokens in MIXED_PROMPTS {
         let chunk = PrefillChunk { tokens, context: 0 };

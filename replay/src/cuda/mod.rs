@@ -38,7 +38,7 @@ use mover::Mover;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a step does on the GPU.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compute {
     /// Reads a buffer as large as the weights, and as many bytes of the KV pool as the batch has KV. Bound by HBM; no arithmetic.
     Touch {
@@ -61,7 +61,7 @@ pub enum Compute {
 }
 
 /// Sizes of the pools, and what fills them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
     /// The HBM pool: at least one block, and pieces of a multiple of 16 bytes.
     pub layout: KvLayout,
@@ -180,6 +180,11 @@ impl CudaBackend {
             gpu: gpu.clone(),
             options,
         })
+    }
+
+    /// What it was made from.
+    pub fn options(&self) -> &CudaOptions {
+        &self.options
     }
 
     /// How chunks cross the link, in words: the method, and the form of the call that this driver has.

@@ -106,7 +106,39 @@ impl<B: Backend> ReplayDevice<B> {
             return Err(DeviceError(text));
         };
         let launcher = Launcher::start(steps, backend.greeting(), watches).map_err(DeviceError)?;
-        Ok(Self {
+        Ok(Self::fresh(launcher, poller, backend, options))
+    }
+
+    /// A device that has done nothing yet, on the pools and threads of this one: what a run leaves is forgotten, faults included.
+    ///
+    /// # Errors
+    /// If something is still in flight, or something broke.
+    pub fn renewed(self) -> Result<Self, DeviceError> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let moving = self.lanes.iter().any(Option::is_some);
+        if moving || !self.steps.runs.is_empty() {
+            let text = "the run before left operations in flight".to_owned();
+            return Err(DeviceError(text));
+        }
+        let Self {
+            launcher,
+            poller,
+            backend,
+            options,
+            ..
+        } = self;
+        Ok(Self::fresh(launcher, poller, backend, options))
+    }
+
+    fn fresh(
+        launcher: Launcher<B::Mark>,
+        poller: Poller<B::Mark>,
+        backend: B,
+        options: DeviceOptions,
+    ) -> Self {
+        Self {
             launcher,
             poller,
             backend,
@@ -125,7 +157,7 @@ impl<B: Backend> ReplayDevice<B> {
             awake: Vec::new(),
             gauges: Arc::default(),
             stop: None,
-        })
+        }
     }
 
     /// The same device with faults.
@@ -153,6 +185,11 @@ impl<B: Backend> ReplayDevice<B> {
     /// What it runs on.
     pub fn backend(&self) -> &B {
         &self.backend
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &DeviceOptions {
+        &self.options
     }
 
     /// Counters to look at from elsewhere.

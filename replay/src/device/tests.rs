@@ -214,3 +214,38 @@ fn what_the_driver_hears_comes_after_the_end_and_is_kept() {
     assert_eq!(timing.harness_ns(), device.now.0 - done.end.0);
     assert!(csv(device.timings()).contains(&format!("\n0,steps,4,{},", done.start.0)));
 }
+
+#[test]
+fn a_renewed_device_has_done_nothing_and_its_pools_are_those_of_the_run_before() {
+    let mut device = device(FakeGpu::new(8, 8), 1);
+    for index in 0..4 {
+        device.wrote(
+            index,
+            ContentId {
+                lineage: LineageId(5),
+                index,
+            },
+        );
+    }
+    device.submit(copy(0, Direction::D2h, 0..4));
+    assert!(next(&mut device).status.is_ok());
+    let mut device = device.renewed().expect("nothing is in flight");
+    assert!(device.timings().is_empty() && device.awake().is_empty());
+    let moved = &device.gauges().moved[0];
+    assert_eq!(moved.load(Ordering::Relaxed), 0);
+    // Operations are numbered from 0 again, and find the blocks of before.
+    device.submit(copy(0, Direction::H2d, 0..4));
+    let completion = next(&mut device);
+    assert!(completion.status.is_ok(), "{completion:?}");
+    assert_eq!(completion.op, OpId(0));
+}
+
+#[test]
+fn a_device_with_something_in_flight_is_not_renewed() {
+    let mut device = device(FakeGpu::new(8, 8), 1);
+    device.submit(decode(0, 1_000_000));
+    let Err(error) = device.renewed() else {
+        panic!("a run is in flight")
+    };
+    assert!(error.to_string().contains("in flight"), "{error}");
+}

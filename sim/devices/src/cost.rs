@@ -3,7 +3,7 @@
 //! ```text
 //!   t = fixed + gemm(tokens) + Σ chunks ( prefill_token·tokens + prefill_kv_token·(context + tokens)
 //!                                       + prefill_pair·(query-key pairs) )
-//!             + decode_seq·sequences + decode_kv_token·KV tokens read
+//!             + decode_seq·sequences + decode_kv_token·KV tokens read + decode_attention(sequences)·their mean context
 //!             + context, if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
 //! ```
 //!
@@ -12,6 +12,8 @@
 //! kernel; a step with prompts is launched kernel by kernel, attends by a second one after it (`mixed`), and by a third one adds up
 //! what parts of a context came to (`context`). Tables have a point at
 //! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
+//! Decode attention has a staircase of its own: its CTAs, a number for each sequence and KV head, come in waves of as many as the GPU runs at
+//! once, so that a KV token of nine sequences may cost a fifth more than one of eight (`decode_attention`).
 //! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]); behind prompts it takes longer as well, for
 //! the card lowers its clock ([`Throttle`]).
 //! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies and load.
@@ -34,10 +36,10 @@ pub struct StepCost {
     pub fixed_ps: u64,
     /// Matrix products, over prefill and decode tokens.
     #[serde(default)]
-    pub gemm: GemmTable,
+    pub gemm: StepTable,
     /// The same of steps without prefill tokens. Empty: as `gemm`.
     #[serde(default)]
-    pub gemm_decode: GemmTable,
+    pub gemm_decode: StepTable,
     /// Per prefill token, beyond `gemm` \[ps\].
     #[serde(default)]
     pub prefill_token_ps: u64,
@@ -50,9 +52,12 @@ pub struct StepCost {
     /// Per decoding sequence, beyond `gemm` \[ps\].
     #[serde(default)]
     pub decode_seq_ps: u64,
-    /// Per KV token that decoding sequences read \[ps\].
+    /// Per KV token that decoding sequences read, however many they are \[ps\].
     #[serde(default)]
     pub decode_kv_token_ps: u64,
+    /// Reading a KV token of each decoding sequence, over sequences.
+    #[serde(default)]
+    pub decode_attention: StepTable,
     /// Of a step with a prefill chunk behind a context, beyond what its tokens cost \[ps\].
     #[serde(default)]
     pub context_ps: u64,
@@ -154,6 +159,14 @@ impl StepCost {
             + self.prefill_pair_ps * totals.prefill_pairs
             + self.decode_seq_ps * u64::from(totals.decode_seqs)
             + self.decode_kv_token_ps * totals.decode_kv_tokens
+            + self.decode_attention_ps(totals)
+    }
+
+    /// The table's part of decode attention \[ps\], rounded down: a token more in each sequence adds what the table says, and no fraction.
+    fn decode_attention_ps(&self, totals: &StepTotals) -> u64 {
+        let each = u128::from(self.decode_attention.ps(totals.decode_seqs));
+        let all = each * u128::from(totals.decode_kv_tokens);
+        (all / u128::from(totals.decode_seqs.max(1))) as u64
     }
 
     /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair.
@@ -171,15 +184,16 @@ impl StepCost {
     /// What each further step of a decode run costs more than the one before \[ps\].
     pub fn growth_ps(&self, shape: &StepShape) -> u64 {
         self.decode_kv_token_ps * u64::from(shape.decode_seqs)
+            + self.decode_attention.ps(shape.decode_seqs)
     }
 }
 
-/// Time of the matrix products of a step over its tokens. Empty: no time.
+/// A time over the tokens of a step, or over its decoding sequences. Empty: no time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<(u32, u64)>")]
-pub struct GemmTable(Vec<(u32, u64)>);
+pub struct StepTable(Vec<(u32, u64)>);
 
-impl GemmTable {
+impl StepTable {
     /// From pairs of tokens and picoseconds.
     ///
     /// # Errors
@@ -218,7 +232,7 @@ impl GemmTable {
     }
 }
 
-impl TryFrom<Vec<(u32, u64)>> for GemmTable {
+impl TryFrom<Vec<(u32, u64)>> for StepTable {
     type Error = String;
 
     fn try_from(points: Vec<(u32, u64)>) -> Result<Self, String> {
@@ -271,8 +285,8 @@ mod tests {
     #[test]
     fn decode_steps_have_a_table_of_their_own_and_contexts_and_mixtures_a_cost_of_their_own() {
         let cost = StepCost {
-            gemm: GemmTable::new(vec![(1, 400), (100, 400)]).unwrap(),
-            gemm_decode: GemmTable::new(vec![(1, 300), (100, 300)]).unwrap(),
+            gemm: StepTable::new(vec![(1, 400), (100, 400)]).unwrap(),
+            gemm_decode: StepTable::new(vec![(1, 300), (100, 300)]).unwrap(),
             decode_seq_ps: 5,
             context_ps: 1_000,
             mixed_ps: 70,
@@ -293,7 +307,7 @@ mod tests {
             (400, 1_400, 480)
         );
         let one_table = StepCost {
-            gemm_decode: GemmTable::default(),
+            gemm_decode: StepTable::default(),
             ..cost.clone()
         };
         let decode = StepTotals {
@@ -301,6 +315,27 @@ mod tests {
             ..StepTotals::default()
         };
         assert_eq!(one_table.totals_ps(&decode), 410);
+    }
+
+    #[test]
+    fn a_kv_token_costs_what_its_batch_makes_it_cost() {
+        let cost = StepCost {
+            decode_attention: StepTable::new(vec![(1, 100), (8, 590), (9, 900)]).unwrap(),
+            ..StepCost::default()
+        };
+        let decode = |decode_seqs, decode_kv_tokens| StepShape {
+            decode_seqs,
+            decode_kv_tokens,
+            ..StepShape::default()
+        };
+        // 590 x 1,001 / 8 = 73,823.75, rounded down; nine sequences as far cost more than nine eighths of it.
+        assert_eq!(cost.step_ps(&decode(8, 1_001)), 73_823);
+        assert_eq!(cost.step_ps(&decode(9, 1_001)), 100_100);
+        for (seqs, kv) in [(1, 7), (3, 1_000), (8, 1_001), (9, 12_345)] {
+            let [step, next] = [kv, kv + u64::from(seqs)].map(|kv| cost.step_ps(&decode(seqs, kv)));
+            assert_eq!(next - step, cost.growth_ps(&decode(seqs, kv)));
+        }
+        assert_eq!(cost.step_ps(&decode(0, 0)), 0);
     }
 
     #[test]
@@ -318,7 +353,7 @@ mod tests {
     #[test]
     fn a_server_assumes_full_steps() {
         let cost = StepCost {
-            gemm: GemmTable::new(vec![(100, 1_000), (200, 1_600)]).unwrap(),
+            gemm: StepTable::new(vec![(100, 1_000), (200, 1_600)]).unwrap(),
             prefill_token_ps: 3,
             prefill_kv_token_ps: 2,
             prefill_pair_ps: 1,
@@ -334,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_table_is_flat_before_its_first_point_and_goes_on_after_its_last() {
-        let table = GemmTable::new(vec![(10, 100), (20, 105), (40, 205)]).unwrap();
+        let table = StepTable::new(vec![(10, 100), (20, 105), (40, 205)]).unwrap();
         // Between 10 and 20: 100 + 5 x 3 / 10 = 101.5, rounded down. Beyond 40: 5 per token.
         let expected = [
             (1, 100),
@@ -348,17 +383,17 @@ mod tests {
         for (tokens, ps) in expected {
             assert_eq!(table.ps(tokens), ps, "{tokens} tokens");
         }
-        assert_eq!(GemmTable::new(vec![(5, 7)]).unwrap().ps(90), 7);
-        assert_eq!(GemmTable::default().ps(90), 0);
+        assert_eq!(StepTable::new(vec![(5, 7)]).unwrap().ps(90), 7);
+        assert_eq!(StepTable::default().ps(90), 0);
     }
 
     #[test]
     fn a_table_out_of_order_is_refused() {
         assert!(
-            GemmTable::new(vec![(10, 100), (10, 105)])
+            StepTable::new(vec![(10, 100), (10, 105)])
                 .unwrap_err()
                 .contains("[10, 105] follows [10, 100]")
         );
-        assert!(GemmTable::new(vec![(10, 100), (11, 99)]).is_err());
+        assert!(StepTable::new(vec![(10, 100), (11, 99)]).is_err());
     }
 }

@@ -28,7 +28,7 @@ pub use catalog::{
     hardware, hardware_names, hardware_text, model, model_names, model_text, parse_hardware,
     parse_model,
 };
-pub use cost::{GemmTable, IdleCost, StepCost, StepTotals};
+pub use cost::{IdleCost, StepCost, StepTable, StepTotals};
 pub use disk::DiskCost;
 pub use error::ProfileError;
 pub use geometry::{Experts, ModelGeometry};

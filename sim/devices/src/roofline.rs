@@ -14,7 +14,7 @@
 //! The result is a [`StepCost`] with a table of the tokens where the maximum bends. Integers throughout: the same
 //! bits on every machine.
 
-use crate::{Experts, GemmTable, ModelGeometry, StepCost};
+use crate::{Experts, ModelGeometry, StepCost, StepTable};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -67,7 +67,7 @@ impl Roofline {
         }
     }
 
-    fn gemm(&self, model: &ModelGeometry) -> GemmTable {
+    fn gemm(&self, model: &ModelGeometry) -> StepTable {
         let active = model.dense_parameters() + model.active_expert_parameters();
         let dtype = u128::from(model.dtype_bytes.get());
         let launch_ps = self.launch_ns_per_layer * u64::from(model.layers.get()) * 1_000;
@@ -95,7 +95,7 @@ impl Roofline {
             .filter(|tokens| *tokens <= TOKENS_MAX)
             .map(|tokens| (tokens, flops_ps(tokens).max(other_ps(tokens))))
             .collect();
-        GemmTable::new(without_collinear(points)).expect("a roofline never falls")
+        StepTable::new(without_collinear(points)).expect("a roofline never falls")
     }
 
     /// Time to read from HBM, rounded down.

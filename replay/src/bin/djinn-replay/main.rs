@@ -5,9 +5,13 @@
 
 mod calibrate;
 mod check;
+mod machine;
 mod progress;
 mod refit;
 mod run;
+mod spec;
+mod summary;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 use kernels::gpu::{Error, Gpu, PoolPhase};
@@ -26,11 +30,13 @@ const EXAMPLES: &str = "\
 Examples:
   djinn-replay check                                     does this GPU do what the engine expects, and are faults caught?
   djinn-replay calibrate --out my-gpu.toml               measure it; then: djinn run --set hardware=my-gpu.toml
-  djinn-replay run my.toml --policy djinn --hbm-gib 40   the run that `djinn run` simulates";
+  djinn-replay run my.toml --policy djinn --hbm-gib 40   the run that `djinn run` simulates
+  djinn-replay sweep my.toml --policy djinn,ski --out D  several, with pools and weights taken once";
 
 #[derive(Subcommand)]
 enum Verb {
     Run(run::Args),
+    Sweep(sweep::Args),
     Check(check::Args),
     Calibrate(calibrate::Args),
     Refit(refit::Args),
@@ -130,7 +136,8 @@ fn command() -> String {
 
 fn main() -> ExitCode {
     let done = match Replay::parse().verb {
-        Verb::Run(args) => run::run(&args),
+        Verb::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Sweep(args) => sweep::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Check(args) => check::run(args),
         Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Refit(args) => refit::run(&args),

@@ -1,6 +1,6 @@
 //! CUDA graphs of decode passes: one submission instead of some 300.
 //!
-//! A graph fixes sizes and addresses. Passes of up to [`SEQUENCES_MAX`] sequences are padded to the next of [`BUCKETS`]; everything else
+//! A graph fixes sizes and addresses. Passes of up to [`SEQUENCES_MAX`] sequences are padded to the next of [`SEQUENCES`]; everything else
 //! that changes from step to step (contexts, block tables, slots, the split of long contexts) is in HBM. What remains is how many
 //! splits of a context there may be, rounded up to a power of two: a graph for each.
 //!
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub(super) const SEQUENCES_MAX: u32 = 256;
 
 /// Numbers of sequences that graphs are made for. Products hardly take longer for a few rows more, and padding has no KV to read.
-const BUCKETS: [u32; 19] = [
+pub const SEQUENCES: [u32; 19] = [
     1,
     2,
     4,
@@ -51,7 +51,7 @@ pub(super) struct Graphs {
 pub(super) fn bucket(sequences: u32, most: u32) -> Option<u32> {
     let fits = |bucket: &u32| *bucket >= sequences && *bucket <= most;
     (sequences > 0)
-        .then(|| BUCKETS.into_iter().find(fits))
+        .then(|| SEQUENCES.into_iter().find(fits))
         .flatten()
 }
 

@@ -32,6 +32,7 @@ mod workspace;
 
 pub use forward::EPSILON;
 pub use geometry::Geometry;
+pub use graphs::SEQUENCES;
 pub use placement::{LANDING_BLOCKS, Laid, Placement};
 pub use products::ROWS;
 pub use step::{Decode, Pass, Prefill};
