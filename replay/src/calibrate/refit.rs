@@ -203,7 +203,7 @@ mod tests {
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-3.toml"
+        "/measurements/validation/card-4.toml"
     );
 
     #[test]
