@@ -1,25 +1,8 @@
-//! Tells the program which commit it was built from, for the manifests of its runs. Without git it does not know.
+//! Tells the program which commit it was built from.
 
-use std::path::Path;
-use std::process::Command;
+#[path = "build/commit.rs"]
+mod commit;
 
 fn main() {
-    // The log of HEAD changes with every commit; a path that does not exist would mean a rebuild every time.
-    let log = Path::new("../../.git/logs/HEAD");
-    println!(
-        "cargo::rerun-if-changed={}",
-        if log.exists() {
-            "../../.git/logs/HEAD"
-        } else {
-            "build.rs"
-        }
-    );
-    let commit = Command::new("git")
-        .args(["rev-parse", "HEAD"])
-        .output()
-        .ok();
-    let commit = commit.filter(|output| output.status.success());
-    if let Some(commit) = commit.and_then(|output| String::from_utf8(output.stdout).ok()) {
-        println!("cargo::rustc-env=DJINN_COMMIT={}", commit.trim());
-    }
+    commit::declare();
 }

@@ -6,6 +6,8 @@ use crate::out;
 use crate::table::Table;
 use results::compare::{Bootstrap, Comparison, Metric, RunSample, SEEDS_MIN, compare};
 use results::folder::{MANIFEST, RunFolder};
+use results::manifest::Manifest;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,8 +51,51 @@ struct Side {
     runs: Vec<RunSample>,
 }
 
+/// Who made the first run that says, and what the others were made from that is not what its name stood for there.
+#[derive(Default)]
+struct Origins {
+    first: Option<(PathBuf, Manifest)>,
+    others: BTreeSet<String>,
+}
+
+impl Origins {
+    fn note(&mut self, folder: &RunFolder) {
+        let manifest = folder.manifest();
+        let Some(inputs) = &manifest.inputs else {
+            return;
+        };
+        let Some((path, first)) = &self.first else {
+            self.first = Some((folder.path().to_owned(), manifest.clone()));
+            return;
+        };
+        let Some(before) = &first.inputs else {
+            return;
+        };
+        // Under another name other content is meant.
+        let mut now = inputs.clone();
+        if manifest.spec.hardware != first.spec.hardware {
+            now.hardware_sha256.clone_from(&before.hardware_sha256);
+        }
+        if manifest.spec.model != first.spec.model {
+            now.model_sha256.clone_from(&before.model_sha256);
+        }
+        // Runs of different traces are not paired at all.
+        now.workload_sha256.clone_from(&before.workload_sha256);
+        for what in now.changes(before, &manifest.spec) {
+            self.others.insert(format!(
+                "not all runs were made with the same {what} as {}; a difference may be of that",
+                path.display()
+            ));
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let mut sides = sides(&args.runs)?;
+    let mut origins = Origins::default();
+    let mut sides = sides(&args.runs, &mut origins)?;
+    for other in &origins.others {
+        out::warn(other);
+    }
     if let Some(name) = &args.baseline {
         let at = sides.iter().position(|side| side.name == *name);
         let at = at.ok_or_else(|| {
@@ -83,11 +128,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// The sides in the order in which they were given; those of one folder in the order of the registry.
-fn sides(paths: &[PathBuf]) -> Result<Vec<Side>, CliError> {
+fn sides(paths: &[PathBuf], origins: &mut Origins) -> Result<Vec<Side>, CliError> {
+    let mut sample = |path: &Path| -> Result<RunSample, CliError> {
+        let folder = RunFolder::open(path)?;
+        origins.note(&folder);
+        Ok(RunSample::of_folder(&folder)?)
+    };
     let mut sides: Vec<Side> = Vec::new();
     for path in paths {
         if is_run(path) || !path.is_dir() {
-            let run = RunSample::of_folder(&RunFolder::open(path)?)?;
+            let run = sample(path)?;
             sides.push(Side {
                 name: run.name.clone(),
                 runs: vec![run],
@@ -96,7 +146,7 @@ fn sides(paths: &[PathBuf]) -> Result<Vec<Side>, CliError> {
         }
         let mut groups: Vec<Side> = Vec::new();
         for path in runs_in(path)? {
-            let run = RunSample::of_folder(&RunFolder::open(&path)?)?;
+            let run = sample(&path)?;
             match groups.iter_mut().find(|side| side.name == run.name) {
                 Some(side) => side.runs.push(run),
                 None => groups.push(Side {

@@ -220,6 +220,27 @@ fn row_file(place: &Place) -> String {
 }
 
 #[test]
+fn compare_says_when_one_name_stood_for_two_profiles() {
+    let place = Place::new();
+    let profile = devices::hardware_text("h200").expect("it is shipped");
+    let run = |out: &str| place.tiny(&["--set", "hardware=mine.toml", "--out", out]);
+    place.write("mine.toml", profile.as_bytes());
+    run("a");
+    place.tiny(&["--out", "c"]);
+    place.write("mine.toml", format!("{profile}# measured again\n"));
+    run("b");
+    let said = place.ok(&["compare", "a", "b"]).err;
+    has(
+        &said,
+        &[
+            "warning: not all runs were made with the same hardware profile `mine.toml` as a; a difference may be of that",
+        ],
+    );
+    // Under another name another profile is meant.
+    assert_eq!(place.ok(&["compare", "a", "c"]).err, "");
+}
+
+#[test]
 fn compare_shows_no_difference_between_a_run_and_itself() {
     let place = Place::new();
     place.tiny(&["--out", "a"]);
