@@ -21,6 +21,9 @@ pub struct Forecast {
     pub disk_blocks: u64,
     /// GPU time of all tokens over the time from the first arrival to the last.
     pub load: f64,
+    /// The same over the time in which all sessions would be over if none waited, where they last longer than arrivals: all are there at once, and
+    /// whatever waits is served in the end.
+    pub load_together: Option<f64>,
     /// Bytes of a block.
     pub block_bytes: u64,
 }
@@ -64,10 +67,13 @@ impl Forecast {
     pub(crate) fn new(setup: &Setup) -> Self {
         let block = setup.engine.memory.block_tokens;
         let mut held = Held::default();
-        let mut gpu_ns = 0f64;
+        let (mut gpu_ns, mut lasting, mut over) = (0f64, 0f64, 0f64);
         for session in &setup.sessions {
             let start = session.start.0 as f64;
-            gpu_ns += Self::session(setup, session, start, block, &mut held);
+            let (cost, end) = Self::session(setup, session, start, block, &mut held);
+            gpu_ns += cost;
+            lasting += end - start;
+            over = over.max(end);
         }
         let first = setup.sessions.first().map_or(0, |s| s.start.0);
         let last = setup.sessions.last().map_or(0, |s| s.start.0);
@@ -85,12 +91,20 @@ impl Forecast {
             host_blocks: u64::from(setup.engine.memory.host_blocks),
             disk_blocks: u64::from(setup.engine.memory.disk_blocks),
             load: if span > 0.0 { gpu_ns / span } else { 0.0 },
+            load_together: (lasting > arrivals * span && over > first as f64)
+                .then(|| gpu_ns / (over - first as f64)),
             block_bytes: setup.engine.block_bytes.0,
         }
     }
 
-    /// Adds the blocks that a session and its sub-agents hold over time, joins left aside; returns the GPU time of their tokens.
-    fn session(setup: &Setup, session: &Session, start: f64, block: u32, all: &mut Held) -> f64 {
+    /// Adds the blocks that a session and its sub-agents hold over time, joins left aside; returns the GPU time of their tokens, and when it ends.
+    fn session(
+        setup: &Setup,
+        session: &Session,
+        start: f64,
+        block: u32,
+        all: &mut Held,
+    ) -> (f64, f64) {
         let serial = setup.engine.batching.serial;
         let alone = |shape: &StepShape| setup.steps.step_ps(shape) as f64 / 1e3;
         let (mut at, mut held, mut cost) = (start, 0i64, 0f64);
@@ -129,7 +143,7 @@ impl Forecast {
                 let begin = spawn.at.map_or(at + spawn.after.0 as f64, |since| {
                     at.max(start + since.0 as f64)
                 });
-                cost += Self::session(setup, &spawn.session, begin, block, all);
+                cost += Self::session(setup, &spawn.session, begin, block, all).0;
             }
         }
         all.own.push((at as u64, -held));
@@ -140,7 +154,7 @@ impl Forecast {
             sessions.extend([(start as u64, 1), (at as u64, -1)]);
             before = prefix.tokens.0 / block;
         }
-        cost
+        (cost, at)
     }
 
     /// What a user should hear before the run starts.
@@ -168,12 +182,17 @@ impl Forecast {
                 gib(room)
             ));
         }
-        if self.load > 1.0 {
-            warnings.push(format!(
+        match self.load_together {
+            Some(load) if load > 1.0 => warnings.push(format!(
+                "the tokens alone need {load:.2} times the GPU time in which all sessions would be over if none waited: most of the \
+                 time is spent in the queue; fewer sessions or longer gaps would show more of the policy"
+            )),
+            None if self.load > 1.0 => warnings.push(format!(
                 "the tokens alone need {:.2} times the GPU time that there is between arrivals: the queue will grow \
                  without bound; lower `workload.rate`",
                 self.load
-            ));
+            )),
+            Some(_) | None => {}
         }
         warnings
     }
@@ -182,6 +201,7 @@ impl Forecast {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use results::spec::{Layers, RunSpec};
 
     #[test]
     fn what_sessions_share_counts_once_while_one_of_them_lives() {
@@ -191,5 +211,31 @@ mod tests {
         let lives = vec![(0, 1), (10, -1), (5, 1), (20, -1)];
         held.shared.insert(7, (100, lives));
         assert_eq!(held.peak(), 107);
+    }
+
+    #[test]
+    fn a_queue_grows_without_bound_where_sessions_keep_coming_and_not_where_all_are_there() {
+        // Both ask for more than the GPU's time between arrivals.
+        let forecast = |workload: &str| {
+            let text = format!("[workload]\n{workload}");
+            let spec = RunSpec::load(&Layers::of_text("test", &text)).unwrap();
+            Setup::new(&spec).unwrap().forecast()
+        };
+        let all_there = |sessions: u32| {
+            forecast(&format!(
+                "gen = \"closed-loop-agents\"\nsessions = {sessions}\n[workload.params]\nramp_s = 1\nturns = 7\n\
+                 first_prompt = 1024\nappend = 200\noutput = 50\ngap_s = {{ uniform = {{ min = 1, max = 3 }} }}\n"
+            ))
+        };
+        let coming = forecast("gen = \"poisson-agents\"\nsessions = 4000\nrate = 2\n");
+        let (few, many) = (all_there(30), all_there(600));
+        assert!([&few, &many, &coming].iter().all(|f| f.load > 1.0));
+        let said = |forecast: &Forecast, what: &str| {
+            let warnings = forecast.warnings();
+            warnings.iter().any(|text| text.contains(what))
+        };
+        assert!(said(&coming, "without bound; lower"), "{coming:?}");
+        assert!(!said(&few, "the tokens alone need"), "{few:?}");
+        assert!(said(&many, "if none waited"), "{many:?}");
     }
 }
