@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Both tables of a decode step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeCost {
-    /// Without KV, over sequences; what each costs beyond (`seq_ns`) taken out.
+    /// Without KV, over sequences.
     pub floor: StepTable,
     /// A token of context of each sequence, over sequences.
     pub attention: StepTable,
