@@ -192,12 +192,9 @@ pub fn cuda_device_after(
     progress: &mut dyn FnMut(PoolPhase),
 ) -> Result<CudaDevice, ReplayError> {
     let wanted = cuda_options(setup)?;
-    let same = |device: &CudaDevice| {
-        *device.backend().options() == wanted && *device.options() == device_options(setup)
-    };
-    // Anything else goes first, for there is no room for both.
-    let renewed = before.filter(same).map(ReplayDevice::renewed);
-    match renewed {
+    // Any other goes first, for there is no room for both.
+    let before = before.filter(|device| *device.backend().options() == wanted);
+    match before.map(|device| device.renewed(device_options(setup))) {
         Some(Ok(device)) => Ok(device),
         Some(Err(_)) | None => cuda_device(setup, gpu, progress),
     }

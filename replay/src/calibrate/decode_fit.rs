@@ -10,11 +10,11 @@
 //! A batch that was timed at several contexts tells its floor, by the line with the least sum of relative deviations. What is above the floor of its bucket
 //! is its attention, where that is a share of the step that can be told from noise ([`TELLING`]); between such batches it is linear.
 
-use super::fit::{Weighed, least_deviations, median};
+use super::fit::{Weighed, least_deviations};
 use super::stairs::{Stairs, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Both tables of a decode step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +31,13 @@ const TELLING: f64 = 0.08;
 /// Context and time of the steps of one batch.
 type Timed = Vec<(f64, f64)>;
 
-/// Fits decode steps that are padded to the next of `padded` sequences. Other steps are not looked at.
+/// Fits decode steps, which are padded to the next of `padded` sequences.
 ///
 /// # Errors
 /// If no batch was timed at two contexts.
 pub fn fit(points: &[&StepPoint], padded: Stairs<'_>) -> Result<DecodeCost, String> {
     let mut batches: BTreeMap<u32, Timed> = BTreeMap::new();
-    for point in points.iter().filter(|point| point.kind() == "decode") {
+    for point in points {
         let sequences = point.totals.decode_seqs;
         let context = point.totals.decode_kv_tokens as f64 / f64::from(sequences);
         let timed = batches.entry(sequences).or_default();
@@ -52,27 +52,19 @@ pub fn fit(points: &[&StepPoint], padded: Stairs<'_>) -> Result<DecodeCost, Stri
     }
     let slopes: Vec<(u32, f64)> = lines.iter().map(|(of, line)| (*of, line[0])).collect();
     let slopes = StepTable::new(rising(&slopes))?;
-    // Floors of each bucket: of batches that tell it, else with the attention of their neighbours.
-    let mut told: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    let mut guessed: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    // Of batches that tell their floor; in buckets without one, what the attention of their neighbours leaves.
+    let told: BTreeSet<u32> = lines.keys().map(|of| padded.end(*of)).collect();
+    let mut floors = Vec::new();
     for (sequences, timed) in &batches {
-        let bucket = padded.end(*sequences);
         if let Some([_, floor]) = lines.get(sequences) {
-            told.entry(bucket).or_default().push(*floor);
-        } else {
+            floors.push((*sequences, *floor));
+        } else if !told.contains(&padded.end(*sequences)) {
             let slope = slopes.ps(*sequences) as f64 / 1e3;
             let left = timed.iter().map(|(context, nanos)| nanos - slope * context);
-            guessed.entry(bucket).or_default().extend(left);
+            floors.extend(left.map(|floor| (*sequences, floor)));
         }
     }
-    for (bucket, floors) in guessed {
-        told.entry(bucket).or_insert(floors);
-    }
-    let floors: Vec<(u32, f64)> = told
-        .into_iter()
-        .filter_map(|(bucket, floors)| Some((bucket, median(floors)?)))
-        .collect();
-    let floor = padded.level(&floors)?;
+    let floor = padded.table(floors.into_iter())?;
     let telling = batches.iter().filter_map(|(sequences, timed)| {
         let below = floor.ps(*sequences) as f64 / 1e3;
         let tells = |(_, nanos): &&(f64, f64)| nanos - below >= TELLING * nanos;

@@ -1,7 +1,6 @@
 //! Tables of steps over their tokens: stairs, for a padded pass takes as long as any of its bucket, and rising.
 
 use super::fit::median;
-use super::step_fit::StepPoint;
 use devices::StepTable;
 use std::collections::BTreeMap;
 
@@ -25,36 +24,23 @@ impl Stairs<'_> {
         }
     }
 
-    /// The table of what is left of each step.
+    /// A rising table of times over tokens, `values`: the median of each bucket, and level within it.
     ///
     /// # Errors
     /// As [`StepTable::new`].
-    pub fn table(
-        self,
-        points: &[&StepPoint],
-        left: impl Fn(&StepPoint) -> f64,
-    ) -> Result<StepTable, String> {
-        self.level(&self.ends(points, left))
-    }
-
-    /// The median of what is left of the steps that are padded to each number of tokens.
-    fn ends(self, points: &[&StepPoint], left: impl Fn(&StepPoint) -> f64) -> Vec<(u32, f64)> {
+    pub fn table(self, values: impl Iterator<Item = (u32, f64)>) -> Result<StepTable, String> {
         let mut by_end: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        for point in points {
-            let end = self.end(point.tokens());
-            by_end.entry(end).or_default().push(left(point));
+        for (tokens, value) in values {
+            by_end.entry(self.end(tokens)).or_default().push(value);
         }
         let medians = by_end
             .into_iter()
             .filter_map(|(end, values)| Some((end, median(values)?)));
-        medians.collect()
+        self.level(&medians.collect::<Vec<_>>())
     }
 
     /// A rising table with these times at its ends, and level from each start on. Where no step was timed it rises evenly.
-    ///
-    /// # Errors
-    /// As [`StepTable::new`].
-    pub fn level(self, ends: &[(u32, f64)]) -> Result<StepTable, String> {
+    fn level(self, ends: &[(u32, f64)]) -> Result<StepTable, String> {
         let mut points = Vec::with_capacity(2 * ends.len());
         for (end, ps) in rising(ends) {
             let start = self.start(end);

@@ -11,8 +11,7 @@
 //!
 //! Each constant comes from differences that nothing else changes: steps that differ in context alone give what context costs, what is
 //! left of a decode step or of a prompt alone is the table over its tokens, and what is left of a mixed one is a constant.
-//! They are medians, of slopes where there are any (Theil and Sen), and least sums of relative deviations, so that a disturbed
-//! step moves none of them.
+//! They are medians and least sums of relative deviations, so that a disturbed step moves none of them.
 //! Points held out are not looked at; they judge.
 
 use super::decode_fit;
@@ -99,7 +98,7 @@ pub fn fit(points: &[StepPoint], padding: Padding) -> Result<StepCost, String> {
     let stairs = Stairs(padding.rows);
     let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
     let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
-    let decode = decode_fit::fit(&fitted, Stairs(padding.sequences))?;
+    let decode = decode_fit::fit(&of(&fitted, "decode"), Stairs(padding.sequences))?;
     let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
         prefill.into_iter().partition(|point| point.context() > 0);
     let [prefill_kv, pair, context] = context_cost(&behind, &alone, stairs)?;
@@ -111,7 +110,10 @@ pub fn fit(points: &[StepPoint], padding: Padding) -> Result<StepCost, String> {
         context_ps: picoseconds(context),
         ..StepCost::default()
     };
-    let gemm = stairs.table(&alone, |point| point.left_of(&cost))?;
+    let left = alone
+        .iter()
+        .map(|point| (point.tokens(), point.left_of(&cost)));
+    let gemm = stairs.table(left)?;
     let cost = StepCost { gemm, ..cost };
     let beside = of(&fitted, "mixed").into_iter();
     let mixed = median(beside.map(|point| point.left_of(&cost)).collect());
@@ -138,7 +140,8 @@ fn context_cost(
     alone: &[&StepPoint],
     stairs: Stairs<'_>,
 ) -> Result<[f64; 3], String> {
-    let alone = stairs.table(alone, StepPoint::rested)?;
+    let rested = alone.iter().map(|point| (point.tokens(), point.rested()));
+    let alone = stairs.table(rested)?;
     let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());

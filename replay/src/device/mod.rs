@@ -109,11 +109,11 @@ impl<B: Backend> ReplayDevice<B> {
         Ok(Self::fresh(launcher, poller, backend, options))
     }
 
-    /// A device that has done nothing yet, on the pools and threads of this one: what a run leaves is forgotten, faults included.
+    /// A device that has done nothing yet, on the pools and threads of this one: what a run leaves is forgotten, options and faults included.
     ///
     /// # Errors
     /// If something is still in flight, or something broke.
-    pub fn renewed(self) -> Result<Self, DeviceError> {
+    pub fn renewed(self, options: DeviceOptions) -> Result<Self, DeviceError> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
@@ -126,7 +126,6 @@ impl<B: Backend> ReplayDevice<B> {
             launcher,
             poller,
             backend,
-            options,
             ..
         } = self;
         Ok(Self::fresh(launcher, poller, backend, options))
@@ -185,11 +184,6 @@ impl<B: Backend> ReplayDevice<B> {
     /// What it runs on.
     pub fn backend(&self) -> &B {
         &self.backend
-    }
-
-    /// How it behaves.
-    pub fn options(&self) -> &DeviceOptions {
-        &self.options
     }
 
     /// Counters to look at from elsewhere.

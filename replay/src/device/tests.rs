@@ -15,11 +15,21 @@ fn device(gpu: FakeGpu, ahead: u32) -> ReplayDevice<FakeGpu> {
     ReplayDevice::new(gpu, options).expect("a thread")
 }
 
-fn copy(id: u64, direction: Direction, blocks: std::ops::Range<u32>) -> Op {
-    let content = |index| ContentId {
+fn content(index: u32) -> ContentId {
+    ContentId {
         lineage: LineageId(5),
         index,
-    };
+    }
+}
+
+/// Says of these blocks that steps wrote what copies expect.
+fn write(device: &mut ReplayDevice<FakeGpu>, blocks: std::ops::Range<u32>) {
+    for index in blocks {
+        device.wrote(index, content(index));
+    }
+}
+
+fn copy(id: u64, direction: Direction, blocks: std::ops::Range<u32>) -> Op {
     let blocks: Vec<_> = blocks
         .map(|at| BlockCopy {
             source: at,
@@ -89,15 +99,7 @@ fn the_device_keeps_the_contract_in_order_and_accounts() {
 #[test]
 fn blocks_survive_the_way_out_and_back() {
     let mut device = device(FakeGpu::new(8, 8), 0);
-    for index in 0..5 {
-        device.wrote(
-            index,
-            ContentId {
-                lineage: LineageId(5),
-                index,
-            },
-        );
-    }
+    write(&mut device, 0..5);
     for (id, direction) in (0..).zip(Direction::LINK) {
         device.submit(copy(id, direction, 0..5));
         let done = next(&mut device);
@@ -176,15 +178,7 @@ fn a_launch_that_is_refused_ends_the_run_with_what_was_done() {
 #[test]
 fn a_second_copy_in_a_busy_lane_is_an_error_and_no_panic() {
     let mut device = device(FakeGpu::new(8, 8), 0);
-    for index in 0..4 {
-        device.wrote(
-            index,
-            ContentId {
-                lineage: LineageId(5),
-                index,
-            },
-        );
-    }
+    write(&mut device, 0..4);
     device.submit(copy(0, Direction::D2h, 0..2));
     device.submit(copy(1, Direction::D2h, 2..4));
     assert!(failure(&next(&mut device)).contains("while another copy is in its lane"));
@@ -218,18 +212,12 @@ fn what_the_driver_hears_comes_after_the_end_and_is_kept() {
 #[test]
 fn a_renewed_device_has_done_nothing_and_its_pools_are_those_of_the_run_before() {
     let mut device = device(FakeGpu::new(8, 8), 1);
-    for index in 0..4 {
-        device.wrote(
-            index,
-            ContentId {
-                lineage: LineageId(5),
-                index,
-            },
-        );
-    }
+    write(&mut device, 0..4);
     device.submit(copy(0, Direction::D2h, 0..4));
     assert!(next(&mut device).status.is_ok());
-    let mut device = device.renewed().expect("nothing is in flight");
+    let mut device = device
+        .renewed(DeviceOptions::default())
+        .expect("nothing is in flight");
     assert!(device.timings().is_empty() && device.awake().is_empty());
     let moved = &device.gauges().moved[0];
     assert_eq!(moved.load(Ordering::Relaxed), 0);
@@ -244,7 +232,7 @@ fn a_renewed_device_has_done_nothing_and_its_pools_are_those_of_the_run_before()
 fn a_device_with_something_in_flight_is_not_renewed() {
     let mut device = device(FakeGpu::new(8, 8), 1);
     device.submit(decode(0, 1_000_000));
-    let Err(error) = device.renewed() else {
+    let Err(error) = device.renewed(DeviceOptions::default()) else {
         panic!("a run is in flight")
     };
     assert!(error.to_string().contains("in flight"), "{error}");

@@ -6,7 +6,8 @@ use crate::out;
 use crate::table::Table;
 use results::compare::{Bootstrap, Comparison, Metric, RunSample, SEEDS_MIN, compare};
 use results::folder::{MANIFEST, RunFolder};
-use results::manifest::Manifest;
+use results::inputs::Inputs;
+use results::spec::RunSpec;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -51,37 +52,34 @@ struct Side {
     runs: Vec<RunSample>,
 }
 
-/// Who made the first run that says, and what the others were made from that is not what its name stood for there.
+/// What the first run that says was made from, and where others differ from it though their specs name the same.
 #[derive(Default)]
 struct Origins {
-    first: Option<(PathBuf, Manifest)>,
+    first: Option<(PathBuf, RunSpec, Inputs)>,
     others: BTreeSet<String>,
 }
 
 impl Origins {
     fn note(&mut self, folder: &RunFolder) {
         let manifest = folder.manifest();
-        let Some(inputs) = &manifest.inputs else {
+        let (Some(inputs), spec) = (&manifest.inputs, &manifest.spec) else {
             return;
         };
-        let Some((path, first)) = &self.first else {
-            self.first = Some((folder.path().to_owned(), manifest.clone()));
+        let Some((path, first, before)) = &self.first else {
+            self.first = Some((folder.path().to_owned(), spec.clone(), inputs.clone()));
             return;
         };
-        let Some(before) = &first.inputs else {
-            return;
-        };
-        // Under another name other content is meant.
         let mut now = inputs.clone();
-        if manifest.spec.hardware != first.spec.hardware {
+        // Under another name other content is meant.
+        if spec.hardware != first.hardware {
             now.hardware_sha256.clone_from(&before.hardware_sha256);
         }
-        if manifest.spec.model != first.spec.model {
+        if spec.model != first.model {
             now.model_sha256.clone_from(&before.model_sha256);
         }
         // Runs of different traces are not paired at all.
         now.workload_sha256.clone_from(&before.workload_sha256);
-        for what in now.changes(before, &manifest.spec) {
+        for what in now.changes(before, spec) {
             self.others.insert(format!(
                 "not all runs were made with the same {what} as {}; a difference may be of that",
                 path.display()

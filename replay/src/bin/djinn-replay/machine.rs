@@ -53,11 +53,10 @@ impl Machine {
             eprintln!("{} holds this run already; nothing to do", target.display());
             return Ok(true);
         }
-        let gpu = match self.gpu.take() {
-            Some(gpu) => gpu,
-            None => self.args.open()?,
+        let gpu = match &self.gpu {
+            Some(gpu) => gpu.clone(),
+            None => self.gpu.insert(self.args.open()?).clone(),
         };
-        self.gpu = Some(gpu.clone());
         let compute = spec.replay.compute.unwrap_or_default();
         setup.warnings.push(caution(compute).to_owned());
         if !spec.replay.integrity {
