@@ -10,7 +10,11 @@ use crate::kv::KvPool;
 /// The shipped kernels.
 pub const IMAGE: Image = image!("prefill_attention");
 
-const ROWS: u32 = 128;
+/// Query tokens of a tile, which a CTA computes for one head: fewer take as long.
+pub const QUERY_TILE: u32 = 128;
+/// Contexts of fewer KV tokens are not split.
+pub const SPLIT_FROM: u32 = 2 * SPLIT_LEAST;
+
 const KEYS: u32 = 64;
 /// CTAs that one multiprocessor holds: limited by 255 registers a thread.
 const CTAS_PER_MULTIPROCESSOR: u32 = 2;
@@ -101,7 +105,7 @@ impl PrefillAttention {
     /// [`Error::Module`] if the GPU takes neither of their forms.
     pub fn load(gpu: &Gpu) -> Result<Self, Error> {
         let module = Module::load(gpu, &IMAGE)?;
-        let shared = |head_dim: u32| (ROWS + 2 * KEYS) * head_dim * 2;
+        let shared = |head_dim: u32| (QUERY_TILE + 2 * KEYS) * head_dim * 2;
         let pair = |head_dim: u32| -> Result<[Kernel; 2], Error> {
             let attention =
                 module.kernel(&format!("prefill_attention_{head_dim}"), shared(head_dim))?;
@@ -134,7 +138,7 @@ impl PrefillAttention {
         }
         let grid = [
             chunks.q_heads,
-            chunks.chunk_max.div_ceil(ROWS),
+            chunks.chunk_max.div_ceil(QUERY_TILE),
             chunks.seq_count * split_count,
         ];
         let [attention, combine] = if chunks.pool.layout.head_dim == 64 {
@@ -171,7 +175,7 @@ impl PrefillWorkspace {
 /// Rows of partial sums that any call can have: it is split only while its CTAs leave slots free, into at
 /// most two rounds and one more split.
 fn rows_most(multiprocessors: u32) -> u64 {
-    3 * u64::from(CTAS_PER_MULTIPROCESSOR * multiprocessors) * u64::from(ROWS)
+    3 * u64::from(CTAS_PER_MULTIPROCESSOR * multiprocessors) * u64::from(QUERY_TILE)
 }
 
 impl PrefillChunks {
@@ -180,7 +184,7 @@ impl PrefillChunks {
     /// so is a split of one tile more than the others; of at most two rounds the fewest splits are taken that take least.
     fn split_count(&self, multiprocessors: u32) -> u32 {
         let slots = CTAS_PER_MULTIPROCESSOR * multiprocessors;
-        let ctas = (self.q_heads * self.chunk_max.div_ceil(ROWS) * self.seq_count).max(1);
+        let ctas = (self.q_heads * self.chunk_max.div_ceil(QUERY_TILE) * self.seq_count).max(1);
         if ctas >= slots {
             return 1;
         }
@@ -188,7 +192,7 @@ impl PrefillChunks {
             .div_ceil(ctas)
             .min(self.context_max / SPLIT_LEAST)
             .max(1);
-        if self.chunk_max > ROWS {
+        if self.chunk_max > QUERY_TILE {
             return most;
         }
         let picoseconds = |splits: &u32| {
@@ -234,7 +238,7 @@ impl PrefillChunks {
             "chunk_max",
             self.chunk_max.into(),
             0,
-            GRID_YZ_MAX * u64::from(ROWS),
+            GRID_YZ_MAX * u64::from(QUERY_TILE),
         )?;
         let row = u64::from(self.q_heads) * u64::from(layout.head_dim);
         within(

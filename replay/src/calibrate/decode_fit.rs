@@ -8,9 +8,9 @@
 //! the sequences that are there: its CTAs come in waves, and nine sequences may take a fifth more for as much KV than eight.
 //!
 //! A batch that was timed at several contexts tells its floor, by the line with the least sum of relative deviations. What is above the floor of its bucket
-//! is its attention, where that is a share of the step that can be told from noise ([`TELLING`]); between such batches it is linear.
+//! is its attention, where that is a share of the step that can be told from noise; between such batches it is linear.
 
-use super::fit::{Weighed, least_deviations};
+use super::attended::{Attended, line, slope};
 use super::stairs::{Stairs, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
@@ -28,24 +28,25 @@ pub struct DecodeCost {
 /// A smaller share of a step does not tell what attention costs: a floor that is off by a hundredth would make it a fifth more.
 const TELLING: f64 = 0.08;
 
-/// Context and time of the steps of one batch.
-type Timed = Vec<(f64, f64)>;
-
 /// Fits decode steps, which are padded to the next of `padded` sequences.
 ///
 /// # Errors
 /// If no batch was timed at two contexts.
 pub fn fit(points: &[&StepPoint], padded: Stairs<'_>) -> Result<DecodeCost, String> {
-    let mut batches: BTreeMap<u32, Timed> = BTreeMap::new();
+    let mut batches: BTreeMap<u32, Vec<Attended>> = BTreeMap::new();
     for point in points {
         let sequences = point.totals.decode_seqs;
         let context = point.totals.decode_kv_tokens as f64 / f64::from(sequences);
-        let timed = batches.entry(sequences).or_default();
-        timed.push((context, point.rested()));
+        let nanos = point.rested();
+        batches.entry(sequences).or_default().push(Attended {
+            context,
+            nanos,
+            step: nanos,
+        });
     }
     let lines: BTreeMap<u32, [f64; 2]> = batches
         .iter()
-        .filter_map(|(sequences, timed)| Some((*sequences, line(timed.iter(), None)?)))
+        .filter_map(|(sequences, timed)| Some((*sequences, line(timed)?)))
         .collect();
     if lines.is_empty() {
         return Err("no two decode steps differ in their KV alone".to_owned());
@@ -59,39 +60,21 @@ pub fn fit(points: &[&StepPoint], padded: Stairs<'_>) -> Result<DecodeCost, Stri
         if let Some([_, floor]) = lines.get(sequences) {
             floors.push((*sequences, *floor));
         } else if !told.contains(&padded.end(*sequences)) {
-            let slope = slopes.ps(*sequences) as f64 / 1e3;
-            let left = timed.iter().map(|(context, nanos)| nanos - slope * context);
+            let each = slopes.ps(*sequences) as f64 / 1e3;
+            let left = timed.iter().map(|at| at.nanos - each * at.context);
             floors.extend(left.map(|floor| (*sequences, floor)));
         }
     }
     let floor = padded.table(floors.into_iter())?;
     let telling = batches.iter().filter_map(|(sequences, timed)| {
         let below = floor.ps(*sequences) as f64 / 1e3;
-        let tells = |(_, nanos): &&(f64, f64)| nanos - below >= TELLING * nanos;
-        let [attention, ..] = line(timed.iter().filter(tells), Some(below))?;
-        Some((*sequences, attention))
+        Some((*sequences, slope(timed, below, TELLING)?))
     });
     // Without sequences there is nothing to attend to: below the first batch that tells, attention is proportional to them.
     let attention: Vec<(u32, f64)> = std::iter::once((0, 0.0)).chain(telling).collect();
     Ok(DecodeCost {
         floor,
         attention: StepTable::new(rising(&attention))?,
-    })
-}
-
-/// Attention and floor of the line through these steps; with a given floor, its attention alone. `None` if they do not tell.
-fn line<'a>(timed: impl Iterator<Item = &'a (f64, f64)>, floor: Option<f64>) -> Option<[f64; 2]> {
-    let rows: Vec<Weighed> = timed
-        .map(|&(context, nanos)| Weighed {
-            terms: [context, f64::from(u8::from(floor.is_none())), 0.0],
-            value: nanos - floor.unwrap_or(0.0),
-            scale: nanos,
-        })
-        .collect();
-    let needed = if floor.is_none() { 2 } else { 1 };
-    (rows.len() >= needed).then(|| {
-        let [attention, own, _] = least_deviations(&rows);
-        [attention, own]
     })
 }
 

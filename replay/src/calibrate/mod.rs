@@ -10,11 +10,13 @@
 //!
 //! **Absent on purpose:** other models than the one that was timed. Their steps keep the base profile's formula.
 
+mod attended;
 mod decode_fit;
 mod fit;
 mod idle;
 mod lanes;
 mod measure;
+mod prefill_fit;
 mod profile;
 mod refit;
 mod stairs;
@@ -36,6 +38,7 @@ use crate::run::{ComputeKind, ReplayError, cuda_device};
 use devices::StepCost;
 use engine::device::{DeviceError, PrefillChunk, StepShape};
 use kernels::gpu::Gpu;
+use kernels::prefill_attention::{QUERY_TILE, SPLIT_FROM};
 use lab::Setup;
 use measure::{Bench, allocation, host_pool};
 use model::Direction;
@@ -113,8 +116,8 @@ const METHODS: [CopyMethod; 5] = [
 ];
 /// Blocks of the host pool, and of an HBM pool for copies alone.
 const COPY_BLOCKS: u32 = 512;
-/// The most blocks of the HBM pool that steps read: 64 GiB of Llama-2-7B.
-const STEP_BLOCKS_MAX: u64 = 8_192;
+/// The most blocks of the HBM pool that steps read: 32 GiB of Llama-3.1-8B, two contexts of 98,500 tokens.
+const STEP_BLOCKS_MAX: u64 = 16_384;
 
 /// Measures; `progress` hears what is next.
 ///
@@ -214,12 +217,16 @@ pub fn measure(
     })
 }
 
+// Steps are recorded by tiles of the engine's size.
+const _: () = assert!(QUERY_TILE == engine::device::QUERY_TILE);
+
 /// What steps are padded to.
 fn padding(compute: ComputeKind) -> Padding {
     match compute {
         ComputeKind::Model => Padding {
             rows: &ROWS,
             sequences: &SEQUENCES,
+            split_from: SPLIT_FROM,
         },
         ComputeKind::Touch | ComputeKind::Spin => Padding::default(),
     }

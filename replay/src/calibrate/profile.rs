@@ -151,12 +151,11 @@ fn chunk_ns(measured: &Measured) -> u64 {
 pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
-        "prefill_kv_token_ps = {}\nprefill_pair_ps = {}\ncontext_ps = {}\nmixed_ps = {}\n\
+        "context_ps = {}\ncontext_from = {}\nmixed_ps = {}\n\
          idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
          throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}",
-        cost.prefill_kv_token_ps,
-        cost.prefill_pair_ps,
         cost.context_ps,
+        cost.context_from,
         cost.mixed_ps,
         cost.idle.dispatch_ns,
         cost.idle.pause_ns,
@@ -169,6 +168,7 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let tables = [
         ("gemm", &cost.gemm),
         ("gemm_decode", &cost.gemm_decode),
+        ("prefill_attention", &cost.prefill_attention),
         ("decode_attention", &cost.decode_attention),
     ];
     for (name, table) in tables {
@@ -395,7 +395,7 @@ mod tests {
                 },
                 gemm: StepTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
                 decode_attention: StepTable::new(vec![(1, 120_000), (8, 960_000)]).unwrap(),
-                prefill_pair_ps: 1_000,
+                prefill_attention: StepTable::new(vec![(128, 230_000)]).unwrap(),
                 ..StepCost::default()
             },
             sweeps: [(sweep.clone(), line), (sweep, line)],
@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(text.lines().count(), 1 + 2 * (1 + 5));
         let steps = steps_csv(&measured().steps, &measured().cost);
         assert!(
-            steps.contains("decode,0,0,0,1,0,4000000,0,3900000,true\n"),
+            steps.contains("decode,0,0,0,0,1,0,4000000,0,3900000,true\n"),
             "{steps}"
         );
     }

@@ -58,6 +58,9 @@ struct TimedRow {
     prefill_tokens: u32,
     prefill_kv_tokens: u64,
     prefill_pairs: u64,
+    /// None in calibrations from before tiles were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prefill_tile_kv_tokens: Option<u64>,
     decode_seqs: u32,
     decode_kv_tokens: u64,
     nanos: u64,
@@ -120,14 +123,16 @@ pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit,
 
 impl TimedRow {
     fn point(&self) -> StepPoint {
+        let totals = StepTotals {
+            prefill_tokens: self.prefill_tokens,
+            prefill_kv_tokens: self.prefill_kv_tokens,
+            prefill_pairs: self.prefill_pairs,
+            decode_seqs: self.decode_seqs,
+            decode_kv_tokens: self.decode_kv_tokens,
+            ..StepTotals::default()
+        };
         StepPoint {
-            totals: StepTotals {
-                prefill_tokens: self.prefill_tokens,
-                prefill_kv_tokens: self.prefill_kv_tokens,
-                prefill_pairs: self.prefill_pairs,
-                decode_seqs: self.decode_seqs,
-                decode_kv_tokens: self.decode_kv_tokens,
-            },
+            totals: totals.with_tiles(self.prefill_tile_kv_tokens),
             nanos: self.nanos,
             held_out: self.held_out,
             load_ppm: 0,
@@ -138,14 +143,16 @@ impl TimedRow {
 impl BurstRow {
     fn step(&self) -> RanStep {
         let own = u64::from(self.prefill_tokens);
+        let totals = StepTotals {
+            prefill_tokens: self.prefill_tokens,
+            prefill_kv_tokens: own,
+            prefill_pairs: own * (own + 1) / 2,
+            decode_seqs: self.decode_seqs,
+            decode_kv_tokens: self.decode_kv_tokens,
+            ..StepTotals::default()
+        };
         RanStep {
-            totals: StepTotals {
-                prefill_tokens: self.prefill_tokens,
-                prefill_kv_tokens: own,
-                prefill_pairs: own * (own + 1) / 2,
-                decode_seqs: self.decode_seqs,
-                decode_kv_tokens: self.decode_kv_tokens,
-            },
+            totals: totals.with_tiles(None),
             start: Time(self.start_ns),
             end: Time(self.end_ns),
         }
@@ -208,9 +215,17 @@ mod tests {
 
     #[test]
     fn the_profile_of_the_h200_is_what_its_steps_and_bursts_give() {
-        let refit = refit(Path::new(MEASURED), None, "djinn-replay refit").unwrap();
         let h200 = devices::hardware("h200").unwrap();
-        assert_eq!(h200.compute.measured["llama-2-7b"], refit.cost);
+        for (model, measured) in [
+            ("llama-2-7b", Path::new(MEASURED).to_owned()),
+            (
+                "llama-3.1-8b",
+                Path::new(MEASURED).with_file_name("card-5-long.toml"),
+            ),
+        ] {
+            let refit = refit(&measured, None, "djinn-replay refit").unwrap();
+            assert_eq!(h200.compute.measured[model], refit.cost, "{model}");
+        }
     }
 
     #[test]

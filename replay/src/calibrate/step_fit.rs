@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   decode     t = gemm_decode(sequences) + attention(sequences)·context        decode_fit
-//!   prefill    t = gemm(tokens) + prefill_kv·(context + tokens) + pair·(query-key pairs) + context, if there is one
+//!   prefill    t = gemm(tokens) + attention(tiles)·KV tokens of the mean tile + context, if it is split     prefill_fit
 //!   mixed      t = gemm(tokens) + both attentions + mixed
 //! ```
 //!
@@ -14,11 +14,10 @@
 //! They are medians and least sums of relative deviations, so that a disturbed step moves none of them.
 //! Points held out are not looked at; they judge.
 
-use super::decode_fit;
-use super::fit::{Weighed, least_deviations, median};
+use super::fit::median;
 use super::stairs::{Stairs, picoseconds};
+use super::{decode_fit, prefill_fit};
 use devices::{StepCost, StepTotals};
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A timed step.
@@ -41,7 +40,7 @@ impl StepPoint {
     }
 
     /// Earlier KV tokens that its prompts attend to.
-    fn context(&self) -> u64 {
+    pub(super) fn context(&self) -> u64 {
         self.totals
             .prefill_kv_tokens
             .saturating_sub(self.totals.prefill_tokens.into())
@@ -81,13 +80,15 @@ impl StepPoint {
     }
 }
 
-/// Sizes that passes are padded to, each rising; none, if they are not.
+/// Sizes in which kernels compute: those that passes are padded to, each rising (none, if they are not), and the least that is split.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Padding {
     /// Rows of passes with prompts.
     pub rows: &'static [u32],
     /// Sequences of decode passes.
     pub sequences: &'static [u32],
+    /// KV tokens from which on contexts of prompts are split.
+    pub split_from: u32,
 }
 
 /// Fits a cost, of a rested card, to the points that are not held out. Where nothing is padded, times are linear between those that were timed.
@@ -101,13 +102,13 @@ pub fn fit(points: &[StepPoint], padding: Padding) -> Result<StepCost, String> {
     let decode = decode_fit::fit(&of(&fitted, "decode"), Stairs(padding.sequences))?;
     let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
         prefill.into_iter().partition(|point| point.context() > 0);
-    let [prefill_kv, pair, context] = context_cost(&behind, &alone, stairs)?;
+    let context = prefill_fit::fit(&behind, &alone, stairs)?;
     let cost = StepCost {
         gemm_decode: decode.floor,
         decode_attention: decode.attention,
-        prefill_kv_token_ps: picoseconds(prefill_kv),
-        prefill_pair_ps: picoseconds(pair),
-        context_ps: picoseconds(context),
+        prefill_attention: context.attention,
+        context_ps: picoseconds(context.split),
+        context_from: padding.split_from,
         ..StepCost::default()
     };
     let left = alone
@@ -131,51 +132,20 @@ fn of<'a>(points: &[&'a StepPoint], kind: &str) -> Vec<&'a StepPoint> {
         .collect()
 }
 
-/// What a context costs: a token of it, a pair of it and a prompt token, and that there is one \[ns\].
-///
-/// A step behind a context takes so much longer than one of the same prompt alone. The three are those with the least sum of relative errors
-/// of the whole step, so that a long step counts no more than a short one, and a disturbed one no more than it must.
-fn context_cost(
-    behind: &[&StepPoint],
-    alone: &[&StepPoint],
-    stairs: Stairs<'_>,
-) -> Result<[f64; 3], String> {
-    let rested = alone.iter().map(|point| (point.tokens(), point.rested()));
-    let alone = stairs.table(rested)?;
-    let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
-    if alone.points().is_empty() || contexts.len() < 2 {
-        return Err("no two prefill steps differ in their context alone".to_owned());
-    }
-    let rows: Vec<Weighed> = behind
-        .iter()
-        .map(|point| {
-            let (tokens, context) = (point.totals.prefill_tokens, point.context() as f64);
-            let own = f64::from(tokens);
-            // A prompt alone has its own pairs already.
-            let pairs = point.totals.prefill_pairs as f64 - own * (own + 1.0) / 2.0;
-            Weighed {
-                terms: [context, pairs, 1.0],
-                value: point.rested() - alone.ps(tokens) as f64 / 1e3,
-                scale: point.rested(),
-            }
-        })
-        .collect();
-    Ok(least_deviations(&rows))
-}
-
 /// The timed steps, for a file of their own.
 pub fn csv(points: &[StepPoint], cost: &StepCost) -> String {
-    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,decode_seqs,decode_kv_tokens,nanos,load_ppm,predicted_nanos,held_out\n"
+    let mut text = "kind,prefill_tokens,prefill_kv_tokens,prefill_pairs,prefill_tile_kv_tokens,decode_seqs,decode_kv_tokens,nanos,load_ppm,predicted_nanos,held_out\n"
         .to_owned();
     for point in points {
         let t = &point.totals;
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{:.0},{}",
+            "{},{},{},{},{},{},{},{},{},{:.0},{}",
             point.kind(),
             t.prefill_tokens,
             t.prefill_kv_tokens,
             t.prefill_pairs,
+            t.prefill_tile_kv_tokens,
             t.decode_seqs,
             t.decode_kv_tokens,
             point.nanos,
@@ -208,8 +178,12 @@ mod tests {
                 (64, 3_900_000_000),
             ])
             .unwrap(),
-            prefill_kv_token_ps: 20_000,
-            prefill_pair_ps: 1_100,
+            prefill_attention: StepTable::new(vec![
+                (128, 155_000),
+                (256, 300_000),
+                (1_024, 1_170_000),
+            ])
+            .unwrap(),
             decode_attention: StepTable::new(vec![
                 (1, 120_000),
                 (16, 1_920_000),
@@ -226,6 +200,7 @@ mod tests {
     fn points() -> Vec<StepPoint> {
         let mut all = Vec::new();
         let mut push = |totals: StepTotals| {
+            let totals = totals.with_tiles(None);
             all.push(StepPoint {
                 totals,
                 nanos: truth().totals_ps(&totals) / 1_000,
@@ -262,6 +237,7 @@ mod tests {
                     prefill_pairs: n * (n + 1) / 2,
                     decode_seqs: batch,
                     decode_kv_tokens: 1_024 * u64::from(batch),
+                    ..StepTotals::default()
                 });
             }
         }
@@ -280,14 +256,10 @@ mod tests {
             let attention = |cost: &StepCost| cost.decode_attention.ps(sequences);
             assert!(off(attention(&cost), attention(&truth)) < 1e-3);
         }
-        assert!(
-            off(cost.prefill_pair_ps, truth.prefill_pair_ps) < 0.01,
-            "{cost:?}"
-        );
-        assert!(
-            off(cost.prefill_kv_token_ps, truth.prefill_kv_token_ps) < 0.05,
-            "{cost:?}"
-        );
+        for tokens in [64, 200, 1_024] {
+            let attention = |cost: &StepCost| cost.prefill_attention.ps(tokens);
+            assert!(off(attention(&cost), attention(&truth)) < 0.02, "{cost:?}");
+        }
         assert!(off(cost.context_ps, truth.context_ps) < 0.05, "{cost:?}");
         assert!(off(cost.mixed_ps, truth.mixed_ps) < 0.05, "{cost:?}");
         for point in points() {
@@ -345,7 +317,8 @@ mod tests {
                 prefill_kv_tokens: n,
                 prefill_pairs: n * (n + 1) / 2,
                 ..StepTotals::default()
-            };
+            }
+            .with_tiles(None);
             padded.push(StepPoint {
                 totals,
                 nanos: truth().totals_ps(&step(&totals)) / 1_000,
@@ -355,7 +328,7 @@ mod tests {
         let rows = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
         let padding = Padding {
             rows,
-            sequences: &[],
+            ..Padding::default()
         };
         let stairs = fit(&padded, padding).unwrap();
         let slope = fit(&padded, Padding::default()).unwrap();

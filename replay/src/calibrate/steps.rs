@@ -28,9 +28,10 @@ const PROMPT_ENDS: [u32; 31] = [
 /// Tokens of prompts behind contexts, and the contexts.
 const ATTENDING: [u32; 10] = [8, 24, 40, 56, 88, 128, 256, 512, 1_024, 2_048];
 const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
-/// Contexts beyond most windows of 4,096, and the prompts and batches that have them.
-const LONG: [u32; 3] = [8_192, 32_768, 98_304];
-const LONG_PROMPTS: [u32; 4] = [24, 256, 2_048, 8_192];
+/// Contexts beyond most windows of 4,096, and the prompts and batches that have them. None is a power of two: of sequences and splits that
+/// begin at such distances reads meet in the same channels of HBM, which those of sessions do not.
+const LONG: [u32; 5] = [9_100, 20_300, 33_500, 61_700, 98_500];
+const LONG_PROMPTS: [u32; 6] = [24, 120, 250, 500, 2_048, 8_192];
 const LONG_BATCHES: [u32; 7] = [1, 2, 3, 4, 6, 8, 12];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
@@ -108,9 +109,14 @@ pub fn grid(limits: Limits) -> Vec<(StepShape, bool)> {
         let mut draw = Draw(number << 32);
         let [tokens, context] = [draw.between(8, 2_048), draw.between(4_200, 110_000)];
         let [batch, length] = [draw.between(1, 12), draw.between(4_200, 110_000)];
+        let chunk = PrefillChunk { tokens, context };
         [
-            prompts(vec![PrefillChunk { tokens, context }]),
+            prompts(vec![chunk]),
             decode(batch, length),
+            StepShape {
+                prefill: vec![chunk],
+                ..decode(batch.min(4), length / 4)
+            },
         ]
     });
     let fitted = shapes.into_iter().map(|shape| (shape, false));
@@ -295,8 +301,8 @@ mod tests {
             [held.len(), fitted.len()]
         };
         assert_eq!(long(4_096), [0, 0]);
-        // Eight are drawn; four prompts behind three contexts are fitted.
-        assert_eq!(long(131_072), [8, 12]);
+        // Eight are drawn, and with sequences beside them eight more; six prompts behind five contexts are fitted.
+        assert_eq!(long(131_072), [16, 30]);
     }
 
     #[test]

@@ -80,6 +80,7 @@ const BUILT_IN: &str = "configs/experiments/policies.toml";
 
 pub fn run(args: &Args) -> Result<(), CliError> {
     let clock = Instant::now();
+    let started = command::started();
     let (name, text) = match &args.config {
         None => (BUILT_IN.to_owned(), POLICIES.to_owned()),
         Some(path) => {
@@ -118,7 +119,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     tables.write(&args.out, &ranked)?;
     let wall_s = clock.elapsed().as_secs_f64();
-    write_manifest(args, &spec, &ranked, (&name, &text), wall_s)?;
+    write_manifest(args, &spec, &ranked, (&name, &text), (started, wall_s))?;
     for figure in ["policy_heat", "policy_places"] {
         let figure = by_name(figure).expect("it is registered");
         figure.make(&args.out, &args.out.join("figures"))?;
@@ -235,7 +236,7 @@ fn write_manifest(
     spec: &RankingSpec,
     ranked: &Ranked,
     (name, text): (&str, &str),
-    wall_s: f64,
+    (started, wall_s): (String, f64),
 ) -> Result<(), CliError> {
     let mut sources = serde_json::Map::new();
     for workload in &spec.workloads {
@@ -271,7 +272,7 @@ fn write_manifest(
     invocations.push(serde_json::json!({
         "command": command::given(),
         "commit": command::commit(),
-        "started": command::started(),
+        "started": started,
         "wall_seconds": wall_s,
     }));
     let manifest = serde_json::json!({

@@ -9,8 +9,8 @@ use lab::validate::{key, open_loop};
 use results::compare::Bootstrap;
 use results::folder::{RunFolder, write_table};
 use results::validation::{
-    CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OpenLoopRow, Pair, RANKING, RankRow, Side,
-    WAKEUPS, closed_loop, rankings, wakeups,
+    CLOSED_LOOP, ClosedLoopRow, DISTANCE, ErrorSummary, OPEN_LOOP, OpenLoopRow, Pair, RANKING,
+    RankRow, Side, WAKEUPS, closed_loop, rankings, wakeups,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +20,8 @@ use std::path::PathBuf;
 ///
 /// Open loop: the cost model predicts each operation that the GPU run recorded. Closed loop: two independent runs of one
 /// workload, by wake-up, session and total. Runs are paired by their spec; several GPU runs of one spec show the GPU's own
-/// repeatability, and an error below their spread passes. With two policies or more, the ranking is compared.
+/// repeatability, and an error below their spread passes. Several simulations of one spec, with calibrations of like machines, show how far
+/// a result carries: the first by name is judged. With two policies or more, the ranking is compared.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -45,11 +46,13 @@ const EXAMPLES: &str = "\
 Examples:
   djinn validate results/djinn results/djinn-gpu
   djinn validate results/sim results/gpu --out results/validation      all pairs that both folders hold
+  djinn run my.toml --policy ski --set hardware=other.toml --ops --out results/sim/ski-other     another simulation of a pair
 An error is simulated / measured - 1. The tables are CSV files in DIR, and the figure is validation.{svg,pdf,png}.";
 
 /// Runs of one spec.
 struct Matched {
     simulated: RunFolder,
+    again: Vec<RunFolder>,
     measured: Vec<RunFolder>,
 }
 
@@ -66,6 +69,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut pairs = Vec::new();
     for Matched {
         simulated,
+        again,
         measured,
     } in &matched
     {
@@ -79,6 +83,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         pairs.push(Pair {
             policy: spec.policy.clone(),
             simulated: Side::of_folder(simulated)?,
+            again: again
+                .iter()
+                .map(Side::of_folder)
+                .collect::<Result<_, _>>()?,
             measured: sides,
         });
     }
@@ -132,9 +140,13 @@ fn match_runs(
         .into_iter()
         .filter(|run| !run.manifest().partial)
         .collect();
-    let mut matched = Vec::new();
+    let mut matched: Vec<(String, Matched)> = Vec::new();
     for run in simulated {
         let own = key(&run.manifest().spec);
+        if let Some((_, first)) = matched.iter_mut().find(|(key, _)| *key == own) {
+            first.again.push(run);
+            continue;
+        }
         let (with, without): (Vec<_>, Vec<_>) = left
             .into_iter()
             .partition(|other| key(&other.manifest().spec) == own);
@@ -146,10 +158,12 @@ fn match_runs(
             ));
             continue;
         }
-        matched.push(Matched {
+        let pair = Matched {
             simulated: run,
+            again: Vec::new(),
             measured: with,
-        });
+        };
+        matched.push((own, pair));
     }
     for run in &left {
         out::note(&format!(
@@ -163,7 +177,7 @@ fn match_runs(
             "simulate the very config of the GPU run: all keys but `hardware` and `replay` must agree",
         ));
     }
-    Ok(matched)
+    Ok(matched.into_iter().map(|(_, pair)| pair).collect())
 }
 
 fn percent(share: f64) -> String {
@@ -193,8 +207,13 @@ fn open_report(rows: &[OpenLoopRow]) -> String {
 
 fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
     let repeats = pair.measured.len();
-    let mut text = format!("closed loop: {}, {repeats} measured\n", pair.policy);
-    let heading = [
+    let mut text = format!("closed loop: {}, {repeats} measured", pair.policy);
+    if !pair.again.is_empty() {
+        let _ = write!(text, ", {} simulated", pair.again.len() + 1);
+    }
+    text.push('\n');
+    let simulations = !pair.again.is_empty();
+    let mut heading = vec![
         "",
         "samples",
         "simulated",
@@ -204,23 +223,29 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
         "95 % interval of the difference",
         "",
     ];
+    if simulations {
+        heading.insert(3, "spread of simulations");
+    }
     let mut table = Table::new(&heading).words_last();
     for row in rows.iter().filter(|row| row.policy == pair.policy) {
         let time = row.quantity.contains("_ns");
         let value = |value: f64| {
             if time {
                 signed_span(value)
-            } else if row.quantity == "wakeup_cdf_distance" {
+            } else if row.quantity == DISTANCE {
                 format!("{value:.3}")
             } else {
                 count(value.round() as u64)
             }
         };
-        let spread = if row.repeats > 1 {
-            format!("{} to {}", value(row.measured_min), value(row.measured_max))
-        } else {
-            String::new()
+        let spread = |shown: bool, least: f64, most: f64| {
+            if shown {
+                format!("{} to {}", value(least), value(most))
+            } else {
+                String::new()
+            }
         };
+        let repeated = spread(row.repeats > 1, row.measured_min, row.measured_max);
         let interval = match (row.difference_low, row.difference_high) {
             (Some(low), Some(high)) => format!("{} to {}", signed_span(low), signed_span(high)),
             _ => String::new(),
@@ -229,16 +254,21 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
             ("", _) | (_, None) => String::new(),
             (verdict, Some(target)) => format!("{verdict} (aim {:.0} %)", target * 100.0),
         };
-        table.row([
+        let mut cells = vec![
             row.quantity.clone(),
             count(row.samples),
             value(row.simulated),
             value(row.measured),
-            spread,
+            repeated,
             row.error.map(percent).unwrap_or_default(),
             interval,
             verdict,
-        ]);
+        ];
+        if simulations {
+            let known = row.quantity != DISTANCE;
+            cells.insert(3, spread(known, row.simulated_min, row.simulated_max));
+        }
+        table.row(cells);
     }
     text += &table.render();
     text.push('\n');

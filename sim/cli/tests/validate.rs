@@ -164,3 +164,27 @@ fn a_run_without_operations_and_one_without_a_recording_say_what_is_missing() {
     let error = place.refuses(1, &["playback", "sim"]);
     has(&error, &["no wakes.log"]);
 }
+
+#[test]
+fn simulations_with_other_profiles_show_how_far_one_carries() {
+    let place = Place::new();
+    simulate(&place, "swap-on-demand", "sim/a", &[]);
+    let h200 = devices::hardware_text("h200").expect("it is shipped");
+    let slower = h200.replace("mixed_ps = ", "mixed_ps = 9");
+    fs::write(place.path("slower.toml"), slower).expect("a profile");
+    let other = ["--set", "hardware=slower.toml"];
+    simulate(&place, "swap-on-demand", "sim/b", &other);
+    simulate(&place, "swap-on-demand", "gpu", &[]);
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(
+        &done.out,
+        &[
+            "swap-on-demand, 1 measured, 2 simulated",
+            "spread of simulations",
+        ],
+    );
+    // The first by name is judged.
+    let mean = closed(&place, "wakeup_ns_mean");
+    assert_eq!(mean.error, Some(0.0));
+    assert!(mean.simulated_max > mean.simulated * 1.01, "{mean:?}");
+}

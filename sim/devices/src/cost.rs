@@ -3,6 +3,7 @@
 //! ```text
 //!   t = fixed + gemm(tokens) + Σ chunks ( prefill_token·tokens + prefill_kv_token·(context + tokens)
 //!                                       + prefill_pair·(query-key pairs) )
+//!             + prefill_attention(tiles of prefill tokens)·KV tokens that the mean tile reads
 //!             + decode_seq·sequences + decode_kv_token·KV tokens read + decode_attention(sequences)·their mean context
 //!             + context, if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
 //! ```
@@ -13,7 +14,8 @@
 //! what parts of a context came to (`context`). Tables have a point at
 //! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
 //! Decode attention has a staircase of its own: its CTAs, a number for each sequence and KV head, come in waves of as many as the GPU runs at
-//! once, so that a KV token of nine sequences may cost a fifth more than one of eight (`decode_attention`).
+//! once, so that a KV token of nine sequences may cost a fifth more than one of eight (`decode_attention`). Attention of prompts computes tiles of
+//! many tokens: behind a long context 90 tokens take as long as 128, and 145 twice as long (`prefill_attention`).
 //! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]); behind prompts it takes longer as well, for
 //! the card lowers its clock ([`Throttle`]).
 //! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies and load.
@@ -22,8 +24,8 @@
 //! so that a run has a [closed form](crate::Ramp).
 //! **Absent on purpose:** noise. Spread belongs to the workload, or to a replay.
 
-use crate::Throttle;
-use engine::device::StepShape;
+use crate::{StepTotals, Throttle};
+use engine::device::{QUERY_TILE, StepShape};
 use model::{Nanos, PrefillEstimate};
 use serde::Deserialize;
 
@@ -49,6 +51,9 @@ pub struct StepCost {
     /// Per pair of a prefill token and a token that it attends to \[ps\].
     #[serde(default)]
     pub prefill_pair_ps: u64,
+    /// Reading a KV token by each [tile](QUERY_TILE) of prompt tokens, over prompt tokens in whole tiles.
+    #[serde(default)]
+    pub prefill_attention: StepTable,
     /// Per decoding sequence, beyond `gemm` \[ps\].
     #[serde(default)]
     pub decode_seq_ps: u64,
@@ -61,6 +66,9 @@ pub struct StepCost {
     /// Of a step with a prefill chunk behind a context, beyond what its tokens cost \[ps\].
     #[serde(default)]
     pub context_ps: u64,
+    /// That is so if the mean tile reads so many KV tokens: shorter contexts are not split.
+    #[serde(default)]
+    pub context_from: u32,
     /// Of a step with prefill tokens and decoding sequences, beyond what either costs \[ps\].
     #[serde(default)]
     pub mixed_ps: u64,
@@ -92,34 +100,6 @@ impl IdleCost {
     }
 }
 
-/// What the cost of a step depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StepTotals {
-    /// Prompt tokens.
-    pub prefill_tokens: u32,
-    /// Context and tokens of all prompt chunks.
-    pub prefill_kv_tokens: u64,
-    /// Pairs of a prompt token and a token that it attends to.
-    pub prefill_pairs: u64,
-    /// Decoding sequences.
-    pub decode_seqs: u32,
-    /// KV tokens that these read.
-    pub decode_kv_tokens: u64,
-}
-
-impl StepTotals {
-    /// Of a step.
-    pub fn of(shape: &StepShape) -> Self {
-        Self {
-            prefill_tokens: shape.prefill_tokens(),
-            prefill_kv_tokens: shape.kv_tokens() - shape.decode_kv_tokens,
-            prefill_pairs: shape.prefill_pairs(),
-            decode_seqs: shape.decode_seqs,
-            decode_kv_tokens: shape.decode_kv_tokens,
-        }
-    }
-}
-
 impl StepCost {
     /// t = a + b·prefill tokens + c·decoding sequences + d·KV tokens read: the clock of the vLLM scheduler references.
     /// Their defaults are 8 ms, 70 us, 20 us and 0.3 us.
@@ -148,25 +128,34 @@ impl StepCost {
         } else {
             &self.gemm_decode
         };
-        let behind = totals.prefill_kv_tokens > u64::from(totals.prefill_tokens);
+        let own = u64::from(totals.prefill_tokens);
+        let behind = totals.prefill_kv_tokens > own
+            && totals.mean_tile_kv_tokens() >= u64::from(self.context_from);
         let once = |ps: u64, when: bool| if when { ps } else { 0 };
         self.fixed_ps
             + gemm.ps(tokens)
             + once(self.context_ps, behind)
             + once(self.mixed_ps, prompts && totals.decode_seqs > 0)
-            + self.prefill_token_ps * u64::from(totals.prefill_tokens)
+            + self.prefill_token_ps * own
             + self.prefill_kv_token_ps * totals.prefill_kv_tokens
             + self.prefill_pair_ps * totals.prefill_pairs
+            + self.prefill_attention_ps(totals)
             + self.decode_seq_ps * u64::from(totals.decode_seqs)
             + self.decode_kv_token_ps * totals.decode_kv_tokens
             + self.decode_attention_ps(totals)
     }
 
-    /// The table's part of decode attention \[ps\], rounded down: a token more in each sequence adds what the table says, and no fraction.
+    /// The table's part of decode attention \[ps\]: a token more in each sequence adds what the table says, and no fraction.
     fn decode_attention_ps(&self, totals: &StepTotals) -> u64 {
-        let each = u128::from(self.decode_attention.ps(totals.decode_seqs));
-        let all = each * u128::from(totals.decode_kv_tokens);
-        (all / u128::from(totals.decode_seqs.max(1))) as u64
+        let each = self.decode_attention.ps(totals.decode_seqs);
+        times_mean(each, totals.decode_kv_tokens, totals.decode_seqs)
+    }
+
+    /// The table's part of the attention of prompts \[ps\].
+    fn prefill_attention_ps(&self, totals: &StepTotals) -> u64 {
+        let tiles = totals.prefill_tiles();
+        let each = self.prefill_attention.ps(tiles * QUERY_TILE);
+        times_mean(each, totals.prefill_tile_kv_tokens, tiles)
     }
 
     /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair.
@@ -175,9 +164,10 @@ impl StepCost {
     /// If `step_tokens` is 0.
     pub fn prefill_estimate(&self, step_tokens: u32) -> PrefillEstimate {
         let gemm = self.gemm.ps(step_tokens) / u64::from(step_tokens);
+        let attention = self.prefill_attention.ps(step_tokens) / u64::from(step_tokens);
         PrefillEstimate {
             token_ps: gemm + self.prefill_token_ps + self.prefill_kv_token_ps,
-            pair_ps: self.prefill_pair_ps,
+            pair_ps: self.prefill_pair_ps + attention,
         }
     }
 
@@ -186,6 +176,11 @@ impl StepCost {
         self.decode_kv_token_ps * u64::from(shape.decode_seqs)
             + self.decode_attention.ps(shape.decode_seqs)
     }
+}
+
+/// `each` times the mean of `total` over `count`, rounded down.
+fn times_mean(each: u64, total: u64, count: u32) -> u64 {
+    (u128::from(each) * u128::from(total) / u128::from(count.max(1))) as u64
 }
 
 /// A time over the tokens of a step, or over its decoding sequences. Empty: no time.
@@ -336,6 +331,50 @@ mod tests {
             assert_eq!(next - step, cost.growth_ps(&decode(seqs, kv)));
         }
         assert_eq!(cost.step_ps(&decode(0, 0)), 0);
+    }
+
+    #[test]
+    fn a_prompt_attends_in_whole_tiles() {
+        let cost = StepCost {
+            prefill_attention: StepTable::new(vec![(128, 700), (256, 1_500), (512, 2_700)])
+                .unwrap(),
+            ..StepCost::default()
+        };
+        let chunk = |tokens, context| PrefillChunk { tokens, context };
+        let step = |prefill| StepShape {
+            prefill,
+            ..StepShape::default()
+        };
+        // 90 tokens read 10,090, at what a tile costs; 129 read 10,128 and 10,129.
+        assert_eq!(cost.step_ps(&step(vec![chunk(90, 10_000)])), 7_063_000);
+        assert_eq!(cost.step_ps(&step(vec![chunk(129, 10_000)])), 15_192_750);
+        // Three tiles lie between two and four: 2,100 of 10,128, 10,256 and 10,300.
+        assert_eq!(cost.step_ps(&step(vec![chunk(300, 10_000)])), 21_478_800);
+        // Two chunks have a tile each, at what one costs: 4 and 1,097.
+        assert_eq!(
+            cost.step_ps(&step(vec![chunk(3, 1), chunk(97, 1_000)])),
+            770_700
+        );
+        assert_eq!(cost.step_ps(&step(Vec::new())), 0);
+        // A server assumes what a full step costs: 2,700 / 512 a pair.
+        assert_eq!(cost.prefill_estimate(512).pair_ps, 5);
+    }
+
+    #[test]
+    fn a_short_context_is_not_split() {
+        let cost = StepCost {
+            context_ps: 1_000,
+            context_from: 256,
+            ..StepCost::default()
+        };
+        let behind = |tokens, context| StepShape {
+            prefill: vec![PrefillChunk { tokens, context }],
+            ..StepShape::default()
+        };
+        // One token reads itself and its context; a prompt without one costs what it is, however long.
+        assert_eq!(cost.step_ps(&behind(1, 254)), 0);
+        assert_eq!(cost.step_ps(&behind(1, 255)), 1_000);
+        assert_eq!(cost.step_ps(&behind(2_000, 0)), 0);
     }
 
     #[test]

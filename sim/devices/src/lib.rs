@@ -22,13 +22,14 @@ mod ramp;
 mod roofline;
 mod sim;
 mod throttle;
+mod totals;
 
 pub use capacity::{HbmBudget, activation_bytes};
 pub use catalog::{
     hardware, hardware_names, hardware_text, model, model_names, model_text, parse_hardware,
     parse_model,
 };
-pub use cost::{IdleCost, StepCost, StepTable, StepTotals};
+pub use cost::{IdleCost, StepCost, StepTable};
 pub use disk::DiskCost;
 pub use error::ProfileError;
 pub use geometry::{Experts, ModelGeometry};
@@ -42,3 +43,4 @@ pub use ramp::{Ramp, SlowDown};
 pub use roofline::Roofline;
 pub use sim::SimDevice;
 pub use throttle::{Load, Throttle};
+pub use totals::StepTotals;

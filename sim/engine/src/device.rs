@@ -61,6 +61,9 @@ pub struct StepPhase {
     pub steps: u32,
 }
 
+/// Prompt tokens that attention computes together, as kernels for tensor cores do (FlashAttention: 128 for heads of 128).
+pub const QUERY_TILE: u32 = 128;
+
 /// What a step computes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepShape {
@@ -86,6 +89,22 @@ impl StepShape {
             tokens * context + tokens * (tokens + 1) / 2
         });
         pairs.sum()
+    }
+
+    /// KV tokens read by [tiles](QUERY_TILE) of prompt tokens: each reads what its last token attends to, however few it has.
+    pub fn prefill_tile_kv_tokens(&self) -> u64 {
+        let reads = self.prefill.iter().map(|chunk| {
+            let (tokens, tile) = (u64::from(chunk.tokens), u64::from(QUERY_TILE));
+            let full = tokens / tile;
+            let partial = if tokens.is_multiple_of(tile) {
+                0
+            } else {
+                tokens
+            };
+            let tiles = tokens.div_ceil(tile);
+            tiles * u64::from(chunk.context) + tile * full * (full + 1) / 2 + partial
+        });
+        reads.sum()
     }
 
     /// KV tokens read by all sequences, new ones included.

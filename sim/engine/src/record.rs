@@ -180,6 +180,8 @@ pub enum OpKind {
         prefill_kv_tokens: u64,
         /// Pairs of a prompt token of the first and a token that it attends to.
         prefill_pairs: u64,
+        /// KV tokens that tiles of prompt tokens of the first read.
+        prefill_tile_kv_tokens: u64,
     },
     /// KV over the link.
     Copy {

@@ -312,6 +312,7 @@ fn op_row(op: &OpRecord, block_bytes: u64, pieces_per_block: u32) -> OpRow {
             kv_tokens,
             prefill_kv_tokens,
             prefill_pairs,
+            prefill_tile_kv_tokens,
         } => OpRow {
             kind: "steps".to_owned(),
             steps,
@@ -320,6 +321,7 @@ fn op_row(op: &OpRecord, block_bytes: u64, pieces_per_block: u32) -> OpRow {
             kv_tokens,
             prefill_kv_tokens,
             prefill_pairs,
+            prefill_tile_kv_tokens: Some(prefill_tile_kv_tokens),
             ..row
         },
         OpKind::Copy {

@@ -84,13 +84,15 @@ fn direction(kind: &str) -> Option<Direction> {
 
 /// What the first step of a recorded run of steps counts.
 fn totals(op: &OpRow) -> StepTotals {
-    StepTotals {
+    let totals = StepTotals {
         prefill_tokens: op.prefill_tokens,
         prefill_kv_tokens: op.prefill_kv_tokens,
         prefill_pairs: op.prefill_pairs,
         decode_seqs: op.decode_seqs,
         decode_kv_tokens: op.kv_tokens - op.prefill_kv_tokens.min(op.kv_tokens),
-    }
+        ..StepTotals::default()
+    };
+    totals.with_tiles(op.prefill_tile_kv_tokens)
 }
 
 fn row(op: &OpRow, policy: &str, repeat: u32, predicted: Nanos) -> OpenLoopRow {

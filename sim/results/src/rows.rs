@@ -113,6 +113,9 @@ pub struct OpRow {
     pub prefill_kv_tokens: u64,
     /// Pairs of a prefill token of the first step and a token that it attends to, itself included.
     pub prefill_pairs: u64,
+    /// KV tokens that tiles of 128 prompt tokens of the first step read; none in runs recorded before tiles were.
+    #[serde(default)]
+    pub prefill_tile_kv_tokens: Option<u64>,
     /// Bytes copied (0 for steps).
     pub bytes: u64,
     /// Copy pieces (0 for steps).

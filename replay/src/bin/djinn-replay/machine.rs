@@ -14,11 +14,11 @@ use replay::run::{PROGRAM_SHA256, Replayed, caution, cuda_device_after, device_i
 use results::folder::{Opened, RunWriter};
 use results::spec::RunSpec;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::{register, register_conditional_shutdown};
+use signal_hook::iterator::Signals;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Period of the levels in samples.csv.
 const SAMPLES: Nanos = Nanos(250_000_000);
@@ -108,12 +108,44 @@ impl Machine {
     }
 }
 
-/// Becomes true at the first SIGINT or SIGTERM; the second one ends the program at once.
+/// Signals nearer than this are one: `timeout` and shells send theirs to a program and to its process group.
+const ONE_STOP: Duration = Duration::from_secs(1);
+
+/// Becomes true at the first SIGINT or SIGTERM; another one later ends the program at once.
 fn stop_on_signal() -> std::io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        register(signal, Arc::clone(&stop))?;
-    }
+    let told = Arc::clone(&stop);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut first = None;
+            for _ in signals.forever() {
+                told.store(true, Ordering::Relaxed);
+                if first.get_or_insert_with(Instant::now).elapsed() > ONE_STOP {
+                    std::process::exit(130);
+                }
+            }
+        })?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::low_level::raise;
+
+    #[test]
+    fn a_signal_sent_twice_is_one_stop() {
+        let stop = stop_on_signal().unwrap();
+        assert!(!stop.load(Ordering::Relaxed));
+        for _ in 0..2 {
+            raise(SIGINT).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            // Long enough to be heard alone.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads a run folder.
 
-use super::table::Rows;
+use super::table::{Rows, columns};
 use super::{DECISIONS, FolderError, MANIFEST, OPS, SAMPLES, SESSIONS, TURNS, UNFINISHED, WAKES};
 use crate::manifest::{Manifest, SCHEMA};
 use crate::metrics::{Collector, Measure, RunMetrics};
@@ -102,12 +102,14 @@ impl RunFolder {
         Rows::open(&self.path.join(SESSIONS))
     }
 
-    /// The rows of `ops.csv`.
+    /// The rows of `ops.csv`, which may be of before its latest column.
     ///
     /// # Errors
     /// As [`RunFolder::turns`]; [`FolderError::Absent`] if the run wrote none.
     pub fn ops(&self) -> Result<Rows<OpRow>, FolderError> {
-        Rows::open(&self.optional(OPS, "`--ops`")?)
+        let mut needed = columns(&OpRow::default());
+        needed.retain(|column| column != "prefill_tile_kv_tokens");
+        Rows::open_with(&self.optional(OPS, "`--ops`")?, &needed)
     }
 
     /// The rows of `samples.csv`.

@@ -8,6 +8,9 @@ use crate::rows::TurnRow;
 use crate::stats::P99_SAMPLES_MIN;
 use std::collections::BTreeMap;
 
+/// The quantity that is the largest distance of the distributions of wake-ups.
+pub const DISTANCE: &str = "wakeup_cdf_distance";
+
 /// One run, as far as it is compared.
 #[derive(Clone, Debug, Default)]
 pub struct Side {
@@ -48,6 +51,8 @@ pub struct Pair {
     pub policy: String,
     /// Simulated.
     pub simulated: Side,
+    /// Simulated again, with calibrations of like machines: how far one result carries.
+    pub again: Vec<Side>,
     /// Measured, once or repeatedly; at least one.
     pub measured: Vec<Side>,
 }
@@ -204,18 +209,20 @@ pub fn closed_loop(pair: &Pair, bootstrap: Bootstrap) -> Result<Vec<ClosedLoopRo
 
 fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<ClosedLoopRow> {
     let simulated = quantity.of(&pair.simulated.metrics)?;
-    let measured: Vec<f64> = pair
-        .measured
-        .iter()
-        .filter_map(|side| quantity.of(&side.metrics))
-        .collect();
+    let of = |sides: &[Side]| -> Vec<f64> {
+        let values = sides.iter().filter_map(|side| quantity.of(&side.metrics));
+        values.collect()
+    };
+    let measured = of(&pair.measured);
     let repeats = measured.len();
     if repeats == 0 {
         return None;
     }
     let mean = measured.iter().sum::<f64>() / repeats as f64;
-    let least = measured.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = measured.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (least, most) = ends(&measured);
+    let mut simulations = of(&pair.again);
+    simulations.push(simulated);
+    let (simulated_min, simulated_max) = ends(&simulations);
     // A part of nothing is no large error: it counts by what it adds to the wake-up.
     let scale = match quantity {
         Quantity::Part(_) => {
@@ -245,6 +252,8 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
         quantity: quantity.name().to_owned(),
         samples,
         simulated,
+        simulated_min,
+        simulated_max,
         measured: mean,
         repeats: repeats as u64,
         measured_min: least,
@@ -255,6 +264,13 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
         target,
         verdict: verdict.to_owned(),
     })
+}
+
+/// The least and the most of some values.
+fn ends(values: &[f64]) -> (f64, f64) {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (least, most)
 }
 
 /// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), and that of the first two repeats.
@@ -273,9 +289,11 @@ fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
     };
     Some(ClosedLoopRow {
         policy: pair.policy.clone(),
-        quantity: "wakeup_cdf_distance".to_owned(),
+        quantity: DISTANCE.to_owned(),
         samples: simulated.len() as u64,
         simulated: error,
+        simulated_min: error,
+        simulated_max: error,
         measured: own,
         repeats: measured.len() as u64,
         measured_min: own,

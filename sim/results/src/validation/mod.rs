@@ -13,7 +13,7 @@ mod closed;
 mod rank;
 mod rows;
 
-pub use closed::{Pair, Quantity, Side, closed_loop, wakeups};
+pub use closed::{DISTANCE, Pair, Quantity, Side, closed_loop, wakeups};
 pub use rank::{RankRow, rankings};
 pub use rows::{
     CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OpenLoopRow, RANKING, WAKEUPS,

@@ -88,6 +88,10 @@ pub struct ClosedLoopRow {
     pub samples: u64,
     /// Simulated.
     pub simulated: f64,
+    /// The smallest of all simulations of this spec, with calibrations of like machines.
+    pub simulated_min: f64,
+    /// The largest of them.
+    pub simulated_max: f64,
     /// Measured: the mean over repeats.
     pub measured: f64,
     /// Repeats.

@@ -64,6 +64,7 @@ fn pair(policy: &str, simulated: Side, measured: Vec<Side>) -> Pair {
     Pair {
         policy: policy.to_owned(),
         simulated,
+        again: Vec::new(),
         measured,
     }
 }
@@ -154,4 +155,24 @@ fn errors_are_summed_up_by_bias_median_and_tail() {
     assert_eq!((summary.count, summary.bias), (3, 0.0));
     assert_eq!((summary.p50, summary.p99), (0.1, 0.2));
     assert_eq!(ErrorSummary::of([]), None);
+}
+
+#[test]
+fn other_simulations_show_how_far_one_carries_and_change_no_verdict() {
+    let mut pair = pair("a", side(1.1, 3), vec![side(1.0, 3)]);
+    let alone = closed_loop(&pair, QUICK).unwrap();
+    pair.again = vec![side(0.9, 3), side(1.2, 4)];
+    let rows = closed_loop(&pair, QUICK).unwrap();
+    for (row, alone) in rows.iter().zip(&alone) {
+        assert!((row.simulated - alone.simulated).abs() < f64::EPSILON);
+        assert_eq!((row.error, &row.verdict), (alone.error, &alone.verdict));
+        let [least, most] = [alone.simulated_min, alone.simulated_max];
+        assert!((least - alone.simulated).abs() + (most - least).abs() < f64::EPSILON);
+    }
+    let p50 = row_of(&rows, "wakeup_ns_p50");
+    // 0.9 and 1.2 of what 1.0 has.
+    assert!((p50.simulated_min / p50.measured - 0.9).abs() < 0.001);
+    assert!((p50.simulated_max / p50.measured - 1.2).abs() < 0.001);
+    let swaps = row_of(&rows, "swaps");
+    assert_eq!((swaps.simulated_min, swaps.simulated_max), (90.0, 120.0));
 }

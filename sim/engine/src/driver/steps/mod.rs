@@ -158,6 +158,7 @@ impl InFlight {
                 kv_tokens: 0,
                 prefill_kv_tokens: 0,
                 prefill_pairs: 0,
+                prefill_tile_kv_tokens: 0,
             },
             record: None,
             launch: Launch::default(),

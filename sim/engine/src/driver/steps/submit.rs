@@ -47,6 +47,7 @@ impl<D: Device> Driver<'_, D> {
             kv_tokens: shape.kv_tokens(),
             prefill_kv_tokens: shape.kv_tokens() - shape.decode_kv_tokens,
             prefill_pairs: shape.prefill_pairs(),
+            prefill_tile_kv_tokens: shape.prefill_tile_kv_tokens(),
         };
         self.summary.prefill_tokens += u64::from(shape.prefill_tokens());
         self.report.prefill += u64::from(shape.prefill_tokens());
