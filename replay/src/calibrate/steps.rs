@@ -26,10 +26,10 @@ const PROMPT_ENDS: [u32; 31] = [
     1_152, 1_280, 1_536, 1_792, 2_048, 2_560, 3_072, 4_096, 5_120, 6_144, 8_192,
 ];
 /// Tokens of prompts behind contexts, and the contexts.
-const ATTENDING: [u32; 10] = [8, 24, 40, 56, 88, 128, 256, 512, 1_024, 2_048];
+const ATTENDING: [u32; 12] = [8, 24, 40, 56, 88, 128, 200, 256, 384, 512, 1_024, 2_048];
 const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
-/// Contexts beyond most windows of 4,096, and the prompts and batches that have them. None is a power of two: of sequences and splits that
-/// begin at such distances reads meet in the same channels of HBM, which those of sessions do not.
+/// Contexts beyond most windows of 4,096, and the prompts and batches that have them. None is a power of two, for sessions' are not: sequences and
+/// splits that begin at such distances may share channels of HBM.
 const LONG: [u32; 5] = [9_100, 20_300, 33_500, 61_700, 98_500];
 const LONG_PROMPTS: [u32; 6] = [24, 120, 250, 500, 2_048, 8_192];
 const LONG_BATCHES: [u32; 7] = [1, 2, 3, 4, 6, 8, 12];

@@ -16,7 +16,6 @@ fn run_writes_a_folder_and_prints_what_show_prints() {
     has(
         &done.err,
         &[
-            "warning: ",
             "results in a",
             "repeat it with: djinn run --set workload.sessions=3",
         ],
@@ -28,6 +27,18 @@ fn run_writes_a_folder_and_prints_what_show_prints() {
     // 3 agents of 10 turns: 27 wake-ups, too few for a P99.
     has(&done.out, &["27", "* from fewer than 1,000 samples"]);
     assert_eq!(place.ok(&["show", "a"]).out, done.out);
+}
+
+#[test]
+fn run_says_where_step_times_are_not_measured() {
+    let place = Place::new();
+    let measured = place.tiny(&["--out", "a"]);
+    assert!(!measured.err.contains("warning"), "{}", measured.err);
+    let other = place.tiny(&["--set", "model=qwen2.5-14b", "--out", "b"]);
+    has(
+        &other.err,
+        &["warning: step or copy times of `qwen2.5-14b` on `h200` are modelled, not measured"],
+    );
 }
 
 #[test]
