@@ -36,7 +36,8 @@ pub fn slope(steps: &[Attended], floor: f64, telling: f64) -> Option<f64> {
 }
 
 impl Attended {
-    fn weighed(&self, terms: [f64; 3], floor: f64) -> Weighed {
+    /// What is above `floor` as a sum of `terms`, its deviation relative to the whole step.
+    pub fn weighed(&self, terms: [f64; 3], floor: f64) -> Weighed {
         Weighed {
             terms,
             value: self.nanos - floor,

@@ -9,7 +9,7 @@
 //! relative deviations over all prompts. Behind long ones, where it is most of the step, each number of tiles has its own.
 
 use super::attended::{Attended, slope};
-use super::fit::{Weighed, least_deviations};
+use super::fit::least_deviations;
 use super::stairs::{Stairs, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
@@ -54,12 +54,10 @@ pub fn fit(
         });
     }
     let all = by_tiles.iter().flat_map(|(tiles, steps)| {
-        let weighed = |step: &Attended| Weighed {
-            terms: [step.context, step.context * f64::from(*tiles), 1.0],
-            value: step.nanos,
-            scale: step.step,
-        };
-        steps.iter().map(weighed)
+        let terms = |context: f64| [context, context * f64::from(*tiles), 1.0];
+        steps
+            .iter()
+            .map(move |step| step.weighed(terms(step.context), 0.0))
     });
     let [any, tile, split] = least_deviations(&all.collect::<Vec<_>>());
     let mut attention: Vec<(u32, f64)> = by_tiles

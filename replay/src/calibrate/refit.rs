@@ -9,6 +9,7 @@ use super::profile::{computed_by, step_cost, step_errors};
 use super::throttle::RanStep;
 use super::{StepPoint, cost, padding};
 use devices::{StepCost, StepTotals};
+use engine::device::{PrefillChunk, StepShape};
 use model::Time;
 use results::folder::{FolderError, read_table};
 use serde::{Deserialize, Serialize};
@@ -142,17 +143,16 @@ impl TimedRow {
 
 impl BurstRow {
     fn step(&self) -> RanStep {
-        let own = u64::from(self.prefill_tokens);
-        let totals = StepTotals {
-            prefill_tokens: self.prefill_tokens,
-            prefill_kv_tokens: own,
-            prefill_pairs: own * (own + 1) / 2,
+        let shape = StepShape {
+            prefill: vec![PrefillChunk {
+                tokens: self.prefill_tokens,
+                context: 0,
+            }],
             decode_seqs: self.decode_seqs,
             decode_kv_tokens: self.decode_kv_tokens,
-            ..StepTotals::default()
         };
         RanStep {
-            totals: totals.with_tiles(None),
+            totals: StepTotals::of(&shape),
             start: Time(self.start_ns),
             end: Time(self.end_ns),
         }
