@@ -6,27 +6,16 @@ use crate::gpu::{
     ArgumentError, DeviceBuffer, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image,
 };
 use crate::kv::KvPool;
+pub use crate::prefill_splits::SPLIT_FROM;
+use crate::prefill_splits::{Shape, rows_most};
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("prefill_attention");
 
 /// Query tokens of a tile, which a CTA computes for one head: fewer take as long.
 pub const QUERY_TILE: u32 = 128;
-/// Contexts of fewer KV tokens are not split.
-pub const SPLIT_FROM: u32 = 2 * SPLIT_LEAST;
-
-const KEYS: u32 = 64;
-/// CTAs that one multiprocessor holds: limited by 255 registers a thread.
-const CTAS_PER_MULTIPROCESSOR: u32 = 2;
-/// Fewest tokens of a split. Its partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
-/// longest split: with 128 in place of 512 a step of 40 prompt tokens behind 500 to 2,000 is 3 to 5 % shorter, one of 128 behind 500 is
-/// 12 % shorter, and none is more than 2 % longer (`djinn-replay calibrate`, Llama-2-7B on an H200).
-const SPLIT_LEAST: u32 = 128;
-/// What a CTA of a short chunk takes for a tile of keys, and before and after its tiles, and what a row of partial sums takes on its way
-/// out and back. From steps of 40 to 56 prompt tokens behind 1,000 to 2,300 on an H200, whose times are a staircase of rounds and tiles.
-const TILE_PS: u64 = 3_500_000;
-const CTA_PS: u64 = 1_700_000;
-const ROW_PS: u64 = 350;
+/// Tokens of a tile of keys.
+pub(crate) const KEYS: u32 = 64;
 
 /// Attends chunks of query tokens.
 pub struct PrefillAttention {
@@ -35,7 +24,7 @@ pub struct PrefillAttention {
     multiprocessors: u32,
 }
 
-/// Memory for the partial sums of split contexts: enough for every call on this GPU, 50 MiB on an H200.
+/// Memory for the partial sums of split contexts: enough for every call on this GPU, 34 MiB on an H200.
 ///
 /// Two launches that use one workspace must be on one stream.
 pub struct PrefillWorkspace {
@@ -131,7 +120,33 @@ impl PrefillAttention {
         chunks: &PrefillChunks,
         workspace: &PrefillWorkspace,
     ) -> Result<(), Error> {
-        let split_count = chunks.split_count(self.multiprocessors);
+        self.launch_split(stream, chunks, workspace, self.split_count(chunks))
+    }
+
+    /// Parts into which [`launch`](Self::launch) splits the context.
+    #[must_use]
+    pub fn split_count(&self, chunks: &PrefillChunks) -> u32 {
+        chunks.split_count(self.multiprocessors)
+    }
+
+    /// Submits the attention of `chunks` with the context in `split_count` parts: for measuring.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch); also if the workspace is too small for so many parts.
+    pub fn launch_split(
+        &self,
+        stream: &Stream,
+        chunks: &PrefillChunks,
+        workspace: &PrefillWorkspace,
+        split_count: u32,
+    ) -> Result<(), Error> {
+        within(
+            "prefill_attention",
+            "split_count",
+            split_count.into(),
+            1,
+            GRID_YZ_MAX,
+        )?;
         let parameters = chunks.check(split_count, workspace.partial.view())?;
         if chunks.seq_count == 0 || chunks.token_count == 0 {
             return Ok(());
@@ -172,37 +187,15 @@ impl PrefillWorkspace {
     }
 }
 
-/// Rows of partial sums that any call can have: it is split only while its CTAs leave slots free, into at
-/// most two rounds and one more split.
-fn rows_most(multiprocessors: u32) -> u64 {
-    3 * u64::from(CTAS_PER_MULTIPROCESSOR * multiprocessors) * u64::from(QUERY_TILE)
-}
-
 impl PrefillChunks {
-    /// Splits of the context: enough for two rounds of CTAs, if one is not filled without. Two rounds even out what CTAs of a long
-    /// chunk see, for its first rows see less than its last. Those of a short one are alike: a second round that is not full is time lost, and
-    /// so is a split of one tile more than the others; of at most two rounds the fewest splits are taken that take least.
     fn split_count(&self, multiprocessors: u32) -> u32 {
-        let slots = CTAS_PER_MULTIPROCESSOR * multiprocessors;
-        let ctas = (self.q_heads * self.chunk_max.div_ceil(QUERY_TILE) * self.seq_count).max(1);
-        if ctas >= slots {
-            return 1;
-        }
-        let most = (2 * slots)
-            .div_ceil(ctas)
-            .min(self.context_max / SPLIT_LEAST)
-            .max(1);
-        if self.chunk_max > QUERY_TILE {
-            return most;
-        }
-        let picoseconds = |splits: &u32| {
-            let rounds = u64::from((ctas * splits).div_ceil(slots));
-            let tiles = u64::from(self.context_max.div_ceil(KEYS).div_ceil(*splits));
-            let rows = u64::from(self.token_count) * u64::from(self.q_heads * splits);
-            let merged = if *splits > 1 { rows } else { 0 };
-            rounds * (tiles * TILE_PS + CTA_PS) + merged * ROW_PS
+        let shape = Shape {
+            q_heads: self.q_heads,
+            seq_count: self.seq_count,
+            chunk: self.chunk_max,
+            context: self.context_max,
         };
-        (1..=most).min_by_key(picoseconds).unwrap_or(1)
+        shape.splits(multiprocessors)
     }
 
     fn check(&self, split_count: u32, partial: View) -> Result<Parameters, ArgumentError> {
@@ -376,47 +369,8 @@ mod tests {
     }
 
     #[test]
-    fn a_short_chunk_on_a_long_context_is_split_to_fill_the_gpu() {
-        let long = |q_heads, chunk_max, context_max| PrefillChunks {
-            q_heads,
-            chunk_max,
-            context_max,
-            seq_count: 1,
-            ..chunks()
-        };
-        // 32 heads * 1 tile = 32 CTAs: 8 splits are 256 of 264 in one round, 16 take two for half the tiles each.
-        assert_eq!(long(32, 128, 32_768).split_count(132), 8);
-        // 26 tiles: 7 splits of 4 or 8 of 4 fill a round, and 7 have fewer sums to merge. 9 of 3 would take two rounds.
-        assert_eq!(long(32, 50, 1_650).split_count(132), 7);
-        // 32 * 2 tiles = 64 CTAs: 528 / 64 = 8.25 splits, for its rows see different contexts.
-        assert_eq!(long(32, 256, 32_768).split_count(132), 9);
-        // 32 * 16 tiles = 512 CTAs fill it alone.
-        assert_eq!(long(32, 2048, 2048).split_count(132), 1);
-        // Never less than 128 tokens a split.
-        assert_eq!(long(32, 256, 1_000).split_count(132), 7);
-        assert_eq!(long(32, 128, 255).split_count(132), 1);
-    }
-
-    #[test]
-    fn the_workspace_holds_every_call_and_is_asked_for_only_when_split() {
-        for (q_heads, seq_count) in [(1, 1), (8, 3), (32, 1), (64, 4), (32, 8)] {
-            for chunk in [1, 128, 129, 500, 1024] {
-                let chunks = PrefillChunks {
-                    q_heads,
-                    seq_count,
-                    chunk_max: chunk,
-                    token_count: chunk * seq_count,
-                    context_max: 1 << 20,
-                    ..chunks()
-                };
-                let splits = chunks.split_count(132);
-                let rows = u64::from(chunks.token_count) * u64::from(q_heads) * u64::from(splits);
-                assert!(
-                    splits == 1 || rows <= rows_most(132),
-                    "{q_heads} heads, {seq_count} chunks of {chunk}"
-                );
-            }
-        }
+    fn partial_sums_need_a_workspace_only_when_the_context_is_split() {
+        assert!(chunks().check(1, View::new(0, 0)).is_ok());
         assert!(chunks().check(2, View::new(0, 0)).is_err());
         // 100 tokens * 4 heads * 2 splits * (64 + 2) floats.
         assert!(

@@ -1,4 +1,4 @@
-//! Attention at the shapes of Llama-2-7B (32 KV heads) and Llama-3.1-8B (8), and what the decode split costs.
+//! Attention at the shapes of Llama-2-7B (32 KV heads) and Llama-3.1-8B (8), and what splits of the context cost.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::suite::scrambled;
 use crate::timing::{Table, gigabytes_per_second, median_nanos};
 
 impl Bench {
-    /// Decode and prefill into `attention.csv`, decode by split into `decode_splits.csv`.
+    /// Decode and prefill into `attention.csv`, by split into `decode_splits.csv` and `prefill_splits.csv`.
     pub fn attention(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let mut table = Table::new(
             &self.gpu,
@@ -37,6 +37,11 @@ impl Bench {
         ] {
             self.decode(&mut table, &mut splits, kv_heads, seqs, context)?;
         }
+        let mut prefill_splits = Table::new(
+            &self.gpu,
+            "prefill_splits",
+            "kv_heads,seqs,chunk,context,split_count,chosen,nanos",
+        );
         for (kv_heads, seqs, chunk, context) in [
             (32, 1, 512, 512),
             (32, 1, 2048, 2048),
@@ -47,10 +52,27 @@ impl Bench {
             (8, 1, 2048, 32_768),
             (8, 1, 128, 32_768),
         ] {
-            self.prefill(&mut table, kv_heads, seqs, chunk, context)?;
+            let work = self.prefill_work(kv_heads, seqs, chunk, context)?;
+            work.time(self, &mut table)?;
+        }
+        for chunk in [40, 90, 128, 200, 256, 512, 1024] {
+            for before in [0, 512, 1500, 2000, 4000, 16_384] {
+                let work = self.prefill_work(32, 1, chunk, before + chunk)?;
+                work.time_splits(self, &mut prefill_splits)?;
+            }
+        }
+        for (kv_heads, seqs, chunk, before) in [
+            (8, 1, 256, 16_384),
+            (8, 1, 512, 65_536),
+            (32, 2, 90, 2000),
+            (32, 3, 200, 2000),
+        ] {
+            let work = self.prefill_work(kv_heads, seqs, chunk, before + chunk)?;
+            work.time_splits(self, &mut prefill_splits)?;
         }
         table.save(folder)?;
         splits.save(folder)?;
+        prefill_splits.save(folder)?;
         Ok(())
     }
 
@@ -151,15 +173,14 @@ impl Bench {
         Ok(())
     }
 
-    fn prefill(
+    fn prefill_work(
         &self,
-        table: &mut Table,
         kv_heads: u32,
         seqs: u32,
         chunk: u32,
         context: u32,
-    ) -> Result<(), Error> {
-        let (pool, _memory, block_table) = self.paged(kv_heads, seqs, context, 1)?;
+    ) -> Result<PrefillWork, Error> {
+        let (pool, pool_memory, table) = self.paged(kv_heads, seqs, context, 1)?;
         let token_stride = (32 + 2 * kv_heads) * 128;
         let tokens = seqs * chunk;
         let q = self.filled(2 * u64::from(tokens) * u64::from(token_stride))?;
@@ -168,35 +189,85 @@ impl Bench {
         let starts = DeviceBuffer::from_slice(&self.stream, &starts)?;
         let contexts =
             DeviceBuffer::from_slice(&self.stream, &vec![context as i32; seqs as usize])?;
-        let kernel = PrefillAttention::load(&self.gpu)?;
-        let chunks = PrefillChunks {
-            q: q.view(),
-            token_stride,
-            pool,
-            layer: 0,
-            table: block_table.view(),
-            table_stride: context.div_ceil(16),
-            query_start: starts.view(),
-            context: contexts.view(),
-            output: output.view(),
-            q_heads: 32,
-            seq_count: seqs,
-            token_count: tokens,
-            chunk_max: chunk,
-            context_max: context,
-        };
-        let workspace = PrefillWorkspace::new(&self.gpu, 128)?;
-        let nanos = median_nanos(&self.gpu, &self.stream, REPEATS, || {
-            kernel.launch(&self.stream, &chunks, &workspace)
-        })?;
+        Ok(PrefillWork {
+            kernel: PrefillAttention::load(&self.gpu)?,
+            chunks: PrefillChunks {
+                q: q.view(),
+                token_stride,
+                pool,
+                layer: 0,
+                table: table.view(),
+                table_stride: context.div_ceil(16),
+                query_start: starts.view(),
+                context: contexts.view(),
+                output: output.view(),
+                q_heads: 32,
+                seq_count: seqs,
+                token_count: tokens,
+                chunk_max: chunk,
+                context_max: context,
+            },
+            workspace: PrefillWorkspace::new(&self.gpu, 128)?,
+            _memory: [pool_memory, table, q, output, starts, contexts],
+        })
+    }
+}
+
+/// One call on one layer's KV, and the memory it reads and writes.
+struct PrefillWork {
+    kernel: PrefillAttention,
+    chunks: PrefillChunks,
+    workspace: PrefillWorkspace,
+    _memory: [DeviceBuffer; 6],
+}
+
+impl PrefillWork {
+    fn nanos(&self, bench: &Bench, split_count: u32) -> Result<u64, Error> {
+        median_nanos(&bench.gpu, &bench.stream, REPEATS, || {
+            self.kernel
+                .launch_split(&bench.stream, &self.chunks, &self.workspace, split_count)
+        })
+    }
+
+    fn time(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
+        let nanos = self.nanos(bench, self.kernel.split_count(&self.chunks))?;
+        let PrefillChunks {
+            seq_count,
+            chunk_max,
+            context_max,
+            ..
+        } = self.chunks;
         // Visible pairs: the sum of context - chunk + 1 .. context; 4 * head_dim operations each per Q head.
-        let (chunk_long, context_long) = (u64::from(chunk), u64::from(context));
-        let pairs = u64::from(seqs)
-            * (chunk_long * (context_long - chunk_long) + chunk_long * (chunk_long + 1) / 2);
+        let (chunk, context) = (u64::from(chunk_max), u64::from(context_max));
+        let pairs = u64::from(seq_count) * (chunk * (context - chunk) + chunk * (chunk + 1) / 2);
         let rate = (4 * 128 * 32 * pairs) as f64 / nanos as f64 / 1e3;
+        let kv_heads = self.chunks.pool.layout.kv_heads;
         table.row(&format!(
-            "prefill,32,{kv_heads},{seqs},{chunk},{context},{nanos},,{rate:.0}"
+            "prefill,32,{kv_heads},{seq_count},{chunk},{context},{nanos},,{rate:.0}"
         ));
+        Ok(())
+    }
+
+    /// Every split count up to 16 and the chosen one, as far as the workspace holds it.
+    fn time_splits(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
+        let chosen = self.kernel.split_count(&self.chunks);
+        for split_count in 1..=chosen.max(16) {
+            let nanos = match self.nanos(bench, split_count) {
+                Err(Error::Argument(_)) => break,
+                timed => timed?,
+            };
+            let PrefillChunks {
+                seq_count,
+                chunk_max,
+                context_max,
+                ..
+            } = self.chunks;
+            let kv_heads = self.chunks.pool.layout.kv_heads;
+            let mark = if split_count == chosen { "yes" } else { "no" };
+            table.row(&format!(
+                "{kv_heads},{seq_count},{chunk_max},{context_max},{split_count},{mark},{nanos}"
+            ));
+        }
         Ok(())
     }
 }
