@@ -1,16 +1,17 @@
 //! What the attention of prompts costs, by tiles.
 //!
 //! ```text
-//!   t(tokens, context) = t(tokens alone) + context, if it is split + attention(tiles)·KV tokens more that the mean tile reads
+//!   t(tokens, context) = t(tokens alone) + split(tiles) + attention(tiles)·KV tokens more that the mean tile reads
 //! ```
 //!
-//! A CTA computes a tile of query tokens, however many there are, and tiles and splits come in rounds of as many CTAs as the GPU holds. Behind a short
-//! context a time therefore says as much of the last round as of the tile: there attention is a line over tiles, the one with the least sum of
-//! relative deviations over all prompts. Behind long ones, where it is most of the step, each number of tiles has its own.
+//! A CTA computes a tile of query tokens, however many there are, and the more tiles the fewer parts a context is split into: each number of tiles has
+//! costs of its own, a line over what it reads with the least sum of relative deviations. Contexts in which attention is most of the step tell what a
+//! KV token costs, where some were timed: behind short ones a time says as much of the last round of CTAs and of the split. Of numbers of tiles that
+//! were timed behind a few contexts only, a line over tiles says the same.
 
-use super::attended::{Attended, slope};
-use super::fit::least_deviations;
-use super::stairs::{Stairs, rising};
+use super::attended::{Attended, line, slope};
+use super::fit::{least_deviations, median};
+use super::stairs::{Stairs, picoseconds, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
 use engine::device::QUERY_TILE;
@@ -21,12 +22,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ContextCost {
     /// Reading a KV token by each tile, over prompt tokens in whole tiles.
     pub attention: StepTable,
-    /// That there is a context, and it is split \[ns\].
-    pub split: f64,
+    /// That there is a context, and it is split, over prompt tokens in whole tiles.
+    pub split: StepTable,
 }
 
-/// Attention is most of a step that tells what its number of tiles costs.
+/// Attention is most of a step that tells what its number of tiles costs behind long contexts.
 const TELLING: f64 = 0.4;
+/// So many steps tell what their number of tiles costs.
+const ENOUGH: usize = 6;
 
 /// Fits prompts behind a context against those alone; rows are padded to `rows`.
 ///
@@ -53,6 +56,42 @@ pub fn fit(
             step: point.rested(),
         });
     }
+    let mut told: Vec<(u32, [f64; 2])> = by_tiles
+        .iter()
+        .filter_map(|(tiles, steps)| Some((*tiles, own(steps)?)))
+        .collect();
+    if told.len() < 2 {
+        told = over_tiles(&by_tiles);
+    }
+    let over = |at: usize| {
+        told.iter()
+            .map(move |(tiles, line)| (tiles * QUERY_TILE, line[at]))
+    };
+    let attention: Vec<(u32, f64)> = over(0).collect();
+    let mut split: Vec<(u32, u64)> = over(1)
+        .map(|(tokens, ns)| (tokens, picoseconds(ns)))
+        .collect();
+    // Beyond the last it stays.
+    split.extend(split.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
+    Ok(ContextCost {
+        attention: StepTable::new(rising(&attention))?,
+        split: StepTable::uneven(split)?,
+    })
+}
+
+/// What a number of tiles costs for a KV token, and for a split: by the steps behind contexts that are most of them, if any are; the split is
+/// what is left of all.
+fn own(steps: &[Attended]) -> Option<[f64; 2]> {
+    let [each, split] = line(steps)?;
+    let Some(each) = slope(steps, split, TELLING) else {
+        return (steps.len() >= ENOUGH).then_some([each, split]);
+    };
+    let left = steps.iter().map(|step| step.nanos - each * step.context);
+    Some([each, median(left.collect())?.max(0.0)])
+}
+
+/// One line over all tiles, at the fewest and the most: what a KV token costs rises with them, and the split costs all alike.
+fn over_tiles(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, [f64; 2])> {
     let all = by_tiles.iter().flat_map(|(tiles, steps)| {
         let terms = |context: f64| [context, context * f64::from(*tiles), 1.0];
         steps
@@ -60,29 +99,11 @@ pub fn fit(
             .map(move |step| step.weighed(terms(step.context), 0.0))
     });
     let [any, tile, split] = least_deviations(&all.collect::<Vec<_>>());
-    let mut attention: Vec<(u32, f64)> = by_tiles
-        .iter()
-        .filter_map(|(tiles, steps)| Some((*tiles, slope(steps, split, TELLING)?)))
-        .collect();
-    if attention.len() < 2 {
-        let ends = by_tiles
-            .keys()
-            .min()
-            .into_iter()
-            .chain(by_tiles.keys().max());
-        let ends: BTreeSet<u32> = ends.copied().collect();
-        let line = ends
-            .into_iter()
-            .map(|tiles| (tiles, any + tile * f64::from(tiles)));
-        attention = line.collect();
-    }
-    for (tiles, _) in &mut attention {
-        *tiles *= QUERY_TILE;
-    }
-    Ok(ContextCost {
-        attention: StepTable::new(rising(&attention))?,
-        split,
-    })
+    let ends = [by_tiles.keys().min(), by_tiles.keys().max()];
+    let ends: BTreeSet<u32> = ends.into_iter().flatten().copied().collect();
+    ends.into_iter()
+        .map(|tiles| (tiles, [any + tile * f64::from(tiles), split]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -146,13 +167,35 @@ mod tests {
     }
 
     #[test]
-    fn behind_short_ones_attention_is_a_line_over_tiles() {
+    fn a_split_costs_what_its_number_of_tiles_says_and_need_not_rise_with_it() {
+        let behind = [300, 500, 1_000, 1_500, 2_000, 3_000].into_iter();
+        let behind = behind.flat_map(|context: u32| {
+            let nanos = |split, each: u64| split + each * u64::from(context);
+            [
+                point(100, context, 5_000_000 + nanos(200_000, 220)),
+                point(250, context, 8_000_000 + nanos(90_000, 460)),
+                point(512, context, 14_000_000 + nanos(0, 820)),
+            ]
+        });
+        let cost = fitted(&behind.collect::<Vec<_>>()).unwrap();
+        for (tokens, each, split) in [(128, 220e3, 200e6), (256, 460e3, 90e6)] {
+            assert!(near(cost.attention.ps(tokens) as f64, each), "{cost:?}");
+            assert!(near(cost.split.ps(tokens) as f64, split), "{cost:?}");
+        }
+        // More tiles than were timed are split no less than the most.
+        for tokens in [512, 1_024, 8_192] {
+            assert!(cost.split.ps(tokens) < 1_000_000, "{cost:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_short_contexts_tell_a_line_over_tiles() {
         let cost = fitted(&tiled(&[500, 1_000, 2_000, 3_000], 420)).unwrap();
         assert_eq!(cost.attention.points().len(), 2);
         for (tokens, each) in [(128, 220e3), (256, 420e3), (512, 820e3)] {
             assert!(near(cost.attention.ps(tokens) as f64, each), "{cost:?}");
         }
-        assert!(near(cost.split, 150e3), "{cost:?}");
+        assert!(near(cost.split.ps(400) as f64, 150e6), "{cost:?}");
     }
 
     #[test]
@@ -161,10 +204,13 @@ mod tests {
         let whole = fitted(&disturbed).unwrap();
         disturbed[5].nanos *= 2;
         let cost = fitted(&disturbed).unwrap();
-        assert!(near(cost.split, whole.split));
         for tokens in [128, 256, 512] {
-            let each = |cost: &ContextCost| cost.attention.ps(tokens) as f64;
-            assert!(near(each(&cost), each(&whole)));
+            let ps = |cost: &ContextCost| {
+                [&cost.attention, &cost.split].map(|table| table.ps(tokens) as f64)
+            };
+            for (a, b) in ps(&cost).into_iter().zip(ps(&whole)) {
+                assert!(near(a, b));
+            }
         }
     }
 

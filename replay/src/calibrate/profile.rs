@@ -151,10 +151,9 @@ fn chunk_ns(measured: &Measured) -> u64 {
 pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
-        "context_ps = {}\ncontext_from = {}\nmixed_ps = {}\n\
+        "context_from = {}\nmixed_ps = {}\n\
          idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
          throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}",
-        cost.context_ps,
         cost.context_from,
         cost.mixed_ps,
         cost.idle.dispatch_ns,
@@ -169,6 +168,7 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
         ("gemm", &cost.gemm),
         ("gemm_decode", &cost.gemm_decode),
         ("prefill_attention", &cost.prefill_attention),
+        ("context", &cost.context),
         ("decode_attention", &cost.decode_attention),
     ];
     for (name, table) in tables {

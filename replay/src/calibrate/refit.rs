@@ -210,7 +210,7 @@ mod tests {
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-4.toml"
+        "/measurements/validation/card-6.toml"
     );
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
             ("llama-2-7b", Path::new(MEASURED).to_owned()),
             (
                 "llama-3.1-8b",
-                Path::new(MEASURED).with_file_name("card-5-long.toml"),
+                Path::new(MEASURED).with_file_name("card-6-long.toml"),
             ),
         ] {
             let refit = refit(&measured, None, "djinn-replay refit").unwrap();

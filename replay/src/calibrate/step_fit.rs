@@ -107,7 +107,7 @@ pub fn fit(points: &[StepPoint], padding: Padding) -> Result<StepCost, String> {
         gemm_decode: decode.floor,
         decode_attention: decode.attention,
         prefill_attention: context.attention,
-        context_ps: picoseconds(context.split),
+        context: context.split,
         context_from: padding.split_from,
         ..StepCost::default()
     };
@@ -191,7 +191,7 @@ mod tests {
                 (64, 7_680_000),
             ])
             .unwrap(),
-            context_ps: 120_000_000,
+            context: StepTable::new(vec![(128, 120_000_000)]).unwrap(),
             mixed_ps: 250_000_000,
             ..StepCost::default()
         }
@@ -260,7 +260,9 @@ mod tests {
             let attention = |cost: &StepCost| cost.prefill_attention.ps(tokens);
             assert!(off(attention(&cost), attention(&truth)) < 0.02, "{cost:?}");
         }
-        assert!(off(cost.context_ps, truth.context_ps) < 0.05, "{cost:?}");
+        for tokens in [64, 200, 1_024] {
+            assert!(off(cost.context.ps(tokens), 120_000_000) < 0.05, "{cost:?}");
+        }
         assert!(off(cost.mixed_ps, truth.mixed_ps) < 0.05, "{cost:?}");
         for point in points() {
             assert!(point.error(&cost).abs() < 0.005, "{point:?}");

@@ -5,7 +5,7 @@
 //!                                       + prefill_pair·(query-key pairs) )
 //!             + prefill_attention(tiles of prefill tokens)·KV tokens that the mean tile reads
 //!             + decode_seq·sequences + decode_kv_token·KV tokens read + decode_attention(sequences)·their mean context
-//!             + context, if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
+//!             + context(tiles), if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
 //! ```
 //!
 //! `gemm` is a table over all tokens of the step, interpolated linearly; everything else is linear in what it counts. A step that only
@@ -66,6 +66,9 @@ pub struct StepCost {
     /// Of a step with a prefill chunk behind a context, beyond what its tokens cost \[ps\].
     #[serde(default)]
     pub context_ps: u64,
+    /// The same, over prompt tokens in whole [tiles](QUERY_TILE): more tiles are split into fewer parts.
+    #[serde(default, deserialize_with = "uneven")]
+    pub context: StepTable,
     /// That is so if the mean tile reads so many KV tokens: shorter contexts are not split.
     #[serde(default)]
     pub context_from: u32,
@@ -134,7 +137,10 @@ impl StepCost {
         let once = |ps: u64, when: bool| if when { ps } else { 0 };
         self.fixed_ps
             + gemm.ps(tokens)
-            + once(self.context_ps, behind)
+            + once(
+                self.context_ps + self.context.ps(totals.prefill_tiles() * QUERY_TILE),
+                behind,
+            )
             + once(self.mixed_ps, prompts && totals.decode_seqs > 0)
             + self.prefill_token_ps * own
             + self.prefill_kv_token_ps * totals.prefill_kv_tokens
@@ -207,13 +213,27 @@ impl StepTable {
         Ok(Self(points))
     }
 
+    /// From pairs of tokens and picoseconds, which may fall.
+    ///
+    /// # Errors
+    /// If the tokens do not increase.
+    pub fn uneven(points: Vec<(u32, u64)>) -> Result<Self, String> {
+        match points.windows(2).find(|pair| pair[1].0 <= pair[0].0) {
+            Some(pair) => Err(format!(
+                "point {:?} follows {:?}: tokens must increase",
+                pair[1], pair[0]
+            )),
+            None => Ok(Self(points)),
+        }
+    }
+
     /// Its pairs of tokens and picoseconds.
     pub fn points(&self) -> &[(u32, u64)] {
         &self.0
     }
 
     /// Time for `tokens` \[ps\]: linear between points, rounded down; before the first point its time; beyond the
-    /// last one the slope of the last two.
+    /// last one the slope of the last two, down to no time.
     pub fn ps(&self, tokens: u32) -> u64 {
         let after = self.0.partition_point(|(at, _)| *at <= tokens);
         let (from, to) = match (after, self.0.as_slice()) {
@@ -222,9 +242,14 @@ impl StepTable {
             (after, points) if after == points.len() => (points[after - 2], points[after - 1]),
             (after, points) => (points[after - 1], points[after]),
         };
-        let rise = u128::from(to.1 - from.1) * u128::from(tokens - from.0);
-        from.1 + (rise / u128::from(to.0 - from.0)) as u64
+        let rise = (i128::from(to.1) - i128::from(from.1)) * i128::from(tokens - from.0);
+        let at = i128::from(from.1) + rise.div_euclid(i128::from(to.0 - from.0));
+        at.max(0) as u64
     }
+}
+
+fn uneven<'de, D: serde::Deserializer<'de>>(points: D) -> Result<StepTable, D::Error> {
+    StepTable::uneven(Vec::deserialize(points)?).map_err(serde::de::Error::custom)
 }
 
 impl TryFrom<Vec<(u32, u64)>> for StepTable {
