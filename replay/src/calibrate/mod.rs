@@ -28,8 +28,8 @@ mod timed;
 pub use fit::{Line, Point};
 pub use idle::{IdlePoint, csv as idle_csv};
 pub use lanes::{LaneFit, LaneTimes, csv as copies_csv};
-pub use profile::{Origin, toml};
-pub use refit::{Refit, RefitError, refit};
+pub use profile::{Origin, disturbed, toml};
+pub use refit::{Others, Refit, RefitError, refit};
 pub use step_fit::{Padding, StepPoint, csv as steps_csv};
 pub use throttle::{RanStep, csv as bursts_csv};
 

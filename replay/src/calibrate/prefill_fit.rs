@@ -10,7 +10,7 @@
 //! were timed behind a few contexts only, a line over tiles says the same.
 
 use super::attended::{Attended, line, slope};
-use super::fit::{least_deviations, median};
+use super::fit::least_deviations;
 use super::stairs::{Stairs, picoseconds, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
@@ -56,53 +56,82 @@ pub fn fit(
             step: point.rested(),
         });
     }
-    let mut told: Vec<(u32, [f64; 2])> = by_tiles
-        .iter()
-        .filter_map(|(tiles, steps)| Some((*tiles, own(steps)?)))
+    let several = |each: Vec<(u32, f64)>| (each.len() >= 2).then_some(each);
+    let each = several(behind_long(&by_tiles))
+        .or_else(|| several(behind_short(&by_tiles)))
+        .unwrap_or_else(|| over_tiles(&by_tiles));
+    let attention = StepTable::new(rising(&in_tokens(&each)))?;
+    let split = by_tiles.iter().filter(|(_, steps)| told(steps));
+    let mut split: Vec<(u32, f64)> = split
+        .map(|(tiles, steps)| {
+            let each = attention.ps(tiles * QUERY_TILE) as f64 / 1e3;
+            (*tiles, left(steps.iter().map(|step| (step, each))))
+        })
         .collect();
-    if told.len() < 2 {
-        told = over_tiles(&by_tiles);
+    if split.is_empty() {
+        let all = by_tiles.iter().flat_map(|(tiles, steps)| {
+            let each = attention.ps(tiles * QUERY_TILE) as f64 / 1e3;
+            steps.iter().map(move |step| (step, each))
+        });
+        split.push((1, left(all)));
     }
-    let over = |at: usize| {
-        told.iter()
-            .map(move |(tiles, line)| (tiles * QUERY_TILE, line[at]))
-    };
-    let attention: Vec<(u32, f64)> = over(0).collect();
-    let mut split: Vec<(u32, u64)> = over(1)
-        .map(|(tokens, ns)| (tokens, picoseconds(ns)))
-        .collect();
     // Beyond the last it stays.
-    split.extend(split.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
+    split.extend(split.last().map(|(tiles, ns)| (tiles + 1, *ns)));
+    let split = in_tokens(&split).into_iter();
+    let split = split.map(|(tokens, ns)| (tokens, picoseconds(ns)));
     Ok(ContextCost {
-        attention: StepTable::new(rising(&attention))?,
-        split: StepTable::uneven(split)?,
+        attention,
+        split: StepTable::uneven(split.collect())?,
     })
 }
 
-/// What a number of tiles costs for a KV token, and for a split: by the steps behind contexts that are most of them, if any are; the split is
-/// what is left of all.
-fn own(steps: &[Attended]) -> Option<[f64; 2]> {
-    let [each, split] = line(steps)?;
-    let Some(each) = slope(steps, split, TELLING) else {
-        return (steps.len() >= ENOUGH).then_some([each, split]);
-    };
-    let left = steps.iter().map(|step| step.nanos - each * step.context);
-    Some([each, median(left.collect())?.max(0.0)])
+/// Whether so many contexts were timed that they tell what their number of tiles costs.
+fn told(steps: &[Attended]) -> bool {
+    steps.len() >= ENOUGH
 }
 
-/// One line over all tiles, at the fewest and the most: what a KV token costs rises with them, and the split costs all alike.
-fn over_tiles(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, [f64; 2])> {
+fn in_tokens(over_tiles: &[(u32, f64)]) -> Vec<(u32, f64)> {
+    let tokens = over_tiles
+        .iter()
+        .map(|(tiles, value)| (tiles * QUERY_TILE, *value));
+    tokens.collect()
+}
+
+/// What a KV token costs, by the steps of each number of tiles in which attention is most.
+fn behind_long(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, f64)> {
+    let slopes = by_tiles.iter().filter_map(|(tiles, steps)| {
+        let [_, split] = line(steps)?;
+        Some((*tiles, slope(steps, split, TELLING)?))
+    });
+    slopes.collect()
+}
+
+/// What a KV token costs, by a line for each number of tiles that was timed behind enough contexts.
+fn behind_short(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, f64)> {
+    let lines = by_tiles.iter().filter(|(_, steps)| told(steps));
+    let slopes = lines.filter_map(|(tiles, steps)| Some((*tiles, line(steps)?[0])));
+    slopes.collect()
+}
+
+/// What steps take beyond what their contexts cost, with the least sum of relative deviations.
+fn left<'a>(steps: impl Iterator<Item = (&'a Attended, f64)>) -> f64 {
+    let rows = steps.map(|(step, each)| step.weighed([1.0, 0.0, 0.0], each * step.context));
+    least_deviations(&rows.collect::<Vec<_>>())[0]
+}
+
+/// What a KV token costs by a line over all tiles, at the fewest and the most.
+fn over_tiles(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, f64)> {
     let all = by_tiles.iter().flat_map(|(tiles, steps)| {
         let terms = |context: f64| [context, context * f64::from(*tiles), 1.0];
         steps
             .iter()
             .map(move |step| step.weighed(terms(step.context), 0.0))
     });
-    let [any, tile, split] = least_deviations(&all.collect::<Vec<_>>());
+    let [any, tile, _] = least_deviations(&all.collect::<Vec<_>>());
     let ends = [by_tiles.keys().min(), by_tiles.keys().max()];
     let ends: BTreeSet<u32> = ends.into_iter().flatten().copied().collect();
     ends.into_iter()
-        .map(|tiles| (tiles, [any + tile * f64::from(tiles), split]))
+        .map(|tiles| (tiles, any + tile * f64::from(tiles)))
         .collect()
 }
 

@@ -239,6 +239,9 @@ fn remarks(measured: &Measured, text: &mut String) {
             us(measured.head_of_line_ns[side]) / 1e3
         ));
     }
+    for what in disturbed(measured) {
+        line(format!("Disturbed: {what}"));
+    }
     for what in step_errors(&measured.steps, &measured.cost, &measured.plan.model) {
         line(what);
     }
@@ -263,6 +266,23 @@ fn remarks(measured: &Measured, text: &mut String) {
             "pinned host pool of {gibs} GiB: {seconds:.3} s for each GiB"
         ));
     }
+}
+
+/// What is to be said of a link whose copies differ more among themselves than copies do that nothing disturbs: the calibrations of
+/// seven H200s had 0.2 to 3 % held out, and 7 % the one that ran while another GPU of its host was calibrated.
+pub fn disturbed(measured: &Measured) -> Vec<String> {
+    const DISTURBED: f64 = 0.04;
+    let directions = Direction::LINK.into_iter();
+    let off = directions.filter_map(|direction| {
+        let errors = copy_errors(measured, direction.index())?;
+        (errors.p50 > DISTURBED).then(|| {
+            format!(
+                "{direction} copies that were held out are {:.1} % off: something else used the link; calibrate again, one GPU of a host at a time",
+                errors.p50 * 100.0
+            )
+        })
+    });
+    off.collect()
 }
 
 /// How far off the steps are that were held out, a line for each kind.
@@ -415,6 +435,26 @@ mod tests {
             command: "djinn-replay calibrate --out x.toml".to_owned(),
             hbm_bytes: 150_109_880_320,
         }
+    }
+
+    #[test]
+    fn copies_that_differ_among_themselves_are_called_disturbed_by_direction() {
+        let mut measured = measured();
+        let mut take = |direction: Direction, longer: f64| {
+            let side = direction.index();
+            for method in 0..METHODS.len() {
+                let fitted = measured.copy_ns(side, method, 8);
+                measured.lanes[side].methods[method].points[0].nanos = (fitted * longer) as u64;
+            }
+            disturbed(&measured)
+        };
+        take(Direction::D2h, 1.01);
+        assert_eq!(take(Direction::H2d, 1.01), Vec::<String>::new());
+        let [only] = take(Direction::H2d, 1.1).try_into().expect("one direction");
+        assert!(
+            only.starts_with("H2D copies") && only.contains("calibrate again"),
+            "{only}"
+        );
     }
 
     #[test]

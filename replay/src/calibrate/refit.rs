@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   FILE.steps.csv ───► step_fit ─┐
-//!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was
+//!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was (but the link, if it is to be another profile's)
 //! ```
 
 use super::profile::{computed_by, step_cost, step_errors};
@@ -78,12 +78,22 @@ struct BurstRow {
     decode_kv_tokens: u64,
 }
 
-/// Fits the steps of the profile at `path` again. The throttle is fitted to the bursts that the calibration timed, or to `bursts` of another one
-/// of such a card. `command` is kept as the origin.
+/// What is taken from another calibration of such a card.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Others<'a> {
+    /// Timed bursts, for a calibration that timed none.
+    pub bursts: Option<&'a Path>,
+    /// A profile whose link is taken, for a calibration whose copies something else disturbed.
+    pub link: Option<&'a Path>,
+}
+
+/// Fits the steps of the profile at `path` again. The throttle is fitted to the bursts that the calibration timed, or to those of `others`.
+/// `command` is kept as the origin.
 ///
 /// # Errors
 /// If a file is missing or damaged, or its steps do not suffice.
-pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit, RefitError> {
+pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, RefitError> {
+    let bursts = others.bursts;
     let profile = devices::hardware(&path.to_string_lossy())?;
     let shape = |what: &str| RefitError::Shape {
         path: path.to_owned(),
@@ -111,11 +121,22 @@ pub fn refit(path: &Path, bursts: Option<&Path>, command: &str) -> Result<Refit,
         idle: before.idle,
         ..fitted.map_err(|what| RefitError::Fit { path: steps, what })?
     };
-    let text = std::fs::read_to_string(path).map_err(|cause| FolderError::Io {
-        doing: "read",
-        path: path.to_owned(),
-        cause,
-    })?;
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|cause| FolderError::Io {
+            doing: "read",
+            path: path.to_owned(),
+            cause,
+        })
+    };
+    let mut text = read(path)?;
+    if let Some(link) = others.link {
+        text = with_link(&text, &read(link)?).ok_or_else(|| {
+            let link = link.display();
+            shape(&format!(
+                "it or {link} has no table [link] as `calibrate` writes it"
+            ))
+        })?;
+    }
     let text = with_steps(&text, model, &cost, &points, command).ok_or_else(|| {
         shape("it has no table [compute.measured.MODEL] as `calibrate` writes it")
     })?;
@@ -203,6 +224,32 @@ fn with_steps(
     found.then_some(out)
 }
 
+/// The profile's text with the link of another one, whose source it names. `None` if either has none.
+fn with_link(text: &str, other: &str) -> Option<String> {
+    /// From the header of the link to what follows its last value.
+    fn link(text: &str) -> Option<std::ops::Range<usize>> {
+        let start = text.find("\n[link]\n")? + 1;
+        let mut end = start;
+        let mut ours = true;
+        let mut at = start;
+        for line in text[start..].split_inclusive('\n') {
+            at += line.len();
+            if line.starts_with('[') {
+                ours = line.starts_with("[link");
+            }
+            if !ours {
+                break;
+            }
+            if line.contains('=') && !line.starts_with('#') {
+                end = at;
+            }
+        }
+        Some(start..end)
+    }
+    let (own, other) = (link(text)?, &other[link(other)?]);
+    Some(format!("{}{other}{}", &text[..own.start], &text[own.end..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +270,7 @@ mod tests {
                 Path::new(MEASURED).with_file_name("card-6-long.toml"),
             ),
         ] {
-            let refit = refit(&measured, None, "djinn-replay refit").unwrap();
+            let refit = refit(&measured, Others::default(), "djinn-replay refit").unwrap();
             assert_eq!(h200.compute.measured[model], refit.cost, "{model}");
         }
     }
@@ -236,7 +283,9 @@ mod tests {
         let measured = |ending| Path::new(MEASURED).with_extension(ending);
         std::fs::copy(measured("steps.csv"), path.with_extension("steps.csv")).unwrap();
         // Without bursts nothing tells the throttle.
-        let missing = refit(&path, None, "x").unwrap_err().to_string();
+        let missing = refit(&path, Others::default(), "x")
+            .unwrap_err()
+            .to_string();
         assert!(
             missing.contains("card.bursts.csv is not there; name those of another"),
             "{missing}"
@@ -244,7 +293,11 @@ mod tests {
 
         let before = devices::hardware(MEASURED).unwrap();
         let bursts = measured("bursts.csv");
-        let again = refit(&path, Some(&bursts), "djinn-replay refit card.toml").unwrap();
+        let others = Others {
+            bursts: Some(&bursts),
+            link: None,
+        };
+        let again = refit(&path, others, "djinn-replay refit card.toml").unwrap();
         std::fs::write(&path, &again.text).unwrap();
         let after = devices::hardware(path.to_str().unwrap()).unwrap();
         assert_eq!(after.link, before.link);
@@ -258,8 +311,33 @@ mod tests {
         // What it has written is fitted again to the same.
         let csv = steps_csv(&again.points, &again.cost);
         std::fs::write(path.with_extension("steps.csv"), csv).unwrap();
-        let twice = refit(&path, Some(&bursts), "djinn-replay refit card.toml").unwrap();
+        let twice = refit(&path, others, "djinn-replay refit card.toml").unwrap();
         assert_eq!(twice.cost, again.cost);
+    }
+
+    #[test]
+    fn the_link_of_another_profile_is_taken_whole_and_nothing_else_of_it() {
+        let [path, other] =
+            ["card-7.toml", "card-4.toml"].map(|name| Path::new(MEASURED).with_file_name(name));
+        let others = Others {
+            bursts: None,
+            link: Some(&other),
+        };
+        let text = refit(&path, others, "x").unwrap().text;
+        let own = refit(&path, Others::default(), "x").unwrap().text;
+        let folder = tempfile::tempdir().unwrap();
+        let parsed = |text: &str| {
+            let file = folder.path().join("card.toml");
+            std::fs::write(&file, text).unwrap();
+            devices::hardware(file.to_str().unwrap()).unwrap()
+        };
+        let (taken, own) = (parsed(&text), parsed(&own));
+        let other = devices::hardware(other.to_str().unwrap()).unwrap();
+        assert_eq!(taken.link, other.link);
+        assert_ne!(own.link, other.link);
+        assert_eq!(taken.compute, own.compute);
+        assert_eq!(taken.memory, own.memory);
+        assert_eq!(with_link("[disk]\n", &text), None);
     }
 
     #[test]

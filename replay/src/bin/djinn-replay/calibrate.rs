@@ -1,7 +1,9 @@
 //! `djinn-replay calibrate`: measures this machine, and writes its hardware profile.
 
 use crate::{Failure, GpuArgs, Kind, command};
-use replay::calibrate::{Origin, Plan, bursts_csv, copies_csv, idle_csv, measure, steps_csv, toml};
+use replay::calibrate::{
+    Origin, Plan, bursts_csv, copies_csv, disturbed, idle_csv, measure, steps_csv, toml,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
@@ -9,7 +11,7 @@ use std::time::{Instant, SystemTime};
 /// Measure this machine and write its hardware profile, and the timed copies and steps beside it
 ///
 /// Times copies by every method, alone, both ways at once and beside steps, and steps of one model over a grid of shapes. Takes
-/// some minutes, four fifths of HBM and 5 GiB of host memory. The profile is of the form of configs/hardware/*.toml:
+/// some minutes, four fifths of HBM and 5 GiB of host memory, and the link for itself: calibrate one GPU of a host at a time. The profile is of the form of configs/hardware/*.toml:
 /// `djinn run --set hardware=FILE` simulates this machine.
 #[derive(clap::Args)]
 pub struct Args {
@@ -97,6 +99,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     // The reader of profiles has the last word.
     devices::hardware(&args.out.to_string_lossy()).map_err(|error| failed(&error))?;
     print!("{text}");
+    for what in disturbed(&measured) {
+        eprintln!("warning: {what}");
+    }
     eprintln!(
         "{} in {:.1} s",
         args.out.display(),
