@@ -1,9 +1,12 @@
 //! Into how many parts prefill attention splits the context, so that few CTAs fill the GPU.
 //!
 //! What a call takes is estimated for each count: CTAs run in rounds of as many as the GPU holds, longest first. The constants are read off
-//! `measurements/prefill_splits.csv` (H200, 132 multiprocessors, 46 shapes in up to 16 parts): the counts chosen with them take 0.7 % longer
-//! than the best ones on average and 10 % at worst. Two rounds, to even out what the rows of a chunk see, take 18 % longer than these on
-//! average for chunks of 200 to 1,024 tokens.
+//! `measurements/prefill_splits.csv` (H200, 132 multiprocessors, 46 shapes in up to 16 parts): the counts chosen with them take 0.9 % longer
+//! than the best ones on average, and 10 % at worst. Two rounds and a part more, to even out what the rows of a chunk see, take 16 % longer on
+//! the ten shapes of 200 to 1,024 tokens where the workspace holds them.
+//!
+//! **Absent on purpose:** sequences of different lengths. A call has one count for all, chosen as if all were as long as the longest; a short
+//! chunk behind a long context among several that have none waits for its few parts (`replay/measurements/validation`).
 
 use crate::prefill_attention::{KEYS, QUERY_TILE};
 
