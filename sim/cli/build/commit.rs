@@ -3,18 +3,42 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Sets `DJINN_COMMIT` for the program; without git it has none.
+/// What programs are made of, from the root of the repository.
+const SOURCES: [&str; 8] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "sim",
+    "kernels/src",
+    "kernels/ptx",
+    "replay/src",
+    "traces/src",
+    "configs",
+];
+
+/// Sets `DJINN_COMMIT` for the program, `COMMIT-dirty` if sources differ from it; without git it has none.
 pub fn declare() {
     // The log of HEAD changes with every commit. Git says where it is, for a worktree has it elsewhere. A path that does not exist would mean a
-    // rebuild every time.
-    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
-    let log = log.filter(|log| Path::new(log).exists());
-    println!(
-        "cargo::rerun-if-changed={}",
-        log.as_deref().unwrap_or("build.rs")
-    );
+    // rebuild every time. A program whose sources change is built again anyway.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).into_iter();
+    let root = git(&["rev-parse", "--show-toplevel"]).into_iter();
+    let sources = root.flat_map(|root| SOURCES.map(|source| format!("{root}/{source}")));
+    let watched: Vec<String> = log
+        .chain(sources)
+        .filter(|path| Path::new(path).exists())
+        .collect();
+    for path in &watched {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    if watched.is_empty() {
+        println!("cargo::rerun-if-changed=build.rs");
+    }
     if let Some(commit) = git(&["rev-parse", "HEAD"]) {
-        println!("cargo::rustc-env=DJINN_COMMIT={commit}");
+        let sources = SOURCES.map(|source| format!(":/{source}"));
+        let mut status = vec!["status", "--porcelain", "--untracked-files=no", "--"];
+        status.extend(sources.iter().map(String::as_str));
+        let clean = git(&status).is_some_and(|changes| changes.is_empty());
+        let mark = if clean { "" } else { "-dirty" };
+        println!("cargo::rustc-env=DJINN_COMMIT={commit}{mark}");
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Manifest {
     pub warnings: Vec<String>,
     /// Version of this program.
     pub version: String,
-    /// Commit that it was built from, if known.
+    /// Commit that it was built from, if known; ends with `-dirty` if its sources differed from that.
     pub commit: Option<String>,
     /// What it was made from besides `spec`; not in manifests older than this. Digests leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
