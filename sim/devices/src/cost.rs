@@ -303,6 +303,29 @@ mod tests {
     }
 
     #[test]
+    fn an_uneven_table_falls_between_its_points_and_ends_at_no_time() {
+        let table = StepTable::uneven(vec![(128, 300), (256, 100), (384, 50)]).unwrap();
+        // 300 - 200 x 64 / 128; 100 - 50 x 1 / 128, rounded down; 50 - 50 x 128 / 128, and no less.
+        for (tokens, ps) in [(1, 300), (192, 200), (257, 99), (512, 0), (10_000, 0)] {
+            assert_eq!(table.ps(tokens), ps, "{tokens}");
+        }
+        let error = StepTable::uneven(vec![(128, 300), (128, 100)]).unwrap_err();
+        assert!(error.contains("tokens must increase"), "{error}");
+        let cost = StepCost {
+            context: table,
+            context_from: 256,
+            ..StepCost::default()
+        };
+        let chunk = |tokens, context| StepShape {
+            prefill: vec![PrefillChunk { tokens, context }],
+            ..StepShape::default()
+        };
+        // Two tiles behind a context that is split, and behind one that is not.
+        assert_eq!(cost.step_ps(&chunk(200, 1_000)), 100);
+        assert_eq!(cost.step_ps(&chunk(200, 20)), 0);
+    }
+
+    #[test]
     fn decode_steps_have_a_table_of_their_own_and_contexts_and_mixtures_a_cost_of_their_own() {
         let cost = StepCost {
             gemm: StepTable::new(vec![(1, 400), (100, 400)]).unwrap(),
