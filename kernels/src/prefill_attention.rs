@@ -126,7 +126,13 @@ impl PrefillAttention {
     /// Parts into which [`launch`](Self::launch) splits the context.
     #[must_use]
     pub fn split_count(&self, chunks: &PrefillChunks) -> u32 {
-        chunks.split_count(self.multiprocessors)
+        let shape = Shape {
+            q_heads: chunks.q_heads,
+            seq_count: chunks.seq_count,
+            chunk: chunks.chunk_max,
+            context: chunks.context_max,
+        };
+        shape.splits(self.multiprocessors)
     }
 
     /// Submits the attention of `chunks` with the context in `split_count` parts: for measuring.
@@ -188,16 +194,6 @@ impl PrefillWorkspace {
 }
 
 impl PrefillChunks {
-    fn split_count(&self, multiprocessors: u32) -> u32 {
-        let shape = Shape {
-            q_heads: self.q_heads,
-            seq_count: self.seq_count,
-            chunk: self.chunk_max,
-            context: self.context_max,
-        };
-        shape.splits(multiprocessors)
-    }
-
     fn check(&self, split_count: u32, partial: View) -> Result<Parameters, ArgumentError> {
         let operation = "prefill_attention";
         let layout = &self.pool.layout;

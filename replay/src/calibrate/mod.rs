@@ -19,6 +19,7 @@ mod measure;
 mod prefill_fit;
 mod profile;
 mod refit;
+mod remarks;
 mod stairs;
 mod step_fit;
 mod steps;
@@ -28,8 +29,9 @@ mod timed;
 pub use fit::{Line, Point};
 pub use idle::{IdlePoint, csv as idle_csv};
 pub use lanes::{LaneFit, LaneTimes, csv as copies_csv};
-pub use profile::{Origin, disturbed, toml};
+pub use profile::{Origin, toml};
 pub use refit::{Others, Refit, RefitError, refit};
+pub use remarks::disturbed;
 pub use step_fit::{Padding, StepPoint, csv as steps_csv};
 pub use throttle::{RanStep, csv as bursts_csv};
 

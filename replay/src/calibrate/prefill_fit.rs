@@ -10,7 +10,7 @@
 //! were timed behind a few contexts only, a line over tiles says the same.
 
 use super::attended::{Attended, line, slope};
-use super::fit::least_deviations;
+use super::fit::{Weighed, least_deviations};
 use super::stairs::{Stairs, picoseconds, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
@@ -46,10 +46,10 @@ pub fn fit(
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());
     }
-    let mut by_tiles: BTreeMap<u32, Vec<Attended>> = BTreeMap::new();
+    let mut timed = Timed::new();
     for point in behind {
-        let steps = by_tiles.entry(point.totals.prefill_tiles()).or_default();
-        steps.push(Attended {
+        let tokens = point.totals.prefill_tiles() * QUERY_TILE;
+        timed.entry(tokens).or_default().push(Attended {
             // A prompt alone reads itself already, and every tile all of the context.
             context: point.context() as f64,
             nanos: point.rested() - alone.ps(point.tokens()) as f64 / 1e3,
@@ -57,81 +57,72 @@ pub fn fit(
         });
     }
     let several = |each: Vec<(u32, f64)>| (each.len() >= 2).then_some(each);
-    let each = several(behind_long(&by_tiles))
-        .or_else(|| several(behind_short(&by_tiles)))
-        .unwrap_or_else(|| over_tiles(&by_tiles));
-    let attention = StepTable::new(rising(&in_tokens(&each)))?;
-    let split = by_tiles.iter().filter(|(_, steps)| told(steps));
-    let mut split: Vec<(u32, f64)> = split
-        .map(|(tiles, steps)| {
-            let each = attention.ps(tiles * QUERY_TILE) as f64 / 1e3;
-            (*tiles, left(steps.iter().map(|step| (step, each))))
-        })
+    let each = several(behind_long(&timed))
+        .or_else(|| several(behind_short(&timed)))
+        .unwrap_or_else(|| over_tiles(&timed));
+    let attention = StepTable::new(rising(&each))?;
+    // What steps take beyond what their contexts cost.
+    let beyond = |(tokens, steps): (&u32, &Vec<Attended>)| -> Vec<Weighed> {
+        let each = attention.ps(*tokens) as f64 / 1e3;
+        let rows = steps.iter();
+        rows.map(|step| step.weighed([1.0, 0.0, 0.0], each * step.context))
+            .collect()
+    };
+    let split = |rows: &[Weighed]| picoseconds(least_deviations(rows)[0]);
+    let mut splits: Vec<(u32, u64)> = timed
+        .iter()
+        .filter(|(_, steps)| told(steps))
+        .map(|at| (*at.0, split(&beyond(at))))
         .collect();
-    if split.is_empty() {
-        let all = by_tiles.iter().flat_map(|(tiles, steps)| {
-            let each = attention.ps(tiles * QUERY_TILE) as f64 / 1e3;
-            steps.iter().map(move |step| (step, each))
-        });
-        split.push((1, left(all)));
+    if splits.is_empty() {
+        let all: Vec<Weighed> = timed.iter().flat_map(beyond).collect();
+        splits.push((QUERY_TILE, split(&all)));
     }
     // Beyond the last it stays.
-    split.extend(split.last().map(|(tiles, ns)| (tiles + 1, *ns)));
-    let split = in_tokens(&split).into_iter();
-    let split = split.map(|(tokens, ns)| (tokens, picoseconds(ns)));
+    splits.extend(splits.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
     Ok(ContextCost {
         attention,
-        split: StepTable::uneven(split.collect())?,
+        split: StepTable::uneven(splits)?,
     })
 }
+
+/// Steps over their prompt tokens in whole tiles.
+type Timed = BTreeMap<u32, Vec<Attended>>;
 
 /// Whether so many contexts were timed that they tell what their number of tiles costs.
 fn told(steps: &[Attended]) -> bool {
     steps.len() >= ENOUGH
 }
 
-fn in_tokens(over_tiles: &[(u32, f64)]) -> Vec<(u32, f64)> {
-    let tokens = over_tiles
-        .iter()
-        .map(|(tiles, value)| (tiles * QUERY_TILE, *value));
-    tokens.collect()
-}
-
 /// What a KV token costs, by the steps of each number of tiles in which attention is most.
-fn behind_long(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, f64)> {
-    let slopes = by_tiles.iter().filter_map(|(tiles, steps)| {
+fn behind_long(timed: &Timed) -> Vec<(u32, f64)> {
+    let slopes = timed.iter().filter_map(|(tokens, steps)| {
         let [_, split] = line(steps)?;
-        Some((*tiles, slope(steps, split, TELLING)?))
+        Some((*tokens, slope(steps, split, TELLING)?))
     });
     slopes.collect()
 }
 
 /// What a KV token costs, by a line for each number of tiles that was timed behind enough contexts.
-fn behind_short(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, f64)> {
-    let lines = by_tiles.iter().filter(|(_, steps)| told(steps));
-    let slopes = lines.filter_map(|(tiles, steps)| Some((*tiles, line(steps)?[0])));
+fn behind_short(timed: &Timed) -> Vec<(u32, f64)> {
+    let lines = timed.iter().filter(|(_, steps)| told(steps));
+    let slopes = lines.filter_map(|(tokens, steps)| Some((*tokens, line(steps)?[0])));
     slopes.collect()
 }
 
-/// What steps take beyond what their contexts cost, with the least sum of relative deviations.
-fn left<'a>(steps: impl Iterator<Item = (&'a Attended, f64)>) -> f64 {
-    let rows = steps.map(|(step, each)| step.weighed([1.0, 0.0, 0.0], each * step.context));
-    least_deviations(&rows.collect::<Vec<_>>())[0]
-}
-
 /// What a KV token costs by a line over all tiles, at the fewest and the most.
-fn over_tiles(by_tiles: &BTreeMap<u32, Vec<Attended>>) -> Vec<(u32, f64)> {
-    let all = by_tiles.iter().flat_map(|(tiles, steps)| {
-        let terms = |context: f64| [context, context * f64::from(*tiles), 1.0];
+fn over_tiles(timed: &Timed) -> Vec<(u32, f64)> {
+    let all = timed.iter().flat_map(|(tokens, steps)| {
+        let terms = |context: f64| [context, context * f64::from(*tokens), 1.0];
         steps
             .iter()
             .map(move |step| step.weighed(terms(step.context), 0.0))
     });
-    let [any, tile, _] = least_deviations(&all.collect::<Vec<_>>());
-    let ends = [by_tiles.keys().min(), by_tiles.keys().max()];
+    let [any, token, _] = least_deviations(&all.collect::<Vec<_>>());
+    let ends = [timed.keys().min(), timed.keys().max()];
     let ends: BTreeSet<u32> = ends.into_iter().flatten().copied().collect();
     ends.into_iter()
-        .map(|tiles| (tiles, any + tile * f64::from(tiles)))
+        .map(|tokens| (tokens, any + token * f64::from(tokens)))
         .collect()
 }
 

@@ -1,11 +1,10 @@
 //! A hardware profile in the form of `configs/hardware/*.toml`, from what was measured.
 
-use super::fit::Line;
-use super::{METHODS, Measured, StepPoint};
+use super::Measured;
+use super::remarks::remarks;
 use crate::run::ComputeKind;
 use devices::{Formula, HardwareProfile, StepCost};
 use model::Direction;
-use results::validation::ErrorSummary;
 use std::fmt::Write as _;
 
 /// What a profile says of its origin.
@@ -180,160 +179,17 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     }
 }
 
-/// What the profile has no key for, and how far off the fits are, as comments.
-fn remarks(measured: &Measured, text: &mut String) {
-    let gb = |rate: f64| rate / 1e9;
-    let us = |nanos: u64| nanos as f64 / 1e3;
-    let mut line = |what: String| {
-        let _ = writeln!(text, "# {what}");
-    };
-    line(
-        "Times are medians, of operations as a run times them; fits are medians of slopes. Held-out errors: median, largest."
-            .to_owned(),
-    );
-    for direction in Direction::LINK {
-        let side = direction.index();
-        let rates: Vec<String> = METHODS
-            .iter()
-            .zip(&measured.lanes[side].methods)
-            .map(|(method, times)| {
-                let rate = measured.blocks.bytes as f64 / times.block_ns;
-                format!("{method:?} {rate:.1}").to_lowercase()
-            })
-            .collect();
-        line(format!(
-            "{direction}, GB/s of large copies: {}",
-            rates.join(", ")
-        ));
-        let beside = &measured.lanes[side].beside;
-        let rate = |ns: f64| measured.blocks.bytes as f64 / ns;
-        line(format!(
-            "{direction}, contiguous: alone {:.1}, beside the other direction {:.1}, beside decode {:.1}, beside prefill {:.1}; \
-             a decode step takes {:+.1} % beside it, a prefill step {:+.1} %",
-            rate(beside.alone_ns),
-            rate(beside.other_ns),
-            rate(beside.decode_ns),
-            rate(beside.prefill_ns),
-            beside.decode_slowdown * 100.0,
-            beside.prefill_slowdown * 100.0,
-        ));
-        if let Some(errors) = copy_errors(measured, side) {
-            line(format!(
-                "{direction}, held-out copies of all methods: {:.2} %, {:.2} % ({})",
-                errors.p50 * 100.0,
-                errors.p99 * 100.0,
-                errors.count
-            ));
-        }
-        let (
-            _,
-            Line {
-                fixed_ns,
-                bytes_per_s,
-                ..
-            },
-        ) = &measured.sweeps[side];
-        line(format!(
-            "{direction}, a memcpy beneath the device: {fixed_ns} ns + bytes at {:.2} GB/s; 8 MiB behind 512 MiB wait {:.2} ms",
-            gb(*bytes_per_s as f64),
-            us(measured.head_of_line_ns[side]) / 1e3
-        ));
-    }
-    for what in disturbed(measured) {
-        line(format!("Disturbed: {what}"));
-    }
-    for what in step_errors(&measured.steps, &measured.cost, &measured.plan.model) {
-        line(what);
-    }
-    let [[kernel, kernel_99], [copy, copy_99]] = measured.latency_ns;
-    line(format!(
-        "submission to completion seen by polling: empty kernel P50 {:.1} us, P99 {:.1}; copy of 4 KiB {:.1}, {:.1}",
-        us(kernel),
-        us(kernel_99),
-        us(copy),
-        us(copy_99)
-    ));
-    for (bytes, [taken, freed]) in &measured.allocation_ns {
-        line(format!(
-            "HBM, {} MiB in one allocation: {:.0} us, freed in {:.0} us",
-            bytes >> 20,
-            us(*taken),
-            us(*freed)
-        ));
-    }
-    for (gibs, seconds) in &measured.host_pool_s_per_gib {
-        line(format!(
-            "pinned host pool of {gibs} GiB: {seconds:.3} s for each GiB"
-        ));
-    }
-}
-
-/// What is to be said of a link whose copies differ more among themselves than copies do that nothing disturbs: the calibrations of
-/// seven H200s had 0.2 to 3 % held out, and 7 % the one that ran while another GPU of its host was calibrated.
-pub fn disturbed(measured: &Measured) -> Vec<String> {
-    const DISTURBED: f64 = 0.04;
-    let directions = Direction::LINK.into_iter();
-    let off = directions.filter_map(|direction| {
-        let errors = copy_errors(measured, direction.index())?;
-        (errors.p50 > DISTURBED).then(|| {
-            format!(
-                "{direction} copies that were held out are {:.1} % off: something else used the link; calibrate again, one GPU of a host at a time",
-                errors.p50 * 100.0
-            )
-        })
-    });
-    off.collect()
-}
-
-/// How far off the steps are that were held out, a line for each kind.
-pub(super) fn step_errors(points: &[StepPoint], cost: &StepCost, model: &str) -> Vec<String> {
-    let line = |kind: &&str| {
-        let held = points.iter().filter(|p| p.held_out && p.kind() == *kind);
-        let errors = ErrorSummary::of(held.map(|p| p.error(cost)))?;
-        Some(format!(
-            "{kind} steps of {model}, held out: {:.2} %, {:.2} % ({}), bias {:+.2} %",
-            errors.p50 * 100.0,
-            errors.p99 * 100.0,
-            errors.count,
-            errors.bias * 100.0
-        ))
-    };
-    ["prefill", "decode", "mixed"]
-        .iter()
-        .filter_map(line)
-        .collect()
-}
-
-/// Errors of the copies that were held out, all methods.
-fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
-    let errors = measured.lanes[side]
-        .methods
-        .iter()
-        .enumerate()
-        .flat_map(|(method, times)| {
-            times
-                .points
-                .iter()
-                .filter(|point| point.held_out)
-                .map(move |point| {
-                    let predicted = measured.copy_ns(side, method, point.blocks);
-                    predicted / point.nanos.max(1) as f64 - 1.0
-                })
-        });
-    ErrorSummary::of(errors)
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::lanes::{BesideTimes, CopyPoint, MethodTimes};
-    use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Plan};
+    use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Line, Plan, StepPoint};
     use super::*;
     use crate::calibrate::fit::Point;
     use crate::calibrate::{copies_csv, steps_csv};
     use devices::{IdleCost, StepTable, StepTotals, Throttle};
     use engine::device::StepShape;
 
-    fn measured() -> Measured {
+    pub fn measured() -> Measured {
         let line = Line {
             fixed_ns: 4_100,
             bytes_per_s: 54_900_000_000,
@@ -435,26 +291,6 @@ mod tests {
             command: "djinn-replay calibrate --out x.toml".to_owned(),
             hbm_bytes: 150_109_880_320,
         }
-    }
-
-    #[test]
-    fn copies_that_differ_among_themselves_are_called_disturbed_by_direction() {
-        let mut measured = measured();
-        let mut take = |direction: Direction, longer: f64| {
-            let side = direction.index();
-            for method in 0..METHODS.len() {
-                let fitted = measured.copy_ns(side, method, 8);
-                measured.lanes[side].methods[method].points[0].nanos = (fitted * longer) as u64;
-            }
-            disturbed(&measured)
-        };
-        take(Direction::D2h, 1.01);
-        assert_eq!(take(Direction::H2d, 1.01), Vec::<String>::new());
-        let [only] = take(Direction::H2d, 1.1).try_into().expect("one direction");
-        assert!(
-            only.starts_with("H2D copies") && only.contains("calibrate again"),
-            "{only}"
-        );
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was (but the link, if it is to be another profile's)
 //! ```
 
-use super::profile::{computed_by, step_cost, step_errors};
+use super::profile::{computed_by, step_cost};
+use super::remarks::step_errors;
 use super::throttle::RanStep;
 use super::{StepPoint, cost, padding};
 use devices::{StepCost, StepTotals};
@@ -14,6 +15,7 @@ use model::Time;
 use results::folder::{FolderError, read_table};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use toml_edit::DocumentMut;
 
 /// What was fitted again.
 #[derive(Clone, Debug, PartialEq)]
@@ -224,30 +226,12 @@ fn with_steps(
     found.then_some(out)
 }
 
-/// The profile's text with the link of another one, whose source it names. `None` if either has none.
+/// The profile's text with the link of another one, which names its source. `None` if either has none.
 fn with_link(text: &str, other: &str) -> Option<String> {
-    /// From the header of the link to what follows its last value.
-    fn link(text: &str) -> Option<std::ops::Range<usize>> {
-        let start = text.find("\n[link]\n")? + 1;
-        let mut end = start;
-        let mut ours = true;
-        let mut at = start;
-        for line in text[start..].split_inclusive('\n') {
-            at += line.len();
-            if line.starts_with('[') {
-                ours = line.starts_with("[link");
-            }
-            if !ours {
-                break;
-            }
-            if line.contains('=') && !line.starts_with('#') {
-                end = at;
-            }
-        }
-        Some(start..end)
-    }
-    let (own, other) = (link(text)?, &other[link(other)?]);
-    Some(format!("{}{other}{}", &text[..own.start], &text[own.end..]))
+    let mut profile: DocumentMut = text.parse().ok()?;
+    let other: DocumentMut = other.parse().ok()?;
+    *profile.get_mut("link")? = other.get("link")?.clone();
+    Some(profile.to_string())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What programs are made of, from the root of the repository.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "Cargo.toml",
     "Cargo.lock",
     "sim",
@@ -12,6 +12,7 @@ const SOURCES: [&str; 8] = [
     "kernels/ptx",
     "replay/src",
     "traces/src",
+    "figures/src",
     "configs",
 ];
 

@@ -66,7 +66,8 @@ pub struct StepCost {
     /// Of a step with a prefill chunk behind a context, beyond what its tokens cost \[ps\].
     #[serde(default)]
     pub context_ps: u64,
-    /// The same, over prompt tokens in whole [tiles](QUERY_TILE): more tiles are split into fewer parts.
+    /// The same and added to it, over prompt tokens in whole [tiles](QUERY_TILE): more tiles are split into fewer parts. Calibrations have
+    /// this one; profiles from before have the other.
     #[serde(default, deserialize_with = "uneven")]
     pub context: StepTable,
     /// That is so if the mean tile reads so many KV tokens: shorter contexts are not split.

@@ -229,44 +229,42 @@ impl PrefillWork {
         })
     }
 
-    fn time(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
-        let nanos = self.nanos(bench, self.kernel.split_count(&self.chunks))?;
+    /// Its columns in every table: KV heads, sequences, chunk and context.
+    fn columns(&self) -> String {
         let PrefillChunks {
             seq_count,
             chunk_max,
             context_max,
             ..
         } = self.chunks;
-        // Visible pairs: the sum of context - chunk + 1 .. context; 4 * head_dim operations each per Q head.
-        let (chunk, context) = (u64::from(chunk_max), u64::from(context_max));
-        let pairs = u64::from(seq_count) * (chunk * (context - chunk) + chunk * (chunk + 1) / 2);
-        let rate = (4 * 128 * 32 * pairs) as f64 / nanos as f64 / 1e3;
         let kv_heads = self.chunks.pool.layout.kv_heads;
-        table.row(&format!(
-            "prefill,32,{kv_heads},{seq_count},{chunk},{context},{nanos},,{rate:.0}"
-        ));
+        format!("{kv_heads},{seq_count},{chunk_max},{context_max}")
+    }
+
+    fn time(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
+        let nanos = self.nanos(bench, self.kernel.split_count(&self.chunks))?;
+        // Visible pairs: the sum of context - chunk + 1 .. context; 4 * head_dim operations each per Q head.
+        let seqs = u64::from(self.chunks.seq_count);
+        let chunk = u64::from(self.chunks.chunk_max);
+        let context = u64::from(self.chunks.context_max);
+        let pairs = seqs * (chunk * (context - chunk) + chunk * (chunk + 1) / 2);
+        let rate = (4 * 128 * 32 * pairs) as f64 / nanos as f64 / 1e3;
+        let columns = self.columns();
+        table.row(&format!("prefill,32,{columns},{nanos},,{rate:.0}"));
         Ok(())
     }
 
     /// Every split count up to 16 and the chosen one, as far as the workspace holds it.
     fn time_splits(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
         let chosen = self.kernel.split_count(&self.chunks);
+        let columns = self.columns();
         for split_count in 1..=chosen.max(16) {
             let nanos = match self.nanos(bench, split_count) {
                 Err(Error::Argument(_)) => break,
                 timed => timed?,
             };
-            let PrefillChunks {
-                seq_count,
-                chunk_max,
-                context_max,
-                ..
-            } = self.chunks;
-            let kv_heads = self.chunks.pool.layout.kv_heads;
             let mark = if split_count == chosen { "yes" } else { "no" };
-            table.row(&format!(
-                "{kv_heads},{seq_count},{chunk_max},{context_max},{split_count},{mark},{nanos}"
-            ));
+            table.row(&format!("{columns},{split_count},{mark},{nanos}"));
         }
         Ok(())
     }
