@@ -30,7 +30,7 @@ pub mod kv;
 pub mod mix;
 pub mod occupy;
 pub mod prefill_attention;
-mod prefill_splits;
+mod prefill_plan;
 pub mod random;
 pub mod rms_norm;
 pub mod rope;

@@ -4,34 +4,53 @@
 //   q           [token_count][token_stride]       bf16; Q heads first in a row: [q_heads][head_dim]
 //   k, v        block b at b * block_stride elements: [kv_heads][block_tokens][head_dim]  bf16
 //   table       [seq_count][table_stride]         int32, block ids in order
-//   query_start [seq_count + 1]                   int32, first token of each sequence's chunk in q
-//   context     [seq_count]                       int32, KV tokens of the sequence, its chunk included
+//   parts       [part_count]                      Part, longest first (prefill_plan.rs)
+//   merges      [merge_count]                     Merge
 //   output      [token_count][q_heads][head_dim]  bf16
-//   sums        [split_count][token_count][q_heads][head_dim]  float; only with more than one split
-//   marks       [split_count][token_count][q_heads][2]         float: maximum and weight of each sum
+//   sums        [partial_rows][q_heads][head_dim] float; only where a tile of queries has more than one part
+//   marks       [partial_rows][q_heads][2]        float: maximum and weight of each sum
 //
-// Query i of a chunk of n sees the first context - n + i + 1 tokens of its sequence.
+// Row i of a part sees the first past + i + 1 tokens of its sequence.
 //
-// Grid: (q_heads, ceil(chunk_max / 128), seq_count * split_count), 128 threads; a CTA takes 128 query rows of one head,
-// the last rows of a chunk first because they see the longest context. A warp owns 32 rows: their sums
-// stay in registers and each K or V fragment serves two mma tiles. K and V pass through shared memory
+// Grid: (q_heads, part_count), 128 threads; a CTA takes up to 128 query rows of one head and the tiles of keys of its part. A warp owns
+// 32 rows: their sums stay in registers and each K or V fragment serves two mma tiles. K and V pass through shared memory
 // in tiles of 64 tokens; V arrives while QK^T runs, the next K while softmax and PV run.
 // The scheme is FlashAttention-2 (Dao, ICLR 2024), over block tables. A short chunk on a long context has
-// too few rows to fill the GPU: its context is then split, and prefill_combine merges the splits, one warp
-// per token and head, in order of the splits.
+// too few rows to fill the GPU: its context is then read in parts, and prefill_combine merges them, one warp
+// per token and head, in their order; its grid is (ceil(merge_rows * q_heads / 4), merge_count).
 // Work: 4 * head_dim operations per (query, visible token, Q head), half of the tile on the diagonal wasted.
 // Traffic: each CTA reads the visible K and V of its head once, from L2 for all but the first.
 // Needs head_dim 64 or 128, block_tokens a power of two >= 16 (checked by the launcher).
 #include "mma.cuh"
 #include "overlap.cuh"
 
+// Tiles of keys that a CTA reads for up to 128 query rows of a chunk.
+struct __align__(16) Part {
+    int sequence;
+    int row;        // first row in q
+    int rows;
+    int past;       // tokens that the first row sees before itself
+    int first;      // tile of keys
+    int end;
+    int partial;    // first row of partial sums; -1 if this is all that the rows see
+    int unused;
+};
+
+// Parts of the same query rows.
+struct __align__(16) Merge {
+    int row;
+    int rows;
+    int partial;    // first row of partial sums: [part_count][rows]
+    int part_count;
+};
+
 struct PrefillArgs {
     const __nv_bfloat16* q;
     const __nv_bfloat16* k;
     const __nv_bfloat16* v;
     const int* table;
-    const int* query_start;
-    const int* context;
+    const Part* parts;
+    const Merge* merges;
     __nv_bfloat16* output;
     float* sums;
     float2* marks;
@@ -41,8 +60,6 @@ struct PrefillArgs {
     unsigned q_heads;
     unsigned kv_heads;
     unsigned block_shift;   // log2 of block_tokens
-    unsigned split_count;
-    unsigned token_count;
     float scale_log2;       // log2(e) / sqrt(head_dim)
 };
 
@@ -50,10 +67,10 @@ constexpr int THREADS = 128;
 constexpr int ROWS = 128;    // query rows of a CTA
 constexpr int KEYS = 64;     // tokens of a K or V tile
 
-// Starts the copy of K or V rows first .. first + 63 of one head; rows from `context` on become zero.
+// Starts the copy of K or V rows first .. first + 63 of one head; rows from `visible` on become zero.
 template <int HEAD_DIM>
 __device__ __forceinline__ void load_keys(const PrefillArgs& args, const __nv_bfloat16* pool, const int* table,
-                                          unsigned head, unsigned shared, int first, int context) {
+                                          unsigned head, unsigned shared, int first, int visible) {
     constexpr int CHUNKS = HEAD_DIM / 8;
     constexpr int STEP = THREADS / CHUNKS;
     const int chunk = threadIdx.x % CHUNKS;
@@ -61,7 +78,7 @@ __device__ __forceinline__ void load_keys(const PrefillArgs& args, const __nv_bf
     for (int i = 0; i < KEYS / STEP; ++i) {
         const int row = threadIdx.x / CHUNKS + i * STEP;
         const int token = first + row;
-        const bool present = token < context;
+        const bool present = token < visible;
         const int known = present ? token : 0;
         const unsigned long long block = table[known >> args.block_shift];
         const unsigned place = known & ((1 << args.block_shift) - 1);
@@ -80,16 +97,11 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
     release_successor();
     await_predecessor();
 
-    const int seq = blockIdx.z / args.split_count, split = blockIdx.z % args.split_count, head = blockIdx.x;
-    const int query_begin = args.query_start[seq];
-    const int query_count = args.query_start[seq + 1] - query_begin;
-    const int tile = (query_count + ROWS - 1) / ROWS - 1 - static_cast<int>(blockIdx.y);
-    if (tile < 0) return;
-    const int context = args.context[seq];
-    const int row_begin = tile * ROWS;
-    const int past = context - query_count;   // tokens that the first query sees before itself
+    const Part part = args.parts[blockIdx.y];
+    const int head = blockIdx.x;
+    const int visible = part.past + part.rows;   // tokens that the last row sees
     const int kv_head = head / (args.q_heads / args.kv_heads);
-    const int* table = args.table + static_cast<unsigned long long>(seq) * args.table_stride;
+    const int* table = args.table + static_cast<unsigned long long>(part.sequence) * args.table_stride;
 
     const unsigned queries = static_cast<unsigned>(__cvta_generic_to_shared(memory));
     const unsigned keys = queries + ROWS * HEAD_DIM * 2;
@@ -97,32 +109,28 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
     const int g = lane / 4, t = lane % 4;
 
-    const __nv_bfloat16* q = args.q + static_cast<unsigned long long>(query_begin) * args.token_stride + head * HEAD_DIM;
+    const __nv_bfloat16* q = args.q + static_cast<unsigned long long>(part.row) * args.token_stride + head * HEAD_DIM;
 #pragma unroll
     for (int i = 0; i < ROWS * CHUNKS / THREADS; ++i) {
         const int row = threadIdx.x / CHUNKS + i * (THREADS / CHUNKS), chunk = threadIdx.x % CHUNKS;
-        const bool present = row_begin + row < query_count;
-        const __nv_bfloat16* from = q + static_cast<unsigned long long>(present ? row_begin + row : 0) * args.token_stride;
+        const bool present = row < part.rows;
+        const __nv_bfloat16* from = q + static_cast<unsigned long long>(present ? row : 0) * args.token_stride;
         copy_async(queries + swizzled<HEAD_DIM>(row, chunk), from + chunk * 8, present);
     }
-    // The K tiles that the last row sees, shared out among the splits; a split may be left without any.
-    const int visible = min(context, past + row_begin + ROWS);
-    const int tile_count = (visible + KEYS - 1) / KEYS;
-    const int tiles_per_split = (tile_count + args.split_count - 1) / args.split_count;
-    const int last_first = split * tiles_per_split * KEYS;
-    int first = (min(tile_count, (split + 1) * tiles_per_split) - 1) * KEYS;
-    if (first >= last_first) load_keys<HEAD_DIM>(args, args.k, table, kv_head, keys, first, context);
+    const int last_first = part.first * KEYS;
+    int first = (part.end - 1) * KEYS;
+    load_keys<HEAD_DIM>(args, args.k, table, kv_head, keys, first, visible);
     commit_copies();
 
     float sum[2][D_TILES][4] = {};
     float top[2][2] = {{MINUS_INFINITY, MINUS_INFINITY}, {MINUS_INFINITY, MINUS_INFINITY}};
     float weight[2][2] = {};
-    const int warp_row = row_begin + warp * 32;
+    const int warp_row = warp * 32;
 
     for (; first >= last_first; first -= KEYS) {
         await_copies<0>();
         __syncthreads();
-        load_keys<HEAD_DIM>(args, args.v, table, kv_head, values, first, context);
+        load_keys<HEAD_DIM>(args, args.v, table, kv_head, values, first, visible);
         commit_copies();
 
         float score[2][KEYS / 8][4] = {};
@@ -148,12 +156,12 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
         await_copies<0>();
         __syncthreads();
         if (first > last_first) {
-            load_keys<HEAD_DIM>(args, args.k, table, kv_head, keys, first - KEYS, context);
+            load_keys<HEAD_DIM>(args, args.k, table, kv_head, keys, first - KEYS, visible);
             commit_copies();
         }
 
-        // Only tiles that reach past the warp's first query need the causal mask; it also ends the context.
-        if (first + KEYS - 1 > past + warp_row) {
+        // Only tiles that reach past the warp's first query need the causal mask, which also ends what was copied for the rows of the part.
+        if (first + KEYS - 1 > part.past + warp_row) {
 #pragma unroll
             for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -162,7 +170,7 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
                     for (int r = 0; r < 4; ++r) {
                         const int token = first + n * 8 + t * 2 + (r & 1);
                         const int row = warp_row + m * 16 + g + (r >> 1) * 8;
-                        if (token > past + row || token >= context) score[m][n][r] = MINUS_INFINITY;
+                        if (token > part.past + row) score[m][n][r] = MINUS_INFINITY;
                     }
                 }
             }
@@ -221,17 +229,15 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
         }
     }
 
-    if (args.split_count > 1) {
-        await_copies<0>();
+    if (part.partial >= 0) {
 #pragma unroll
         for (int m = 0; m < 2; ++m) {
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const float total = row_sum(weight[m][r]);
                 const int row = warp_row + m * 16 + g + r * 8;
-                if (row >= query_count) continue;
-                const unsigned long long line =
-                    (static_cast<unsigned long long>(split) * args.token_count + query_begin + row) * args.q_heads + head;
+                if (row >= part.rows) continue;
+                const unsigned long long line = static_cast<unsigned long long>(part.partial + row) * args.q_heads + head;
                 float2* to = reinterpret_cast<float2*>(args.sums + line * HEAD_DIM) + t;
 #pragma unroll
                 for (int n = 0; n < D_TILES; ++n) to[n * 4] = make_float2(sum[m][n][2 * r], sum[m][n][2 * r + 1]);
@@ -241,14 +247,14 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
         return;
     }
     __nv_bfloat16* output =
-        args.output + (static_cast<unsigned long long>(query_begin) * args.q_heads + head) * HEAD_DIM;
+        args.output + (static_cast<unsigned long long>(part.row) * args.q_heads + head) * HEAD_DIM;
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             const float scale = 1.0f / row_sum(weight[m][r]);
             const int row = warp_row + m * 16 + g + r * 8;
-            if (row >= query_count) continue;
+            if (row >= part.rows) continue;
             __nv_bfloat16* to = output + static_cast<unsigned long long>(row) * args.q_heads * HEAD_DIM + t * 2;
 #pragma unroll
             for (int n = 0; n < D_TILES; ++n) {
@@ -258,31 +264,34 @@ __device__ __forceinline__ void prefill(const PrefillArgs& args) {
     }
 }
 
-// Merges the splits of one token and head: one warp each.
+// Merges the parts of one token and head: one warp each.
 template <int HEAD_DIM>
 __device__ __forceinline__ void combine(const PrefillArgs& args) {
     constexpr int PER_LANE = HEAD_DIM / 32;
     release_successor();
     await_predecessor();
+    const Merge merge = args.merges[blockIdx.y];
     const unsigned lane = threadIdx.x & 31;
-    const unsigned long long lines = static_cast<unsigned long long>(args.token_count) * args.q_heads;
-    const unsigned long long line = static_cast<unsigned long long>(blockIdx.x) * (THREADS / 32) + threadIdx.x / 32;
-    if (line >= lines) return;
+    // Token and head, of those of the merge.
+    const unsigned long long of = static_cast<unsigned long long>(blockIdx.x) * (THREADS / 32) + threadIdx.x / 32;
+    const unsigned long long lines = static_cast<unsigned long long>(merge.rows) * args.q_heads;
+    if (of >= lines) return;
+    const unsigned long long first = static_cast<unsigned long long>(merge.partial) * args.q_heads + of;
     float top = MINUS_INFINITY;
-    for (unsigned s = 0; s < args.split_count; ++s) top = fmaxf(top, args.marks[s * lines + line].x);
+    for (int part = 0; part < merge.part_count; ++part) top = fmaxf(top, args.marks[first + part * lines].x);
     float sum[PER_LANE] = {};
     float weight = 0.0f;
-    for (unsigned s = 0; s < args.split_count; ++s) {
-        const float2 mark = args.marks[s * lines + line];
+    for (int part = 0; part < merge.part_count; ++part) {
+        const unsigned long long line = first + part * lines;
+        const float2 mark = args.marks[line];
         const float factor = exp2_fast(mark.x - top);
         weight += factor * mark.y;
 #pragma unroll
-        for (int i = 0; i < PER_LANE; ++i) sum[i] += factor * args.sums[(s * lines + line) * HEAD_DIM + i * 32 + lane];
+        for (int i = 0; i < PER_LANE; ++i) sum[i] += factor * args.sums[line * HEAD_DIM + i * 32 + lane];
     }
+    __nv_bfloat16* output = args.output + (static_cast<unsigned long long>(merge.row) * args.q_heads + of) * HEAD_DIM;
 #pragma unroll
-    for (int i = 0; i < PER_LANE; ++i) {
-        args.output[line * HEAD_DIM + i * 32 + lane] = __float2bfloat16_rn(sum[i] / weight);
-    }
+    for (int i = 0; i < PER_LANE; ++i) output[i * 32 + lane] = __float2bfloat16_rn(sum[i] / weight);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) prefill_attention_64(const __grid_constant__ PrefillArgs args) {

@@ -6,8 +6,8 @@ use crate::gpu::{
     ArgumentError, DeviceBuffer, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image,
 };
 use crate::kv::KvPool;
-pub use crate::prefill_splits::SPLIT_FROM;
-use crate::prefill_splits::{Shape, rows_most};
+use crate::prefill_plan::partial_rows_most;
+pub use crate::prefill_plan::{PlanSizes, PrefillChunk, PrefillPlan, SPLIT_FROM};
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("prefill_attention");
@@ -24,14 +24,14 @@ pub struct PrefillAttention {
     multiprocessors: u32,
 }
 
-/// Memory for the partial sums of split contexts: enough for every call on this GPU, 34 MiB on an H200.
+/// Memory for the partial sums of contexts in parts: enough for every plan on this GPU, 34 MiB on an H200.
 ///
 /// Two launches that use one workspace must be on one stream.
 pub struct PrefillWorkspace {
     partial: DeviceBuffer,
 }
 
-/// One call, for one layer: a chunk of each of `seq_count` sequences.
+/// One call, for one layer: the chunks that a [`PrefillPlan`] is of.
 #[derive(Debug, Clone, Copy)]
 pub struct PrefillChunks {
     /// `[token_count][token_stride]` bf16; a row begins with Q, `[q_heads][head_dim]`.
@@ -42,26 +42,20 @@ pub struct PrefillChunks {
     pub pool: KvPool,
     /// Layer to read.
     pub layer: u32,
-    /// `[seq_count][table_stride]` int32: block ids in order.
+    /// `[sequences][table_stride]` int32: block ids in order.
     pub table: View,
     /// Entries of a sequence in `table`.
     pub table_stride: u32,
-    /// `[seq_count + 1]` int32: first row in `q` of each sequence's chunk, then `token_count`.
-    pub query_start: View,
-    /// `[seq_count]` int32: KV tokens of each sequence, its chunk included.
-    pub context: View,
+    /// The [words](PrefillPlan::words) of the plan, made for as many heads; its sequences are the rows of `table`.
+    pub plan: View,
+    /// Its sizes; without parts nothing is submitted.
+    pub sizes: PlanSizes,
     /// `[token_count][q_heads][head_dim]` bf16.
     pub output: View,
     /// Heads of Q.
     pub q_heads: u32,
-    /// Sequences; zero submits nothing.
-    pub seq_count: u32,
     /// Query tokens of all chunks.
     pub token_count: u32,
-    /// Query tokens of the longest chunk.
-    pub chunk_max: u32,
-    /// Longest context.
-    pub context_max: u32,
 }
 
 #[repr(C)]
@@ -71,8 +65,8 @@ struct Parameters {
     k: u64,
     v: u64,
     table: u64,
-    query_start: u64,
-    context: u64,
+    parts: u64,
+    merges: u64,
     output: u64,
     sums: u64,
     marks: u64,
@@ -82,8 +76,6 @@ struct Parameters {
     q_heads: u32,
     kv_heads: u32,
     block_shift: u32,
-    split_count: u32,
-    token_count: u32,
     scale_log2: f32,
 }
 
@@ -110,6 +102,12 @@ impl PrefillAttention {
         })
     }
 
+    /// Plans the attention of `chunks`, for every layer of a pass.
+    #[must_use]
+    pub fn plan(&self, q_heads: u32, chunks: &[PrefillChunk]) -> PrefillPlan {
+        PrefillPlan::new(q_heads, self.multiprocessors, chunks)
+    }
+
     /// Submits the attention of `chunks` to `stream`.
     ///
     /// # Errors
@@ -120,63 +118,26 @@ impl PrefillAttention {
         chunks: &PrefillChunks,
         workspace: &PrefillWorkspace,
     ) -> Result<(), Error> {
-        self.launch_split(stream, chunks, workspace, self.split_count(chunks))
-    }
-
-    /// Parts into which [`launch`](Self::launch) splits the context.
-    #[must_use]
-    pub fn split_count(&self, chunks: &PrefillChunks) -> u32 {
-        let shape = Shape {
-            q_heads: chunks.q_heads,
-            seq_count: chunks.seq_count,
-            chunk: chunks.chunk_max,
-            context: chunks.context_max,
-        };
-        shape.splits(self.multiprocessors)
-    }
-
-    /// Submits the attention of `chunks` with the context in `split_count` parts: for measuring.
-    ///
-    /// # Errors
-    /// As [`launch`](Self::launch); also if the workspace is too small for so many parts.
-    pub fn launch_split(
-        &self,
-        stream: &Stream,
-        chunks: &PrefillChunks,
-        workspace: &PrefillWorkspace,
-        split_count: u32,
-    ) -> Result<(), Error> {
-        within(
-            "prefill_attention",
-            "split_count",
-            split_count.into(),
-            1,
-            GRID_YZ_MAX,
-        )?;
-        let parameters = chunks.check(split_count, workspace.partial.view())?;
-        if chunks.seq_count == 0 || chunks.token_count == 0 {
+        let parameters = chunks.check(workspace.partial.view())?;
+        let (sizes, q_heads) = (chunks.sizes, chunks.q_heads);
+        if sizes.parts == 0 {
             return Ok(());
         }
-        let grid = [
-            chunks.q_heads,
-            chunks.chunk_max.div_ceil(QUERY_TILE),
-            chunks.seq_count * split_count,
-        ];
         let [attention, combine] = if chunks.pool.layout.head_dim == 64 {
             &self.of_64
         } else {
             &self.of_128
         };
+        let launch = |grid| Launch { grid, threads: 128 };
+        let grid = [q_heads, sizes.parts, 1];
         // SAFETY: 1. the struct mirrors `PrefillArgs`. 2. `check` covers all but the lists, which the caller owns. 3. both wait first.
-        unsafe {
-            attention.launch_overlapping(stream, Launch { grid, threads: 128 }, &parameters)?;
-        };
-        if split_count == 1 {
+        unsafe { attention.launch_overlapping(stream, launch(grid), &parameters)? };
+        if sizes.merges == 0 {
             return Ok(());
         }
-        let grid = [(chunks.token_count * chunks.q_heads).div_ceil(4), 1, 1];
+        let grid = [(sizes.merge_rows * q_heads).div_ceil(4), sizes.merges, 1];
         // SAFETY: as above.
-        unsafe { combine.launch_overlapping(stream, Launch { grid, threads: 128 }, &parameters) }
+        unsafe { combine.launch_overlapping(stream, launch(grid), &parameters) }
     }
 }
 
@@ -186,7 +147,7 @@ impl PrefillWorkspace {
     /// # Errors
     /// [`Error::OutOfMemory`], or what the driver refuses.
     pub fn new(gpu: &Gpu, head_dim: u32) -> Result<Self, Error> {
-        let bytes = 4 * rows_most(gpu.info().multiprocessors) * u64::from(head_dim + 2);
+        let bytes = 4 * partial_rows_most(gpu.info().multiprocessors) * u64::from(head_dim + 2);
         Ok(Self {
             partial: DeviceBuffer::new(gpu, bytes)?,
         })
@@ -194,41 +155,15 @@ impl PrefillWorkspace {
 }
 
 impl PrefillChunks {
-    fn check(&self, split_count: u32, partial: View) -> Result<Parameters, ArgumentError> {
+    fn check(&self, partial: View) -> Result<Parameters, ArgumentError> {
         let operation = "prefill_attention";
         let layout = &self.pool.layout;
         let block_shift = self.pool.check_layer(operation, self.layer)?;
         check_heads(operation, self.q_heads, layout.kv_heads, layout.head_dim)?;
         within(operation, "q_heads", self.q_heads.into(), 1, GRID_X_MAX)?;
-        within(
-            operation,
-            "seq_count",
-            self.seq_count.into(),
-            0,
-            GRID_YZ_MAX,
-        )?;
-        let tokens_in_table = u64::from(self.table_stride) * u64::from(layout.block_tokens);
-        within(
-            operation,
-            "context_max",
-            self.context_max.into(),
-            self.chunk_max.into(),
-            tokens_in_table,
-        )?;
-        within(
-            operation,
-            "chunk_max",
-            self.chunk_max.into(),
-            0,
-            self.token_count.into(),
-        )?;
-        within(
-            operation,
-            "chunk_max",
-            self.chunk_max.into(),
-            0,
-            GRID_YZ_MAX * u64::from(QUERY_TILE),
-        )?;
+        for (name, count) in [("parts", self.sizes.parts), ("merges", self.sizes.merges)] {
+            within(operation, name, count.into(), 0, GRID_YZ_MAX)?;
+        }
         let row = u64::from(self.q_heads) * u64::from(layout.head_dim);
         within(
             operation,
@@ -238,38 +173,20 @@ impl PrefillChunks {
             u64::from(u32::MAX),
         )?;
         multiple(operation, "token_stride", self.token_stride.into(), 8)?;
-        let (seqs, tokens) = (u64::from(self.seq_count), u64::from(self.token_count));
+        let tokens = u64::from(self.token_count);
         let q_bytes = if tokens == 0 {
             0
         } else {
             2 * ((tokens - 1) * u64::from(self.token_stride) + row)
         };
         holds(operation, "q", self.q, q_bytes, 16)?;
-        holds(
-            operation,
-            "table",
-            self.table,
-            4 * seqs * u64::from(self.table_stride),
-            4,
-        )?;
-        holds(
-            operation,
-            "query_start",
-            self.query_start,
-            4 * (seqs + 1),
-            4,
-        )?;
-        holds(operation, "context", self.context, 4 * seqs, 4)?;
+        let list = 4 * u64::from(self.sizes.words());
+        holds(operation, "plan", self.plan, list, 16)?;
         holds(operation, "output", self.output, 2 * tokens * row, 16)?;
-        let lines = tokens * u64::from(self.q_heads) * u64::from(split_count);
-        if split_count > 1 {
-            holds(
-                operation,
-                "workspace",
-                partial,
-                4 * lines * u64::from(layout.head_dim + 2),
-                16,
-            )?;
+        let lines = u64::from(self.sizes.partial_rows) * u64::from(self.q_heads);
+        if lines > 0 {
+            let bytes = 4 * lines * u64::from(layout.head_dim + 2);
+            holds(operation, "workspace", partial, bytes, 16)?;
         }
         let (k, v) = self.pool.layer_addresses(self.layer);
         Ok(Parameters {
@@ -277,8 +194,8 @@ impl PrefillChunks {
             k,
             v,
             table: self.table.address(),
-            query_start: self.query_start.address(),
-            context: self.context.address(),
+            parts: self.plan.address(),
+            merges: self.plan.address() + 4 * u64::from(self.sizes.merges_at()),
             output: self.output.address(),
             sums: partial.address(),
             marks: partial.address() + 4 * lines * u64::from(layout.head_dim),
@@ -288,8 +205,6 @@ impl PrefillChunks {
             q_heads: self.q_heads,
             kv_heads: layout.kv_heads,
             block_shift,
-            split_count,
-            token_count: self.token_count,
             scale_log2: scale_log2(layout.head_dim),
         })
     }
@@ -317,62 +232,55 @@ mod tests {
             layer: 0,
             table: wide,
             table_stride: 8,
-            query_start: View::new(0, 16),
-            context: View::new(0, 12),
+            plan: View::new(0, 4 * (3 * 8 + 4)),
+            sizes: PlanSizes {
+                parts: 3,
+                merges: 1,
+                merge_rows: 60,
+                partial_rows: 120,
+            },
             output: wide,
             q_heads: 4,
-            seq_count: 3,
             token_count: 100,
-            chunk_max: 60,
-            context_max: 128,
         }
     }
 
-    #[test]
-    fn chunks_longer_than_the_query_and_short_lists_are_refused() {
-        let (good, none) = (chunks(), View::new(0, 0));
-        assert!(good.check(1, none).is_ok());
-        let error = |bad: PrefillChunks| bad.check(1, none).err().expect("refused").to_string();
-        assert!(
-            error(PrefillChunks {
-                chunk_max: 101,
-                ..good
-            })
-            .contains("`chunk_max` is 101")
-        );
-        assert!(
-            error(PrefillChunks {
-                query_start: View::new(0, 12),
-                ..good
-            })
-            .contains("`query_start` has 12")
-        );
-        assert!(error(PrefillChunks { q_heads: 5, ..good }).contains("multiple of 2"));
-        assert!(
-            error(PrefillChunks {
-                output: View::new(0, 51_199),
-                ..good
-            })
-            .contains("needs 51200")
-        );
-        assert!(
-            error(PrefillChunks {
-                context_max: 129,
-                ..good
-            })
-            .contains("`context_max` is 129")
-        );
+    /// 120 rows of partial sums * 4 heads * (64 + 2) floats.
+    fn partial() -> View {
+        View::new(0, 120 * 4 * 66 * 4)
     }
 
     #[test]
-    fn partial_sums_need_a_workspace_only_when_the_context_is_split() {
-        assert!(chunks().check(1, View::new(0, 0)).is_ok());
-        assert!(chunks().check(2, View::new(0, 0)).is_err());
-        // 100 tokens * 4 heads * 2 splits * (64 + 2) floats.
-        assert!(
-            chunks()
-                .check(2, View::new(0, 100 * 4 * 2 * 66 * 4))
-                .is_ok()
-        );
+    fn short_lists_outputs_and_workspaces_are_refused() {
+        let good = chunks();
+        assert!(good.check(partial()).is_ok());
+        let error = |bad: PrefillChunks, partial| {
+            let refused = bad.check(partial).err().expect("refused");
+            refused.to_string()
+        };
+        let plan = View::new(0, 111);
+        assert!(error(PrefillChunks { plan, ..good }, partial()).contains("`plan` has 111"));
+        assert!(error(PrefillChunks { q_heads: 5, ..good }, partial()).contains("multiple of 2"));
+        let output = View::new(0, 51_199);
+        assert!(error(PrefillChunks { output, ..good }, partial()).contains("needs 51200"));
+        assert!(error(good, View::new(0, 126_719)).contains("needs 126720"));
+        let parts = 1 << 16;
+        let sizes = PlanSizes {
+            parts,
+            ..good.sizes
+        };
+        assert!(error(PrefillChunks { sizes, ..good }, partial()).contains("`parts` is 65536"));
+    }
+
+    #[test]
+    fn contexts_that_are_read_whole_need_no_workspace() {
+        let whole = PrefillChunks {
+            sizes: PlanSizes {
+                parts: 3,
+                ..PlanSizes::default()
+            },
+            ..chunks()
+        };
+        assert!(whole.check(View::new(0, 0)).is_ok());
     }
 }

@@ -7,7 +7,9 @@ use kernels::attention::reference;
 use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace, Splits};
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
-use kernels::prefill_attention::{PrefillAttention, PrefillChunks, PrefillWorkspace};
+use kernels::prefill_attention::{
+    PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan, PrefillWorkspace,
+};
 
 use crate::suite::{Suite, doubles, random, scrambled};
 
@@ -265,35 +267,7 @@ fn check_prefill(
     let token_count = starts[chunks.len()] as u32;
     let q = random(12, token_count as usize * token_stride, 2.0);
     let (q_gpu, table_gpu) = (suite.upload(&q)?, suite.upload(&paged.table)?);
-    let (starts_gpu, context_gpu) = (suite.upload(&starts)?, suite.upload(&contexts)?);
-    let output = suite.poisoned(2 * u64::from(token_count) * row as u64)?;
-    let chunk_max = chunks
-        .iter()
-        .map(|&(chunk, _)| chunk as u32)
-        .max()
-        .unwrap_or(0);
     let workspace = PrefillWorkspace::new(&suite.gpu, shape.head_dim)?;
-    kernel.launch(
-        &suite.stream,
-        &PrefillChunks {
-            q: q_gpu.view(),
-            token_stride: token_stride as u32,
-            pool: paged.kv(),
-            layer: LAYER,
-            table: table_gpu.view(),
-            table_stride: paged.table_stride,
-            query_start: starts_gpu.view(),
-            context: context_gpu.view(),
-            output: output.view(),
-            q_heads: shape.q_heads,
-            seq_count: chunks.len() as u32,
-            token_count,
-            chunk_max,
-            context_max: contexts.iter().max().map_or(0, |&longest| longest as u32),
-        },
-        &workspace,
-    )?;
-    let have: Vec<bf16> = suite.stream.download(output.view())?;
     let mut want = Vec::new();
     for (seq, &(chunk, context)) in chunks.iter().enumerate() {
         for i in 0..chunk {
@@ -307,13 +281,44 @@ fn check_prefill(
             ));
         }
     }
+    let work: Vec<PrefillChunk> = chunks
+        .iter()
+        .map(|&(tokens, context)| PrefillChunk {
+            tokens: tokens as u32,
+            context: context as u32,
+        })
+        .collect();
     let name = format!(
-        "prefill attention, {} and {} heads of {}, {} chunks up to {chunk_max}",
+        "prefill attention, {} and {} heads of {}, {} chunks up to {}",
         shape.q_heads,
         shape.kv_heads,
         shape.head_dim,
-        chunks.len()
+        chunks.len(),
+        work.iter().map(|chunk| chunk.tokens).max().unwrap_or(0)
     );
-    suite.close(&name, &doubles(&have), &want, BOUND);
+    let plans = [
+        ("", kernel.plan(shape.q_heads, &work)),
+        (" in parts of 128", PrefillPlan::with_parts_of(128, &work)),
+    ];
+    for (how, plan) in plans {
+        let plan_gpu = suite.upload(plan.words())?;
+        let output = suite.poisoned(2 * u64::from(token_count) * row as u64)?;
+        let call = PrefillChunks {
+            q: q_gpu.view(),
+            token_stride: token_stride as u32,
+            pool: paged.kv(),
+            layer: LAYER,
+            table: table_gpu.view(),
+            table_stride: paged.table_stride,
+            plan: plan_gpu.view(),
+            sizes: plan.sizes(),
+            output: output.view(),
+            q_heads: shape.q_heads,
+            token_count,
+        };
+        kernel.launch(&suite.stream, &call, &workspace)?;
+        let have: Vec<bf16> = suite.stream.download(output.view())?;
+        suite.close(&format!("{name}{how}"), &doubles(&have), &want, BOUND);
+    }
     Ok(())
 }

@@ -5,14 +5,16 @@ use std::path::Path;
 use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace, Splits};
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
-use kernels::prefill_attention::{PrefillAttention, PrefillChunks, PrefillWorkspace};
+use kernels::prefill_attention::{
+    PlanSizes, PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan, PrefillWorkspace,
+};
 
 use crate::speed::{Bench, REPEATS};
 use crate::suite::scrambled;
 use crate::timing::{Table, gigabytes_per_second, median_nanos};
 
 impl Bench {
-    /// Decode and prefill into `attention.csv`, by split into `decode_splits.csv` and `prefill_splits.csv`.
+    /// Decode and prefill into `attention.csv`, by split into `decode_splits.csv` and `prefill_parts.csv`.
     pub fn attention(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let mut table = Table::new(
             &self.gpu,
@@ -37,46 +39,68 @@ impl Bench {
         ] {
             self.decode(&mut table, &mut splits, kv_heads, seqs, context)?;
         }
-        let mut prefill_splits = Table::new(
-            &self.gpu,
-            "prefill_splits",
-            "kv_heads,seqs,chunk,context,split_count,chosen,nanos",
-        );
-        for (kv_heads, seqs, chunk, context) in [
-            (32, 1, 512, 512),
-            (32, 1, 2048, 2048),
-            (32, 1, 8192, 8192),
-            (32, 4, 2048, 2048),
-            (32, 1, 512, 16_384),
-            (8, 1, 2048, 2048),
-            (8, 1, 2048, 32_768),
-            (8, 1, 128, 32_768),
+        for (kv_heads, count, tokens, past) in [
+            (32, 1, 512, 0),
+            (32, 1, 2048, 0),
+            (32, 1, 8192, 0),
+            (32, 4, 2048, 0),
+            (32, 1, 512, 15_872),
+            (8, 1, 2048, 0),
+            (8, 1, 2048, 30_720),
+            (8, 1, 128, 32_640),
         ] {
-            let work = self.prefill_work(kv_heads, seqs, chunk, context)?;
+            let work = self.prefill_work(kv_heads, &vec![(tokens, past); count])?;
             work.time(self, &mut table)?;
         }
-        for chunk in [40, 90, 128, 200, 256, 512, 1024] {
-            for before in [0, 512, 1500, 2000, 4000, 16_384] {
-                let work = self.prefill_work(32, 1, chunk, before + chunk)?;
-                work.time_splits(self, &mut prefill_splits)?;
+        let mut parts = Table::new(
+            &self.gpu,
+            "prefill_parts",
+            "kv_heads,chunks,part_tokens,chosen,nanos",
+        );
+        for tokens in [40, 90, 128, 200, 256, 512, 1024] {
+            for past in [0, 512, 1500, 2000, 4000, 16_384] {
+                let work = self.prefill_work(32, &[(tokens, past)])?;
+                work.time_parts(self, &mut parts)?;
             }
         }
-        for (kv_heads, seqs, chunk, before) in [
-            (8, 1, 256, 16_384),
-            (8, 1, 512, 65_536),
-            (32, 2, 90, 2000),
-            (32, 3, 200, 2000),
-        ] {
-            let work = self.prefill_work(kv_heads, seqs, chunk, before + chunk)?;
-            work.time_splits(self, &mut prefill_splits)?;
+        let of_8: [&[_]; 2] = [&[(256, 16_384)], &[(512, 65_536)]];
+        let of_32: [&[_]; 15] = [
+            &[(90, 2000); 2],
+            &[(200, 2000); 3],
+            // What waking agents bring: different prompts behind different contexts.
+            &[(156, 133), (17, 7), (13, 1270)],
+            &[(90, 456), (89, 837), (202, 4)],
+            &[(186, 0), (4, 1100)],
+            &[(60, 300), (45, 2500)],
+            &[(120, 900), (130, 60), (40, 1800), (75, 400)],
+            &[(500, 0), (30, 3000)],
+            &[(1024, 0), (64, 4000)],
+            &[(2000, 0), (48, 8000)],
+            &[(256, 256), (256, 1024), (256, 2048)],
+            &[(30, 600), (30, 900), (30, 1200), (30, 1500), (30, 1800)],
+            &[(100, 500); 8],
+            &[
+                (100, 100),
+                (100, 500),
+                (100, 900),
+                (100, 1300),
+                (100, 1700),
+                (100, 2100),
+            ],
+            &[(16, 40_000), (300, 2000)],
+        ];
+        let works = of_8.map(|chunks| (8, chunks)).into_iter();
+        for (kv_heads, chunks) in works.chain(of_32.map(|chunks| (32, chunks))) {
+            let work = self.prefill_work(kv_heads, chunks)?;
+            work.time_parts(self, &mut parts)?;
         }
         table.save(folder)?;
         splits.save(folder)?;
-        prefill_splits.save(folder)?;
+        parts.save(folder)?;
         Ok(())
     }
 
-    /// A pool for `seqs` sequences of `context` tokens and its scrambled block table.
+    /// A pool for `seqs` sequences of up to `context` tokens and its scrambled block table.
     fn paged(
         &self,
         kv_heads: u32,
@@ -173,98 +197,99 @@ impl Bench {
         Ok(())
     }
 
-    fn prefill_work(
-        &self,
-        kv_heads: u32,
-        seqs: u32,
-        chunk: u32,
-        context: u32,
-    ) -> Result<PrefillWork, Error> {
-        let (pool, pool_memory, table) = self.paged(kv_heads, seqs, context, 1)?;
+    /// Chunks of query tokens, each behind the KV tokens that come before it.
+    fn prefill_work(&self, kv_heads: u32, chunks: &[(u32, u32)]) -> Result<PrefillWork, Error> {
+        let chunks: Vec<PrefillChunk> = chunks
+            .iter()
+            .map(|&(tokens, past)| PrefillChunk {
+                tokens,
+                context: past + tokens,
+            })
+            .collect();
+        let context = chunks.iter().map(|chunk| chunk.context).max().unwrap_or(0);
+        let (pool, pool_memory, table) = self.paged(kv_heads, chunks.len() as u32, context, 1)?;
         let token_stride = (32 + 2 * kv_heads) * 128;
-        let tokens = seqs * chunk;
-        let q = self.filled(2 * u64::from(tokens) * u64::from(token_stride))?;
-        let output = DeviceBuffer::new(&self.gpu, 2 * u64::from(tokens) * 32 * 128)?;
-        let starts: Vec<i32> = (0..=seqs).map(|seq| (seq * chunk) as i32).collect();
-        let starts = DeviceBuffer::from_slice(&self.stream, &starts)?;
-        let contexts =
-            DeviceBuffer::from_slice(&self.stream, &vec![context as i32; seqs as usize])?;
+        let token_count = chunks.iter().map(|chunk| chunk.tokens).sum();
+        let q = self.filled(2 * u64::from(token_count) * u64::from(token_stride))?;
+        let output = DeviceBuffer::new(&self.gpu, 2 * u64::from(token_count) * 32 * 128)?;
+        let call = PrefillChunks {
+            q: q.view(),
+            token_stride,
+            pool,
+            layer: 0,
+            table: table.view(),
+            table_stride: context.div_ceil(16),
+            plan: q.view(),
+            sizes: PlanSizes::default(),
+            output: output.view(),
+            q_heads: 32,
+            token_count,
+        };
         Ok(PrefillWork {
             kernel: PrefillAttention::load(&self.gpu)?,
-            chunks: PrefillChunks {
-                q: q.view(),
-                token_stride,
-                pool,
-                layer: 0,
-                table: table.view(),
-                table_stride: context.div_ceil(16),
-                query_start: starts.view(),
-                context: contexts.view(),
-                output: output.view(),
-                q_heads: 32,
-                seq_count: seqs,
-                token_count: tokens,
-                chunk_max: chunk,
-                context_max: context,
-            },
+            chunks,
+            call,
             workspace: PrefillWorkspace::new(&self.gpu, 128)?,
-            _memory: [pool_memory, table, q, output, starts, contexts],
+            _memory: [pool_memory, table, q, output],
         })
     }
 }
 
-/// One call on one layer's KV, and the memory it reads and writes.
+/// One call on one layer's KV without its plan, and the memory it reads and writes.
 struct PrefillWork {
     kernel: PrefillAttention,
-    chunks: PrefillChunks,
+    chunks: Vec<PrefillChunk>,
+    call: PrefillChunks,
     workspace: PrefillWorkspace,
-    _memory: [DeviceBuffer; 6],
+    _memory: [DeviceBuffer; 4],
 }
 
 impl PrefillWork {
-    fn nanos(&self, bench: &Bench, split_count: u32) -> Result<u64, Error> {
+    fn nanos(&self, bench: &Bench, plan: &PrefillPlan) -> Result<u64, Error> {
+        let list = DeviceBuffer::from_slice(&bench.stream, plan.words())?;
+        let call = PrefillChunks {
+            plan: list.view(),
+            sizes: plan.sizes(),
+            ..self.call
+        };
         median_nanos(&bench.gpu, &bench.stream, REPEATS, || {
-            self.kernel
-                .launch_split(&bench.stream, &self.chunks, &self.workspace, split_count)
+            self.kernel.launch(&bench.stream, &call, &self.workspace)
         })
     }
 
-    /// Its columns in every table: KV heads, sequences, chunk and context.
-    fn columns(&self) -> String {
-        let PrefillChunks {
-            seq_count,
-            chunk_max,
-            context_max,
-            ..
-        } = self.chunks;
-        let kv_heads = self.chunks.pool.layout.kv_heads;
-        format!("{kv_heads},{seq_count},{chunk_max},{context_max}")
-    }
-
+    /// The chosen plan, of chunks that are alike.
     fn time(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
-        let nanos = self.nanos(bench, self.kernel.split_count(&self.chunks))?;
-        // Visible pairs: the sum of context - chunk + 1 .. context; 4 * head_dim operations each per Q head.
-        let seqs = u64::from(self.chunks.seq_count);
-        let chunk = u64::from(self.chunks.chunk_max);
-        let context = u64::from(self.chunks.context_max);
-        let pairs = seqs * (chunk * (context - chunk) + chunk * (chunk + 1) / 2);
+        let plan = self.kernel.plan(self.call.q_heads, &self.chunks);
+        let nanos = self.nanos(bench, &plan)?;
+        // Visible pairs: the sum of context - tokens + 1 .. context; 4 * head_dim operations each per Q head.
+        let pairs = |chunk: &PrefillChunk| {
+            let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
+            tokens * (context - tokens) + tokens * (tokens + 1) / 2
+        };
+        let pairs: u64 = self.chunks.iter().map(pairs).sum();
         let rate = (4 * 128 * 32 * pairs) as f64 / nanos as f64 / 1e3;
-        let columns = self.columns();
-        table.row(&format!("prefill,32,{columns},{nanos},,{rate:.0}"));
+        let PrefillChunk { tokens, context } = self.chunks[0];
+        let (kv_heads, count) = (self.call.pool.layout.kv_heads, self.chunks.len());
+        table.row(&format!(
+            "prefill,32,{kv_heads},{count},{tokens},{context},{nanos},,{rate:.0}"
+        ));
         Ok(())
     }
 
-    /// Every split count up to 16 and the chosen one, as far as the workspace holds it.
-    fn time_splits(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
-        let chosen = self.kernel.split_count(&self.chunks);
-        let columns = self.columns();
-        for split_count in 1..=chosen.max(16) {
-            let nanos = match self.nanos(bench, split_count) {
-                Err(Error::Argument(_)) => break,
-                timed => timed?,
-            };
-            let mark = if split_count == chosen { "yes" } else { "no" };
-            table.row(&format!("{columns},{split_count},{mark},{nanos}"));
+    /// Every length of parts that the planner tries, as far as the workspace holds their sums.
+    fn time_parts(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
+        let (q_heads, chunks) = (self.call.q_heads, &self.chunks);
+        let chosen = self.kernel.plan(q_heads, chunks);
+        let names: Vec<String> = chunks
+            .iter()
+            .map(|chunk| format!("{}+{}", chunk.context - chunk.tokens, chunk.tokens))
+            .collect();
+        let of = format!("{},{}", self.call.pool.layout.kv_heads, names.join(" "));
+        for tokens in PrefillPlan::part_tokens(q_heads, bench.gpu.info().multiprocessors, chunks) {
+            let plan = PrefillPlan::with_parts_of(tokens, chunks);
+            let nanos = self.nanos(bench, &plan)?;
+            let mark = if plan == chosen { "yes" } else { "no" };
+            table.row(&format!("{of},{tokens},{mark},{nanos}"));
         }
         Ok(())
     }

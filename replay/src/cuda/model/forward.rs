@@ -11,7 +11,7 @@
 
 use super::inputs::Lists;
 use super::products::{Products, Projection};
-use super::step::Sizes;
+use super::step::{Pass, Prefill, Sizes};
 use super::weights::{LayerWeights, Weights};
 use super::workspace::Workspace;
 use super::{Geometry, ModelError};
@@ -19,7 +19,7 @@ use kernels::argmax::{Argmax, ArgmaxRows};
 use kernels::decode_attention::{DecodeAttention, DecodeBatch, Splits};
 use kernels::gpu::{Gpu, Stream, View};
 use kernels::kv::KvPool;
-use kernels::prefill_attention::{PrefillAttention, PrefillChunks};
+use kernels::prefill_attention::{PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan};
 use kernels::rms_norm::{RmsNorm, RmsNormRows};
 use kernels::rope::{Rope, RopeTokens};
 use kernels::silu_mul::{SiluMul, SiluMulRows};
@@ -71,6 +71,12 @@ impl Forward {
     pub fn split_tokens(&self, sizes: &Sizes, lists: &Lists) -> u32 {
         self.decode
             .split_tokens(&self.decode_batch(0, sizes, lists))
+    }
+
+    /// Plans the attention of a pass's chunks.
+    pub fn plan(&self, pass: &Pass<'_>) -> PrefillPlan {
+        let chunks: Vec<PrefillChunk> = pass.prefill.iter().map(Prefill::attended).collect();
+        self.prefill.plan(self.geometry.q_heads, &chunks)
     }
 
     /// Submits a pass whose lists are on their way, and whose products are prepared. At most `splits` splits of a context.
@@ -217,27 +223,20 @@ impl Forward {
         }
         let (first, tokens) = (sizes.decode, sizes.prefill_tokens);
         let geometry = &self.geometry;
-        let behind = |list: View, each: u64| {
-            list.slice(
-                each * u64::from(first),
-                list.bytes() - each * u64::from(first),
-            )
-        };
+        let skipped = 4 * u64::from(lists.table_stride) * u64::from(first);
+        let table = lists.table;
         let chunks = PrefillChunks {
             q: slice_rows(self.workspace.qkv(), first, tokens, geometry.qkv_width())?,
             token_stride: geometry.qkv_width(),
             pool: self.pool,
             layer,
-            table: behind(lists.table, 4 * u64::from(lists.table_stride))?,
+            table: table.slice(skipped, table.bytes() - skipped)?,
             table_stride: lists.table_stride,
-            query_start: lists.starts,
-            context: behind(lists.contexts, 4)?,
+            plan: lists.plan,
+            sizes: sizes.plan,
             output: slice_rows(self.workspace.attended(), first, tokens, geometry.q_width())?,
             q_heads: geometry.q_heads,
-            seq_count: sizes.chunks,
             token_count: tokens,
-            chunk_max: sizes.chunk_max,
-            context_max: sizes.prefill_context_max,
         };
         Ok(self
             .prefill

@@ -11,6 +11,7 @@ use super::inputs::Inputs;
 use super::step::{Pass, Sizes};
 use super::{Limits, ModelError};
 use kernels::gpu::{DeviceBuffer, Gpu, Graph, Stream};
+use kernels::prefill_attention::PrefillPlan;
 use std::collections::BTreeMap;
 
 /// Most sequences of a graph. Beyond, a decode step of any model takes far longer than submitting it.
@@ -76,16 +77,16 @@ impl Graphs {
         if self.made.contains_key(&(sequences, splits)) {
             return Ok(());
         }
-        let padding = Pass::default();
+        let (padding, none) = (Pass::default(), PrefillPlan::default());
         let sizes = Sizes {
             decode_context_max: self.context_max,
-            ..Sizes::of(&padding, sequences)
+            ..Sizes::of(&padding, sequences, &none)
         };
         let lists = inputs.lists(&sizes)?;
         // Once without being recorded: kernels are loaded when they first run, which recording does not allow.
         let sampled = forward.workspace.sampled();
         stream.copy(self.saved.view(), sampled)?;
-        let written = inputs.write(&padding, &sizes, 1, 64)?;
+        let written = inputs.write(&padding, &sizes, 1, 64, &none)?;
         inputs.bring(stream, &written)?;
         forward.launch(stream, &sizes, &lists, splits)?;
         stream.copy(sampled, self.saved.view())?;

@@ -6,6 +6,7 @@
 use super::step::{Pass, Sizes};
 use super::{Limits, ModelError};
 use kernels::gpu::{DeviceBuffer, Event, Gpu, HostPool, Stream, View};
+use kernels::prefill_attention::PrefillPlan;
 use kernels::step_inputs::{InputLists, StepInputs};
 
 const SLOTS: usize = 4;
@@ -29,16 +30,16 @@ pub(super) struct Inputs {
 pub(super) struct Lists {
     /// uint32: tokens of a split of decode attention.
     pub split_tokens: View,
+    /// Work of prefill attention.
+    pub plan: View,
     /// int32, one a prefill row.
     pub tokens: View,
     /// int32, one a row.
     pub positions: View,
     /// int32, one a row.
     pub slots: View,
-    /// int32, one a sequence.
+    /// int32, one a decode row.
     pub contexts: View,
-    /// int32, chunks and one.
-    pub starts: View,
     /// int32, one a sequence: the rows that are sampled.
     pub samples: View,
     /// int32 `[sequences][table_stride]`.
@@ -56,8 +57,11 @@ pub(super) struct Written {
 impl Inputs {
     pub fn new(gpu: &Gpu, limits: &Limits) -> Result<Self, ModelError> {
         let wide = u64::from;
-        // Split header, tokens, positions, slots; contexts, samples, starts.
-        let words = 8 + 3 * wide(limits.tokens) + 3 * wide(limits.sequences);
+        // Split header; tokens, positions, slots; contexts, samples.
+        let words = 4 + 3 * wide(limits.tokens) + 2 * wide(limits.sequences);
+        let multiprocessors = gpu.info().multiprocessors;
+        let plan = PrefillPlan::words_most(multiprocessors, limits.tokens, limits.sequences);
+        let words = words + wide(plan);
         let slot_words = words + wide(limits.table_entries);
         let read = (0..SLOTS)
             .map(|_| Event::new(gpu))
@@ -87,11 +91,11 @@ impl Inputs {
         };
         Ok(Lists {
             split_tokens: self.words.view().slice(0, 4)?,
-            tokens: list(0)?,
-            positions: list(1)?,
-            slots: list(2)?,
-            contexts: list(3)?,
-            starts: list(4)?,
+            plan: list(0)?,
+            tokens: list(1)?,
+            positions: list(2)?,
+            slots: list(3)?,
+            contexts: list(4)?,
             samples: list(5)?,
             table: self.table.view(),
             table_stride: self.table_stride,
@@ -105,8 +109,9 @@ impl Inputs {
         sizes: &Sizes,
         block_tokens: u32,
         split_tokens: u32,
+        plan: &PrefillPlan,
     ) -> Result<Written, ModelError> {
-        pass.write(sizes, block_tokens, split_tokens, &mut self.packed);
+        pass.write(sizes, block_tokens, split_tokens, plan, &mut self.packed);
         let words = self.packed.len() as u64;
         if words > self.slot_words || sizes.table_width > self.table_stride {
             return Err(ModelError::Lists {

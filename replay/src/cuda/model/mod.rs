@@ -205,7 +205,8 @@ impl Model {
         let sequences = pass.decode.len() as u32;
         let bucket =
             graphs::bucket(sequences, self.limits.sequences).filter(|_| pass.prefill.is_empty());
-        let sizes = Sizes::of(pass, bucket.unwrap_or(sequences));
+        let plan = self.forward.plan(pass);
+        let sizes = Sizes::of(pass, bucket.unwrap_or(sequences), &plan);
         if sizes.rows() > self.limits.tokens || sizes.sequences() > self.limits.sequences {
             return Err(ModelError::TooLarge {
                 tokens: sizes.rows(),
@@ -229,7 +230,7 @@ impl Model {
         }
         let written = self
             .inputs
-            .write(pass, &sizes, layout.block_tokens, split_tokens)?;
+            .write(pass, &sizes, layout.block_tokens, split_tokens, &plan)?;
         begun.map_or(Ok(()), |begun| begun.record(stream))?;
         self.inputs.bring(stream, &written)?;
         match bucket {

@@ -4,7 +4,7 @@
 //!   rows    [ decode sequences, one row each | tokens of chunk 0 | tokens of chunk 1 | .. ]
 //!   samples [ decode sequences               | last row of chunk 0 | .. ]
 //!
-//!   words   split_tokens, 3 unused | tokens of the chunks | positions | slots | contexts | chunk starts | rows of the samples
+//!   words   split_tokens, 3 unused | plan of prefill attention | tokens of the chunks | positions | slots | contexts that decode | rows of the samples
 //!   table   [sequences][blocks of the longest]
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! and slot -1, and so reads and writes no KV.
 
 use super::ModelError;
+use kernels::prefill_attention::{PlanSizes, PrefillChunk, PrefillPlan};
 
 /// A sequence that decodes one token: the one that its row sampled last.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +52,8 @@ pub(super) struct Sizes {
     pub prefill_tokens: u32,
     /// Chunks.
     pub chunks: u32,
-    /// Longest chunk.
-    pub chunk_max: u32,
-    /// Longest context of a chunk, itself included.
-    pub prefill_context_max: u32,
+    /// Of the plan of the chunks' attention.
+    pub plan: PlanSizes,
     /// Longest context that decodes; at least 1.
     pub decode_context_max: u32,
     /// Sum of the contexts that decode.
@@ -67,20 +66,17 @@ pub(super) struct Sizes {
 const HEADER: u32 = 4;
 
 impl Sizes {
-    /// Those of `pass`, with decode rows for `decode` sequences.
-    pub fn of(pass: &Pass<'_>, decode: u32) -> Self {
-        let chunk = |of: fn(&Prefill<'_>) -> u32| pass.prefill.iter().map(of);
+    /// Those of `pass` and its plan, with decode rows for `decode` sequences.
+    pub fn of(pass: &Pass<'_>, decode: u32, plan: &PrefillPlan) -> Self {
+        let tokens = pass.prefill.iter().map(|chunk| chunk.tokens.len() as u32);
         let blocks = pass.decode.iter().map(|sequence| sequence.blocks);
         let blocks = blocks.chain(pass.prefill.iter().map(|chunk| chunk.blocks));
         let contexts = || pass.decode.iter().map(|sequence| sequence.context);
         Self {
             decode,
-            prefill_tokens: chunk(|chunk| chunk.tokens.len() as u32).sum(),
+            prefill_tokens: tokens.sum(),
             chunks: pass.prefill.len() as u32,
-            chunk_max: chunk(|chunk| chunk.tokens.len() as u32).max().unwrap_or(0),
-            prefill_context_max: chunk(|chunk| chunk.past + chunk.tokens.len() as u32)
-                .max()
-                .unwrap_or(0),
+            plan: plan.sizes(),
             decode_context_max: contexts().max().unwrap_or(0).max(1),
             decode_context_total: contexts().map(u64::from).sum(),
             table_width: blocks.map(|blocks| blocks.len() as u32).max().unwrap_or(0),
@@ -97,14 +93,14 @@ impl Sizes {
         self.decode + self.chunks
     }
 
-    /// Where each list begins \[words\]: tokens, positions, slots, contexts, chunk starts, sample rows, and the end.
+    /// Where each list begins \[words\]: plan, tokens, positions, slots, contexts, sample rows, and the end.
     pub fn offsets(&self) -> [u32; 7] {
         let lengths = [
+            self.plan.words(),
             self.prefill_tokens,
             self.rows(),
             self.rows(),
-            self.sequences(),
-            self.chunks + 1,
+            self.decode,
             self.sequences(),
         ];
         let mut offsets = [HEADER; 7];
@@ -117,6 +113,17 @@ impl Sizes {
     /// Words of all lists but the table.
     pub fn words(&self) -> u32 {
         self.offsets()[6]
+    }
+}
+
+impl Prefill<'_> {
+    /// What its attention depends on.
+    pub(super) fn attended(&self) -> PrefillChunk {
+        let tokens = self.tokens.len() as u32;
+        PrefillChunk {
+            tokens,
+            context: self.past + tokens,
+        }
     }
 }
 
@@ -156,6 +163,7 @@ impl Pass<'_> {
         sizes: &Sizes,
         block_tokens: u32,
         split_tokens: u32,
+        plan: &PrefillPlan,
         words: &mut Vec<u32>,
     ) {
         let padding = (sizes.decode as usize).saturating_sub(self.decode.len());
@@ -166,6 +174,7 @@ impl Pass<'_> {
             |chunk: &Prefill<'_>| chunk.past..chunk.past + chunk.tokens.len() as u32;
         words.clear();
         words.extend([split_tokens, 0, 0, 0]);
+        words.extend(plan.words());
         for chunk in self.prefill {
             words.extend(chunk.tokens.iter().map(|&token| token as u32));
         }
@@ -183,18 +192,11 @@ impl Pass<'_> {
         }
         words.extend(self.decode.iter().map(|sequence| sequence.context));
         words.extend(std::iter::repeat_n(0, padding));
-        words.extend(self.prefill.iter().map(|chunk| chunk_positions(chunk).end));
-        let mut start = 0;
-        words.push(start);
-        for chunk in self.prefill {
-            start += chunk.tokens.len() as u32;
-            words.push(start);
-        }
         words.extend(0..sizes.decode);
-        let first = words.len() - (sizes.decode + sizes.chunks + 1) as usize;
-        for chunk in 0..self.prefill.len() {
-            // The chunk ends where the next one starts.
-            words.push(sizes.decode + words[first + chunk + 1] - 1);
+        let mut end = sizes.decode;
+        for chunk in self.prefill {
+            end += chunk.tokens.len() as u32;
+            words.push(end - 1);
         }
         let blocks = self.decode.iter().map(|sequence| sequence.blocks);
         let width = sizes.table_width as usize;
@@ -247,18 +249,20 @@ mod tests {
             decode: &decode,
             prefill: &prefill,
         };
-        let sizes = Sizes::of(&pass, 2);
+        let chunks = prefill.map(|chunk| chunk.attended());
+        let plan = PrefillPlan::new(4, 132, &chunks);
+        let sizes = Sizes::of(&pass, 2, &plan);
         let mut words = Vec::new();
-        pass.write(&sizes, 16, 640, &mut words);
-        let [tokens, positions, slots, contexts, starts, samples, end] =
+        pass.write(&sizes, 16, 640, &plan, &mut words);
+        let [at, tokens, positions, slots, contexts, samples, end] =
             sizes.offsets().map(|at| at as usize);
         assert_eq!(words[0], 640);
+        assert_eq!(&words[at..tokens], plan.words());
         assert_eq!(words[tokens..positions], [100, 101, 102, 200]);
         assert_eq!(words[positions..slots], [2, 16, 15, 16, 17, 0]);
         // Blocks of 16: 5 * 16 + 2, 2 * 16 + 0; 4 * 16 + 15, 9 * 16 + 0, 9 * 16 + 1; 1 * 16 + 0.
         assert_eq!(words[slots..contexts], [82, 32, 79, 144, 145, 16]);
-        assert_eq!(words[contexts..starts], [3, 17, 18, 1]);
-        assert_eq!(words[starts..samples], [0, 3, 4]);
+        assert_eq!(words[contexts..samples], [3, 17]);
         // Rows 0 and 1 decode; the chunks end with rows 2 + 2 and 2 + 3.
         assert_eq!(words[samples..end], [0, 1, 4, 5]);
         assert_eq!(words[end..], [5, 0, 7, 2, 4, 9, 1, 0]);
@@ -272,14 +276,15 @@ mod tests {
             decode: &decode,
             prefill: &[],
         };
-        let sizes = Sizes::of(&pass, 4);
+        let none = PrefillPlan::default();
+        let sizes = Sizes::of(&pass, 4, &none);
         let mut words = Vec::new();
-        pass.write(&sizes, 16, 64, &mut words);
-        let [_, positions, slots, contexts, starts, samples, end] =
+        pass.write(&sizes, 16, 64, &none, &mut words);
+        let [_, _, positions, slots, contexts, samples, end] =
             sizes.offsets().map(|at| at as usize);
         assert_eq!(words[positions..slots], [2, 16, 0, 0]);
         assert_eq!(words[slots..contexts], [82, 32, u32::MAX, u32::MAX]);
-        assert_eq!(words[contexts..starts], [3, 17, 0, 0]);
+        assert_eq!(words[contexts..samples], [3, 17, 0, 0]);
         assert_eq!(words[samples..end], [0, 1, 2, 3]);
         // Four rows of two blocks.
         assert_eq!(words.len(), end + 8);
@@ -292,9 +297,8 @@ mod tests {
             decode: &decode,
             prefill: &prefill,
         };
-        let sizes = Sizes::of(&pass, 2);
+        let sizes = Sizes::of(&pass, 2, &PrefillPlan::default());
         assert_eq!((sizes.rows(), sizes.sequences()), (6, 4));
-        assert_eq!((sizes.chunk_max, sizes.prefill_context_max), (3, 18));
         assert_eq!(
             (sizes.decode_context_max, sizes.decode_context_total),
             (17, 20)
