@@ -6,7 +6,7 @@
 //! first; so does the estimate. (FlashInfer, MLSys 2025, plans work of ragged batches on the host as well.)
 //!
 //! The constants are read off `measurements/prefill_parts.csv` (H200, 132 multiprocessors, 59 passes): with the lengths chosen attention takes
-//! 0.4 % longer than with the best ones on average, and 6 % at worst.
+//! 0.5 % longer than with the best ones on average, and 8 % at worst.
 
 use crate::prefill_attention::{KEYS, QUERY_TILE};
 use std::cmp::Reverse;

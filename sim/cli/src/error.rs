@@ -133,6 +133,11 @@ impl From<LabError> for CliError {
                 error,
                 "configs/experiments/policies.toml shows every key; `djinn rank --help`",
             ),
+            LabError::Compare(error) => error.into(),
+            LabError::Recordings { .. } => Self::hinted(
+                error,
+                "replay/measurements/validation/recordings.toml shows every key; `djinn revalidate --help`",
+            ),
             LabError::Profile(_)
             | LabError::Row(_)
             | LabError::Changed { .. }

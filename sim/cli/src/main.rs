@@ -28,6 +28,7 @@ mod playback;
 mod policies;
 mod rank;
 mod reproduce;
+mod revalidate;
 mod run;
 mod show;
 mod sweep;
@@ -77,6 +78,7 @@ enum Verb {
     Oracle(Box<oracle::Args>),
     Reproduce(reproduce::Args),
     Validate(validate::Args),
+    Revalidate(revalidate::Args),
 }
 
 impl Verb {
@@ -96,6 +98,7 @@ impl Verb {
             Self::Oracle(args) => oracle::run(&args),
             Self::Reproduce(args) => reproduce::run(&args),
             Self::Validate(args) => validate::run(&args),
+            Self::Revalidate(args) => revalidate::run(&args),
         }
     }
 }

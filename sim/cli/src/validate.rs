@@ -5,15 +5,11 @@ use crate::format::{count, signed_span};
 use crate::out;
 use crate::table::Table;
 use figures::validation;
-use lab::validate::{key, open_loop};
+use lab::validate::{Judged, Matched, key};
 use results::compare::Bootstrap;
-use results::folder::{RunFolder, write_table};
-use results::validation::{
-    CLOSED_LOOP, ClosedLoopRow, DISTANCE, ErrorSummary, OPEN_LOOP, OpenLoopRow, Pair, RANKING,
-    RankRow, Side, WAKEUPS, closed_loop, rankings, wakeups,
-};
+use results::folder::RunFolder;
+use results::validation::{ClosedLoopRow, DISTANCE, ErrorSummary, OpenLoopRow, Pair, RankRow};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::PathBuf;
 
 /// Compare simulated runs with runs of a GPU: the error of the cost model, and that of whole runs
@@ -49,13 +45,6 @@ Examples:
   djinn run my.toml --policy ski --set hardware=other.toml --ops --out results/sim/ski-other     another simulation of a pair
 An error is simulated / measured - 1. The tables are CSV files in DIR, and the figure is validation.{svg,pdf,png}.";
 
-/// Runs of one spec.
-struct Matched {
-    simulated: RunFolder,
-    again: Vec<RunFolder>,
-    measured: Vec<RunFolder>,
-}
-
 pub fn run(args: &Args) -> Result<(), CliError> {
     let matched = match_runs(
         RunFolder::open_all(&args.simulated)?,
@@ -65,57 +54,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         resamples: args.resamples.max(100),
         ..Bootstrap::default()
     };
-    let mut open = Vec::new();
-    let mut pairs = Vec::new();
-    for Matched {
-        simulated,
-        again,
-        measured,
-    } in &matched
-    {
-        let spec = &simulated.manifest().spec;
-        let hardware = args.hardware.as_ref().unwrap_or(&spec.hardware);
-        let mut sides = Vec::new();
-        for (repeat, run) in (0..).zip(measured) {
-            open.extend(open_loop(run, hardware, repeat)?);
-            sides.push(Side::of_folder(run)?);
-        }
-        pairs.push(Pair {
-            policy: spec.policy.clone(),
-            simulated: Side::of_folder(simulated)?,
-            again: again
-                .iter()
-                .map(Side::of_folder)
-                .collect::<Result<_, _>>()?,
-            measured: sides,
-        });
-    }
-    let mut closed = Vec::new();
-    for pair in &pairs {
-        closed.extend(closed_loop(pair, bootstrap)?);
-    }
-    let woken: Vec<_> = pairs.iter().flat_map(wakeups).collect();
-    let ranked = if pairs.len() > 1 {
-        rankings(&pairs, bootstrap)?
-    } else {
-        Vec::new()
-    };
-    fs::create_dir_all(&args.out).map_err(|cause| CliError::file("create", &args.out, &cause))?;
-    write_table(&args.out.join(OPEN_LOOP), open.iter().cloned())?;
-    write_table(&args.out.join(CLOSED_LOOP), closed.iter().cloned())?;
-    write_table(&args.out.join(WAKEUPS), woken.iter().cloned())?;
-    write_table(&args.out.join(RANKING), ranked.iter().cloned())?;
+    let judged = Judged::of(&matched, args.hardware.as_deref(), bootstrap)?;
+    judged.write(&args.out)?;
     let figure = validation::make(&args.out, &args.out)?;
-    let mut text = open_report(&open);
-    for pair in &pairs {
-        text += &closed_report(pair, &closed);
+    let mut text = open_report(&judged.open);
+    for pair in &judged.pairs {
+        text += &closed_report(pair, &judged.closed);
     }
-    text += &turns_report(&woken);
-    text += &rank_report(&ranked);
+    text += &turns_report(&judged.woken);
+    text += &rank_report(&judged.ranked);
     out::stdout(&text)?;
     out::note(&format!(
         "wrote {} and {} files of the figure",
-        [OPEN_LOOP, CLOSED_LOOP, WAKEUPS, RANKING]
+        Judged::TABLES
             .map(|name| args.out.join(name).display().to_string())
             .join(", "),
         figure.len()

@@ -188,3 +188,43 @@ fn simulations_with_other_profiles_show_how_far_one_carries() {
     assert_eq!(mean.error, Some(0.0));
     assert!(mean.simulated_max > mean.simulated * 1.01, "{mean:?}");
 }
+
+#[test]
+fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
+    let place = Place::new();
+    fs::create_dir(place.path("r")).expect("the folder can be written");
+    for run in ["djinn-1", "djinn-2"] {
+        simulate(&place, "djinn", &format!("r/few/gpu/{run}"), &[]);
+    }
+    simulate(&place, "ski", "r/few/gpu/ski", &[]);
+    let h200 = devices::hardware_text("h200").expect("it is shipped");
+    place.write("r/card.toml", h200.as_bytes());
+    place.write("r/slower.toml", h200.replace("mixed_ps = ", "mixed_ps = 9"));
+    let list = "[[recording]]\nname = \"few\"\nkernels = \"none\"\njudge = \"card.toml\"\nlike = [\"slower.toml\"]\n";
+    place.write("r/recordings.toml", list);
+    let again = |more: &[&'static str]| [&["revalidate", "r", "--out", "v"], more].concat();
+    let done = place.ok(&again(&[]));
+    has(
+        &done.out,
+        &[
+            "| kernels: none | `few` |",
+            "| decode steps | 0.0 % (0.0) |",
+            "| `few` | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 |",
+            // Both policies, and what the slower card simulates.
+            "| `few` | 2 | 2 | 2 |  |",
+        ],
+    );
+    has(&done.err, &["tables.md would become"]);
+    assert!(!place.path("r/tables.md").exists());
+    let error = place.refuses(1, &again(&["--check"]));
+    has(&error, &["3 tables of r no longer hold", "--update"]);
+    let done = place.ok(&again(&["--update"]));
+    has(&done.err, &["3 tables replaced"]);
+    assert_eq!(place.read("r/tables.md"), place.read("v/tables.md"));
+    place.ok(&again(&["--check"]));
+    // One recording alone does not touch the tables of all.
+    place.write("r/tables.md", "of others");
+    place.ok(&again(&["--only", "few", "--check"]));
+    let error = place.refuses(1, &again(&["--only", "more"]));
+    has(&error, &["no recording `more`; there are few"]);
+}

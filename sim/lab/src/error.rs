@@ -20,6 +20,17 @@ pub enum LabError {
     /// Results cannot be written or read.
     #[error(transparent)]
     Folder(#[from] results::folder::FolderError),
+    /// Runs have nothing in common.
+    #[error(transparent)]
+    Compare(#[from] results::compare::CompareError),
+    /// A list of recordings is wrong.
+    #[error("{path}: {what}")]
+    Recordings {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
     /// A row cannot be true.
     #[error(transparent)]
     Row(#[from] results::parts::RowFault),

@@ -267,7 +267,7 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
 }
 
 /// The least and the most of some values.
-fn ends(values: &[f64]) -> (f64, f64) {
+pub(super) fn ends(values: &[f64]) -> (f64, f64) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     (least, most)
@@ -314,7 +314,7 @@ pub(super) fn cdf_distance(a: &[u64], b: &[u64]) -> Option<f64> {
     Some(a.iter().chain(b).map(at).fold(0.0, f64::max))
 }
 
-fn latency(row: &TurnRow) -> u64 {
+pub(super) fn latency(row: &TurnRow) -> u64 {
     row.first_token_ns.saturating_sub(row.ready_ns)
 }
 

@@ -10,10 +10,12 @@
 //! **Absent on purpose:** tolerances that depend on the result. Targets are those of [`Quantity::target`].
 
 mod closed;
+mod markdown;
 mod rank;
 mod rows;
 
 pub use closed::{DISTANCE, Pair, Quantity, Side, closed_loop, wakeups};
+pub use markdown::{Summary, markdown};
 pub use rank::{RankRow, rankings};
 pub use rows::{
     CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OpenLoopRow, RANKING, WAKEUPS,

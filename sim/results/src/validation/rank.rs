@@ -1,6 +1,9 @@
 //! Do simulation and measurement order the policies alike?
+//!
+//! A pair of policies is separated if the interval of their measured difference excludes 0, over the sessions of their first runs, and if, where both
+//! ran repeatedly, all runs of one lie below all of the other: sessions of one run share its chain of decisions, and tell nothing of another's.
 
-use super::closed::{Pair, Quantity};
+use super::closed::{Pair, Quantity, ends};
 use crate::compare::{Bootstrap, CompareError, Metric, Statistic, compare, kendall_tau};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +16,7 @@ pub struct RankRow {
     pub policies: u64,
     /// Kendall's tau-b of the two orders; empty where it is not defined.
     pub tau: Option<f64>,
-    /// Pairs of policies whose measured difference excludes 0 (95 %, over sessions).
+    /// Pairs of policies whose measured difference excludes 0 (95 %, over sessions), and whose repeats do not overlap.
     pub separated: u64,
     /// Of these: pairs that the simulation orders the other way, `a/b` separated by `;`.
     pub swapped: String,
@@ -36,11 +39,11 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
         ..RankRow::default()
     });
     for (row, (quantity, ..)) in rows.iter_mut().zip(&by) {
-        let score = |side: &super::Side| quantity.of(&side.metrics);
-        let simulated: Option<Vec<f64>> = pairs.iter().map(|p| score(&p.simulated)).collect();
+        let score = |pair: &Pair| quantity.of(&pair.simulated.metrics);
+        let simulated: Option<Vec<f64>> = pairs.iter().map(score).collect();
         let measured: Option<Vec<f64>> = pairs
             .iter()
-            .map(|p| p.measured.first().and_then(score))
+            .map(|pair| mean(&repeats(pair, *quantity)))
             .collect();
         row.tau = simulated
             .zip(measured)
@@ -58,15 +61,21 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                     .differences
                     .iter()
                     .find(|one| one.metric == *metric && one.statistic == *statistic);
-                let Some(difference) = difference.filter(|one| one.shown()) else {
+                let [of_a, of_b] = [a, b].map(|pair| repeats(pair, *quantity));
+                let measured = mean(&of_b).zip(mean(&of_a)).map(|(b, a)| b - a);
+                let (Some(_), Some(measured)) = (difference.filter(|one| one.shown()), measured)
+                else {
                     continue;
                 };
+                if of_a.len() > 1 && of_b.len() > 1 && overlap(&of_a, &of_b) {
+                    continue;
+                }
                 row.separated += 1;
                 let simulated = quantity
                     .of(&b.simulated.metrics)
                     .zip(quantity.of(&a.simulated.metrics))
                     .map(|(b, a)| b - a);
-                if simulated.is_none_or(|simulated| simulated * difference.difference <= 0.0) {
+                if simulated.is_none_or(|simulated| simulated * measured <= 0.0) {
                     if !row.swapped.is_empty() {
                         row.swapped.push(';');
                     }
@@ -77,4 +86,22 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
         }
     }
     Ok(rows.into())
+}
+
+/// What each measured run of a pair has of `quantity`.
+fn repeats(pair: &Pair, quantity: Quantity) -> Vec<f64> {
+    let sides = pair.measured.iter();
+    sides
+        .filter_map(|side| quantity.of(&side.metrics))
+        .collect()
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Whether neither set lies below the other.
+fn overlap(a: &[f64], b: &[f64]) -> bool {
+    let ((a_least, a_most), (b_least, b_most)) = (ends(a), ends(b));
+    a_least <= b_most && b_least <= a_most
 }

@@ -176,3 +176,89 @@ fn other_simulations_show_how_far_one_carries_and_change_no_verdict() {
     let swaps = row_of(&rows, "swaps");
     assert_eq!((swaps.simulated_min, swaps.simulated_max), (90.0, 120.0));
 }
+
+#[test]
+fn policies_whose_repeats_overlap_are_not_separated() {
+    // Sessions of the first runs lie 20 % apart; the other runs of `b` lie below those of `a`.
+    let spread = |first: f64, other: f64| vec![side(first, 3), side(other, 3)];
+    let pairs = [
+        pair("a", side(1.2, 3), spread(1.0, 1.1)),
+        pair("b", side(1.0, 3), spread(1.2, 0.9)),
+        pair("c", side(2.0, 3), spread(2.2, 2.0)),
+    ];
+    for row in rankings(&pairs, QUICK).unwrap() {
+        assert_eq!((row.separated, row.swapped.as_str()), (2, ""), "{row:?}");
+    }
+    // Where `a` ran once, nothing is known of how far its runs lie apart.
+    let once = [
+        pair("a", side(1.2, 3), vec![side(1.0, 3)]),
+        pairs[1].clone(),
+    ];
+    let rows = rankings(&once, QUICK).unwrap();
+    assert_eq!(rows[0].separated, 1);
+}
+
+fn summary(name: &str, kernels: &str, pairs: &[Pair]) -> Summary {
+    let closed: Vec<ClosedLoopRow> = pairs
+        .iter()
+        .flat_map(|pair| closed_loop(pair, QUICK).unwrap())
+        .collect();
+    let ranked = rankings(pairs, QUICK).unwrap();
+    let step = |kind: &str, predicted_ns| OpenLoopRow {
+        kind: kind.to_owned(),
+        measured_ns: 1_000,
+        predicted_ns,
+        ..OpenLoopRow::default()
+    };
+    let open = [step("decode", 1_010), step("h2d", 970)];
+    Summary::new(name, kernels, &open, &closed, &ranked, pairs)
+}
+
+#[test]
+fn tables_say_what_is_met_and_mark_what_is_missed() {
+    let several = [
+        pair("a", side(1.01, 3), vec![side(1.0, 3), side(1.0, 3)]),
+        pair("b", side(2.4, 3), vec![side(2.0, 3), side(2.02, 3)]),
+    ];
+    let single = [pair("a", side(1.0, 3), vec![side(1.0, 3)])];
+    let text = markdown(&[
+        summary("new", "today's", &several),
+        summary("old", "earlier", &single),
+    ]);
+    for line in [
+        "| kernels: today's | `new` |",
+        "| decode steps | 1.0 % (+1.0) |",
+        "| copies H2D | **3.0 %** (-3.0) |",
+        "| prefill steps | none |",
+        "| kernels: earlier | `old` |",
+        // P50, JCT, swaps and restores of two that were repeated; the JCT is mostly the wait.
+        "| `new` | 1 of 2 | 2 of 2 | 2 of 2 | 2 of 2 |  |  |  |  |",
+        "| `old` |  |  |  |  | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 |",
+        "| all | 1 of 2 | 2 of 2 | 2 of 2 | 2 of 2 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 |",
+        "| `new` | P50 wake-up | 2 | 1.00 | 1 | 0 |",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+    }
+    assert!(
+        text.contains("| b | 2 | **57.6** / 48.2 (48.0 to 48.5) |"),
+        "{text}"
+    );
+    // 30 wake-ups have no P99.
+    assert!(!text.contains("P99 wake-up of pooled"), "{text}");
+}
+
+#[test]
+fn the_p99_of_pooled_runs_is_judged_from_a_thousand_wake_ups_on() {
+    let runs = |factors: [f64; 34]| factors.map(|factor| side(factor, 0)).to_vec();
+    let steady = pair("steady", side(1.1, 0), runs([1.0; 34]));
+    let text = markdown(&[summary("one", "today's", &[steady])]);
+    // The P99 of 30 wake-ups of 10 to 39 ms is the last; of 1,020 it is 39 ms as well.
+    let line = "| `one` | steady | 1020 | 42.9 | 39.0 | 39.0 to 39.0 | **+10.0 %** |";
+    assert!(text.contains(line), "{text}");
+    let mut spread = [1.0; 34];
+    spread[0] = 1.2;
+    let unsteady = pair("unsteady", side(1.1, 0), runs(spread));
+    let text = markdown(&[summary("one", "today's", &[unsteady])]);
+    let line = "| `one` | unsteady | 1020 | 42.9 | 39.0 | 39.0 to 46.8 | +10.0 % |";
+    assert!(text.contains(line), "{text}");
+}

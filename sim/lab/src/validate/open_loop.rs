@@ -12,18 +12,6 @@ use results::rows::OpRow;
 use results::spec::RunSpec;
 use results::validation::OpenLoopRow;
 
-/// The spec of a run as far as simulation and measurement share it: two runs with equal keys are of one workload and policy.
-///
-/// The hardware is left out, for a measured run may name the profile that is being judged or another.
-pub fn key(spec: &RunSpec) -> String {
-    RunSpec {
-        replay: results::spec::Replay::default(),
-        hardware: String::new(),
-        ..spec.clone()
-    }
-    .canonical_json()
-}
-
 /// Predicts every operation of `measured` with the costs of `hardware` (a name, or a file), as repeat `repeat` of its policy.
 ///
 /// # Errors
@@ -123,6 +111,7 @@ mod tests {
     use super::*;
     use crate::Wants;
     use crate::run::{Ran, RunOptions, simulate};
+    use crate::validate::key;
     use results::spec::Layers;
     use std::path::Path;
 

@@ -1,0 +1,221 @@
+//! Recorded runs of GPUs, and what each is judged by: a list in TOML.
+//!
+//! ```text
+//!   [[recording]]
+//!   name = "overload-4"                    # its runs are in overload-4/gpu, beside the list
+//!   kernels = "today's"                    # recordings of the same kernels share a table
+//!   judge = "refit/card-8.toml"            # the calibration of the card that it ran on
+//!   like = ["refit/card-6.toml"]           # those of like cards: how far one simulation carries
+//! ```
+
+use super::{Matched, key, with_hardware};
+use crate::run::{Ran, RunOptions, simulate};
+use crate::{LabError, Setup};
+use rayon::prelude::*;
+use results::folder::RunFolder;
+use results::spec::RunSpec;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Name of the list in its folder.
+pub const LIST: &str = "recordings.toml";
+/// Folder of the measured runs in that of their recording.
+const MEASURED: &str = "gpu";
+
+/// Runs that were recorded together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recording {
+    /// Its folder, beside the list.
+    pub name: String,
+    /// Which kernels ran, for headings.
+    pub kernels: String,
+    /// Profile that is judged, beside the list.
+    judge: PathBuf,
+    /// Profiles of like machines.
+    #[serde(default)]
+    like: Vec<PathBuf>,
+}
+
+/// A list of recordings.
+#[derive(Clone, Debug)]
+pub struct Recordings {
+    folder: PathBuf,
+    /// In the order of the list.
+    pub all: Vec<Recording>,
+}
+
+impl Recordings {
+    /// Reads the list in `folder`.
+    ///
+    /// # Errors
+    /// If it is not there, or names something that is not.
+    pub fn read(folder: &Path) -> Result<Self, LabError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct List {
+            recording: Vec<Recording>,
+        }
+        let path = folder.join(LIST);
+        let text = std::fs::read_to_string(&path).map_err(|error| LabError::File {
+            path: path.clone(),
+            error,
+        })?;
+        let wrong = |what: String| LabError::Recordings {
+            path: path.clone(),
+            what,
+        };
+        let list: List = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        for recording in &list.recording {
+            let runs = PathBuf::from(&recording.name).join(MEASURED);
+            let named = recording.like.iter().chain([&recording.judge, &runs]);
+            for file in named {
+                if !folder.join(file).exists() {
+                    let name = &recording.name;
+                    return Err(wrong(format!(
+                        "`{name}` needs {}, which is not there",
+                        file.display()
+                    )));
+                }
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            all: list.recording,
+        })
+    }
+
+    /// Keeps those that are `named`.
+    ///
+    /// # Errors
+    /// If one is not in the list.
+    pub fn only(&mut self, named: &[String]) -> Result<(), LabError> {
+        let unknown = |name: &&String| self.all.iter().all(|recording| recording.name != **name);
+        if let Some(name) = named.iter().find(unknown) {
+            let all: Vec<&str> = self.all.iter().map(|one| one.name.as_str()).collect();
+            return Err(LabError::Recordings {
+                path: self.folder.join(LIST),
+                what: format!("no recording `{name}`; there are {}", all.join(", ")),
+            });
+        }
+        self.all.retain(|recording| named.contains(&recording.name));
+        Ok(())
+    }
+
+    /// Folder of a recording.
+    pub fn folder_of(&self, recording: &Recording) -> PathBuf {
+        self.folder.join(&recording.name)
+    }
+
+    /// Simulates the specs of a recording in `out`, each by every profile; `progress` hears of each that is done, and how many there are.
+    /// What is there already is taken up.
+    ///
+    /// # Errors
+    /// If a run is damaged, a profile is wrong, or a simulation fails.
+    pub fn simulate(
+        &self,
+        recording: &Recording,
+        out: &Path,
+        options: &RunOptions,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Matched>, LabError> {
+        let measured = RunFolder::open_all(&self.folder_of(recording).join(MEASURED))?;
+        let mut specs: Vec<(String, Vec<RunFolder>)> = Vec::new();
+        for run in measured {
+            if run.manifest().partial {
+                return Err(LabError::Recordings {
+                    path: run.path().to_owned(),
+                    what: "the run was stopped early; take its folder away, or record it again"
+                        .to_owned(),
+                });
+            }
+            let own = key(&run.manifest().spec);
+            match specs.iter_mut().find(|(key, _)| *key == own) {
+                Some((_, runs)) => runs.push(run),
+                None => specs.push((own, vec![run])),
+            }
+        }
+        let profiles: Vec<&PathBuf> = [&recording.judge]
+            .into_iter()
+            .chain(&recording.like)
+            .collect();
+        let spec_of = |runs: &[RunFolder]| runs[0].manifest().spec.clone();
+        let mut tasks = Vec::new();
+        for (_, runs) in &specs {
+            tasks.extend(profiles.iter().map(|profile| (spec_of(runs), *profile)));
+        }
+        let simulated = tasks.par_iter().map(|(spec, profile)| {
+            let folder = self.one(spec, profile, out, options)?;
+            progress(tasks.len());
+            Ok(folder)
+        });
+        let mut simulated = simulated
+            .collect::<Result<Vec<RunFolder>, LabError>>()?
+            .into_iter();
+        let matched = specs.into_iter().filter_map(|(_, measured)| {
+            let mut own = simulated.by_ref().take(profiles.len());
+            Some(Matched {
+                simulated: own.next()?,
+                again: own.collect(),
+                measured,
+            })
+        });
+        Ok(matched.collect())
+    }
+
+    fn one(
+        &self,
+        spec: &RunSpec,
+        profile: &Path,
+        out: &Path,
+        options: &RunOptions,
+    ) -> Result<RunFolder, LabError> {
+        let hardware = self.folder.join(profile);
+        let spec = with_hardware(spec, &hardware.to_string_lossy());
+        let setup = Setup::new(&spec)?;
+        let target = out.join(spec.run_id());
+        match simulate(&setup, &target, options, |_| ())? {
+            Ran::Now(finished) => Ok(finished.folder),
+            Ran::Before(folder) => Ok(folder),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(text: &str) -> Result<Recordings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("a/gpu")).unwrap();
+        std::fs::write(folder.path().join("card.toml"), "").unwrap();
+        std::fs::write(folder.path().join(LIST), text).unwrap();
+        Recordings::read(folder.path()).map_err(|error| error.to_string())
+    }
+
+    const GOOD: &str =
+        "[[recording]]\nname = \"a\"\nkernels = \"today's\"\njudge = \"card.toml\"\n";
+
+    #[test]
+    fn a_list_that_names_what_is_not_there_is_refused() {
+        assert_eq!(listed(GOOD).unwrap().all.len(), 1);
+        let error = listed(&GOOD.replace("name = \"a\"", "name = \"b\"")).unwrap_err();
+        assert!(
+            error.ends_with("`b` needs b/gpu, which is not there"),
+            "{error}"
+        );
+        let error = listed(&format!("{GOOD}like = [\"other.toml\"]\n")).unwrap_err();
+        assert!(error.contains("needs other.toml"), "{error}");
+        let error = listed(&format!("{GOOD}jugde = 1\n")).unwrap_err();
+        assert!(error.contains("unknown field `jugde`"), "{error}");
+    }
+
+    #[test]
+    fn a_recording_that_is_not_listed_is_an_error_with_those_that_are() {
+        let mut recordings = listed(GOOD).unwrap();
+        let error = recordings.only(&["c".to_owned()]).unwrap_err().to_string();
+        assert!(error.ends_with("no recording `c`; there are a"), "{error}");
+        recordings.only(&["a".to_owned()]).unwrap();
+        assert_eq!(recordings.all.len(), 1);
+    }
+}

@@ -1,0 +1,415 @@
+//! `tables.md`: what several recordings come to, for readers.
+
+use super::closed::{DISTANCE, Pair, Quantity, ends, latency};
+use super::rank::RankRow;
+use super::rows::{ClosedLoopRow, ErrorSummary, OpenLoopRow};
+use crate::stats::{P99_SAMPLES_MIN, Quantile};
+use std::fmt::Write as _;
+
+/// Kinds of operations, and what readers call them.
+const KINDS: [(&str, &str); 5] = [
+    ("decode", "decode steps"),
+    ("mixed", "mixed steps"),
+    ("prefill", "prefill steps"),
+    ("d2h", "copies D2H"),
+    ("h2d", "copies H2D"),
+];
+/// The median error of single operations that is aimed at.
+pub const OPEN_TARGET: f64 = 0.02;
+/// That of the P99 of pooled wake-ups.
+const TAIL_TARGET: f64 = 0.05;
+/// Simulations of one spec that differ by more than this share, in the median wake-up, disagree.
+const DISAGREE: f64 = 0.03;
+/// What tables of whole runs have.
+const COLUMNS: [(&str, &str); 4] = [
+    ("wakeup_ns_p50", "P50 wake-up, ms"),
+    ("jct_ns_mean", "mean JCT, s"),
+    ("swaps", "swaps"),
+    ("restores", "restores"),
+];
+
+/// What a recording comes to.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    name: String,
+    kernels: String,
+    open: Vec<(&'static str, ErrorSummary)>,
+    closed: Vec<ClosedLoopRow>,
+    ranked: Vec<RankRow>,
+    tails: Vec<Tail>,
+}
+
+/// The P99 of the wake-ups of all repeats of a policy.
+#[derive(Clone, Debug)]
+struct Tail {
+    policy: String,
+    wakeups: usize,
+    simulated: f64,
+    measured: f64,
+    /// The least and the most of single runs.
+    runs: (f64, f64),
+}
+
+impl Summary {
+    /// Of the tables of a recording, made with `kernels`.
+    pub fn new(
+        name: &str,
+        kernels: &str,
+        open: &[OpenLoopRow],
+        closed: &[ClosedLoopRow],
+        ranked: &[RankRow],
+        pairs: &[Pair],
+    ) -> Self {
+        let open = KINDS.iter().filter_map(|(kind, title)| {
+            let errors = open.iter().filter(|row| row.kind == *kind);
+            Some((*title, ErrorSummary::of(errors.map(OpenLoopRow::error))?))
+        });
+        Self {
+            name: name.to_owned(),
+            kernels: kernels.to_owned(),
+            open: open.collect(),
+            closed: closed.to_vec(),
+            ranked: ranked.to_vec(),
+            tails: pairs.iter().filter_map(Tail::of).collect(),
+        }
+    }
+
+    fn rows(&self, quantity: &str) -> impl Iterator<Item = &ClosedLoopRow> {
+        self.closed
+            .iter()
+            .filter(move |row| row.quantity == quantity)
+    }
+
+    fn row(&self, policy: &str, quantity: &str) -> Option<&ClosedLoopRow> {
+        self.rows(quantity).find(|row| row.policy == policy)
+    }
+
+    /// Policies with more than one measured run, by their median wake-up.
+    fn repeated(&self) -> Vec<&ClosedLoopRow> {
+        let rows = self.rows(COLUMNS[0].0);
+        let mut rows: Vec<_> = rows.filter(|row| row.repeats > 1).collect();
+        rows.sort_by(|a, b| a.measured.total_cmp(&b.measured));
+        rows
+    }
+}
+
+impl Tail {
+    fn of(pair: &Pair) -> Option<Self> {
+        let all = pair.measured.iter().flat_map(|side| side.wakeups.values());
+        let mut measured: Vec<u64> = all.map(latency).collect();
+        measured.sort_unstable();
+        (measured.len() >= P99_SAMPLES_MIN).then_some(())?;
+        let sides = pair.measured.iter();
+        let runs: Vec<f64> = sides
+            .filter_map(|side| Quantity::WakeupP99.of(&side.metrics))
+            .collect();
+        Some(Self {
+            policy: pair.policy.clone(),
+            wakeups: measured.len(),
+            simulated: Quantity::WakeupP99.of(&pair.simulated.metrics)?,
+            measured: Quantile::P99.of_sorted(&measured)? as f64,
+            runs: ends(&runs),
+        })
+    }
+
+    fn error(&self) -> f64 {
+        self.simulated / self.measured.max(1.0) - 1.0
+    }
+
+    /// Beyond the target, and beyond what the runs differ by.
+    fn missed(&self) -> bool {
+        let (least, most) = self.runs;
+        self.error().abs() > TAIL_TARGET && (self.simulated - self.measured).abs() > most - least
+    }
+}
+
+/// The text.
+pub fn markdown(recordings: &[Summary]) -> String {
+    let mut text = "# Simulator against GPU: tables\n\nMade by `cargo djinn revalidate --update` from the recordings beside this file; \
+         nothing is typed in. An error is simulated / measured - 1; **bold**: beyond its target, and beyond what runs of the GPU differ by.\n"
+        .to_owned();
+    open(&mut text, recordings);
+    met(&mut text, recordings);
+    for recording in recordings {
+        whole(&mut text, recording);
+    }
+    tails(&mut text, recordings);
+    spans(&mut text, recordings);
+    ranking(&mut text, recordings);
+    text
+}
+
+fn heading(text: &mut String, cells: &[String]) {
+    let _ = writeln!(
+        text,
+        "| {} |\n|{}",
+        cells.join(" | "),
+        "---|".repeat(cells.len())
+    );
+}
+
+fn code(name: &str) -> String {
+    format!("`{name}`")
+}
+
+fn emphasised(text: String, missed: bool) -> String {
+    if missed { format!("**{text}**") } else { text }
+}
+
+fn open(text: &mut String, recordings: &[Summary]) {
+    let _ = write!(
+        text,
+        "\n## Single operations (open loop)\n\nMedian of the absolute error, and the bias; {:.0} % is aimed at.\n",
+        OPEN_TARGET * 100.0
+    );
+    for group in recordings.chunk_by(|a, b| a.kernels == b.kernels) {
+        let mut cells = vec![format!("kernels: {}", group[0].kernels)];
+        cells.extend(group.iter().map(|recording| code(&recording.name)));
+        text.push('\n');
+        heading(text, &cells);
+        for (_, title) in KINDS {
+            let mut cells = vec![title.to_owned()];
+            for recording in group {
+                let found = recording.open.iter().find(|(kind, _)| *kind == title);
+                cells.push(found.map_or("none".to_owned(), |(_, error)| {
+                    let median = format!("{:.1} %", error.p50 * 100.0);
+                    let median = emphasised(median, error.p50 > OPEN_TARGET);
+                    format!("{median} ({})", signed(error.bias))
+                }));
+            }
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
+}
+
+/// Per cent with a sign; zero has none.
+fn signed(share: f64) -> String {
+    let text = format!("{:+.1}", share * 100.0);
+    if text.ends_with(" 0.0") || &text[1..] == "0.0" {
+        "0.0".to_owned()
+    } else {
+        text
+    }
+}
+
+fn met(text: &mut String, recordings: &[Summary]) {
+    text.push_str(
+        "\n## Whole runs (closed loop): policies that meet each target\n\n\
+         Repeated: policies with two runs or more of the GPU, met within the target or within what these runs differ by. Single: one run, met within the target.\n\n",
+    );
+    let mut cells = vec!["recording".to_owned()];
+    for kind in ["repeated", "single"] {
+        cells.extend(COLUMNS.map(|(_, title)| {
+            let title = title.split(',').next().unwrap_or(title);
+            format!("{kind}: {title}")
+        }));
+    }
+    heading(text, &cells);
+    let mut totals = [[0_usize; 2]; 8];
+    let mut line = |name: String, counts: [[usize; 2]; 8]| {
+        let cells = counts.map(|[met, all]| match all {
+            0 => String::new(),
+            _ => format!("{met} of {all}"),
+        });
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+    };
+    for recording in recordings {
+        let mut counts = [[0_usize; 2]; 8];
+        for (place, (quantity, _)) in COLUMNS.iter().enumerate() {
+            for row in recording.rows(quantity) {
+                let at = place + if row.repeats > 1 { 0 } else { COLUMNS.len() };
+                counts[at][0] += usize::from(row.verdict.starts_with("ok"));
+                counts[at][1] += 1;
+            }
+        }
+        for (total, own) in totals.iter_mut().zip(counts) {
+            total[0] += own[0];
+            total[1] += own[1];
+        }
+        line(code(&recording.name), counts);
+    }
+    line("all".to_owned(), totals);
+}
+
+fn whole(text: &mut String, recording: &Summary) {
+    let repeated = recording.repeated();
+    if repeated.is_empty() {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n### `{}`, policies that ran more than once\n\nSimulated / mean of the GPU (least to most of its runs).\n\n",
+        recording.name
+    );
+    let titles = COLUMNS.map(|(_, title)| title.to_owned());
+    let mut cells = vec!["policy".to_owned(), "runs".to_owned()];
+    cells.extend(titles);
+    cells.push("distance of the distributions of wake-ups, and of two runs".to_owned());
+    heading(text, &cells);
+    for row in repeated {
+        let mut cells = vec![row.policy.clone(), row.repeats.to_string()];
+        for (quantity, _) in COLUMNS {
+            let found = recording.row(&row.policy, quantity);
+            cells.push(found.map_or("none".to_owned(), whole_cell));
+        }
+        let distance = recording.row(&row.policy, DISTANCE);
+        cells.push(distance.map_or(String::new(), |row| {
+            format!("{:.2}, {:.2}", row.simulated, row.measured)
+        }));
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+}
+
+fn whole_cell(row: &ClosedLoopRow) -> String {
+    let shown = |value: f64| match row.quantity.as_str() {
+        "wakeup_ns_p50" if value >= 1e8 => format!("{:.0}", value / 1e6),
+        "wakeup_ns_p50" => format!("{:.1}", value / 1e6),
+        "jct_ns_mean" => format!("{:.2}", value / 1e9),
+        _ => format!("{value:.0}"),
+    };
+    if row.simulated == 0.0 && row.measured_max == 0.0 {
+        return "none".to_owned();
+    }
+    let simulated = emphasised(shown(row.simulated), row.verdict == "missed");
+    let [least, most] = [row.measured_min, row.measured_max].map(shown);
+    let range = if least == most {
+        least
+    } else {
+        format!("{least} to {most}")
+    };
+    format!("{simulated} / {} ({range})", shown(row.measured))
+}
+
+fn tails(text: &mut String, recordings: &[Summary]) {
+    if recordings
+        .iter()
+        .all(|recording| recording.tails.is_empty())
+    {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n## P99 wake-up of pooled runs with {P99_SAMPLES_MIN} wake-ups and more\n\n{:.0} % is aimed at.\n\n",
+        TAIL_TARGET * 100.0
+    );
+    let cells = [
+        "recording",
+        "policy",
+        "wake-ups",
+        "simulated, ms",
+        "measured, ms",
+        "of single runs, ms",
+        "error",
+    ];
+    heading(text, &cells.map(str::to_owned));
+    for recording in recordings {
+        for tail in &recording.tails {
+            let [simulated, measured, least, most] =
+                [tail.simulated, tail.measured, tail.runs.0, tail.runs.1].map(|ns| ns / 1e6);
+            let error = emphasised(format!("{} %", signed(tail.error())), tail.missed());
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {simulated:.1} | {measured:.1} | {least:.1} to {most:.1} | {error} |",
+                recording.name, tail.policy, tail.wakeups
+            );
+        }
+    }
+}
+
+fn spans(text: &mut String, recordings: &[Summary]) {
+    let _ = write!(
+        text,
+        "\n## How far one simulation carries\n\nP50 wake-up by calibrations of like cards: policies whose simulations differ by more than {:.0} %, and \
+         those of which some run of the GPU is within {:.0} % of what the simulations span.\n\n",
+        DISAGREE * 100.0,
+        DISAGREE * 100.0
+    );
+    heading(
+        text,
+        &[
+            "recording",
+            "policies",
+            "simulations differ",
+            "a run of the GPU lies among them",
+            "none does",
+        ]
+        .map(str::to_owned),
+    );
+    for recording in recordings {
+        let rows: Vec<_> = recording.rows(COLUMNS[0].0).collect();
+        let differ =
+            |row: &&&ClosedLoopRow| row.simulated_max > row.simulated_min * (1.0 + DISAGREE);
+        let among = |row: &&ClosedLoopRow| {
+            row.measured_max >= row.simulated_min * (1.0 - DISAGREE)
+                && row.measured_min <= row.simulated_max * (1.0 + DISAGREE)
+        };
+        let (within, outside): (Vec<_>, Vec<_>) = rows.iter().copied().partition(among);
+        let outside: Vec<&str> = outside.iter().map(|row| row.policy.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} |",
+            recording.name,
+            rows.len(),
+            rows.iter().filter(differ).count(),
+            within.len(),
+            outside.join(", ")
+        );
+    }
+}
+
+fn ranking(text: &mut String, recordings: &[Summary]) {
+    text.push_str(
+        "\n## Ranking\n\nPairs of policies whose measured difference excludes 0 (95 %, over sessions) and whose repeats do not overlap, and those of them that the simulation orders the other way.\n\n",
+    );
+    let cells = [
+        "recording",
+        "by",
+        "policies",
+        "Kendall's tau",
+        "separated",
+        "swapped",
+    ];
+    heading(text, &cells.map(str::to_owned));
+    let ends = [
+        ("wakeup_ns_p50", "P50 wake-up"),
+        ("wakeup_ns_mean", "mean wake-up"),
+        ("wakeup_ns_p99", "P99 wake-up"),
+        ("jct_ns_mean", "mean JCT"),
+    ];
+    for (quantity, title) in ends {
+        let (mut separated, mut swapped) = (0, 0);
+        for recording in recordings {
+            for row in recording
+                .ranked
+                .iter()
+                .filter(|row| row.quantity == quantity)
+            {
+                let pairs: Vec<&str> = row
+                    .swapped
+                    .split(';')
+                    .filter(|pair| !pair.is_empty())
+                    .collect();
+                separated += row.separated;
+                swapped += pairs.len();
+                let named = if pairs.is_empty() || pairs.len() > NAMED_MOST {
+                    String::new()
+                } else {
+                    format!(": {}", pairs.join(", "))
+                };
+                let _ = writeln!(
+                    text,
+                    "| `{}` | {title} | {} | {} | {} | {}{named} |",
+                    recording.name,
+                    row.policies,
+                    row.tau.map_or("-".to_owned(), |tau| format!("{tau:.2}")),
+                    row.separated,
+                    pairs.len()
+                );
+            }
+        }
+        let _ = writeln!(text, "| all | {title} | | | {separated} | {swapped} |");
+    }
+}
+
+/// More pairs than these are counted, and `ranking.csv` names them.
+const NAMED_MOST: usize = 4;
