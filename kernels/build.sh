@@ -6,7 +6,7 @@
 #
 # The compiler is pinned: NVRTC and ptxas of CUDA 12.8.93, from Python wheels, installed once into a
 # cache folder outside the tree (DJINN_CUDA_CACHE, or the user's cache folder). Its PTX is version 8.7,
-# so every driver of CUDA 12.8 and later loads it. Needs python3 with pip; no GPU, no CUDA.
+# so every driver of CUDA 12.8 and later loads it; that it assembles for each generation of GPUs since A100 is part of the build. Needs python3 with pip; no GPU, no CUDA.
 # ptx/resources.txt keeps what ptxas reports of each kernel: registers, shared memory, spills.
 set -euo pipefail
 export LC_ALL=C
@@ -27,6 +27,8 @@ if [ ! -e "$cache/complete" ]; then
         --no-deps --target "$cache" "${wheels[@]}"
     touch "$cache/complete"
 fi
+# A100, RTX 30 and 40, H100 without the cubin, B200, RTX 50.
+assembled=(sm_80 sm_86 sm_89 sm_90 sm_100 sm_120)
 nvidia=$cache/nvidia
 nvrtc=$nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 ptxas=$nvidia/cuda_nvcc/bin/ptxas
@@ -41,6 +43,10 @@ for source in "$here"/src/*.cu; do
     python3 "$here/compile.py" "$nvrtc" compute_90a "$source" "$out/$name.sm_90a.tmp" "${includes[@]}"
     "$ptxas" -arch=sm_90a -v "$out/$name.sm_90a.tmp" -o "$out/$name.sm_90a.cubin" 2>>"$out/report"
     rm "$out/$name.sm_90a.tmp"
+    # What the driver of such a GPU will do when it loads the PTX.
+    for arch in "${assembled[@]}"; do
+        "$ptxas" -arch="$arch" "$out/$name.ptx" -o /dev/null
+    done
 done
 # One line per kernel: the name, then what it uses; compile times would differ from run to run.
 sed -nE "s/.*Compiling entry function '([^']+)'.*/\1:/p; s/^ *([0-9]+ bytes stack frame.*)/    \1/p; s/^ptxas info *: (Used .*)/    \1/p" \
