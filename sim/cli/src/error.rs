@@ -136,7 +136,7 @@ impl From<LabError> for CliError {
             LabError::Compare(error) => error.into(),
             LabError::Recordings { .. } => Self::hinted(
                 error,
-                "replay/measurements/validation/recordings.toml shows every key; `djinn revalidate --help`",
+                "DIR is relative to where the command is given; replay/measurements/validation/recordings.toml shows every key",
             ),
             LabError::Profile(_)
             | LabError::Row(_)

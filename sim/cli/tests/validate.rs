@@ -227,4 +227,12 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
     place.ok(&again(&["--only", "few", "--check"]));
     let error = place.refuses(1, &again(&["--only", "more"]));
     has(&error, &["no recording `more`; there are few"]);
+    let error = place.refuses(1, &["revalidate", "--out", "v"]);
+    has(
+        &error,
+        &[
+            "validation/recordings.toml: No such file",
+            "DIR is relative",
+        ],
+    );
 }

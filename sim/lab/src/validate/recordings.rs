@@ -57,14 +57,11 @@ impl Recordings {
             recording: Vec<Recording>,
         }
         let path = folder.join(LIST);
-        let text = std::fs::read_to_string(&path).map_err(|error| LabError::File {
-            path: path.clone(),
-            error,
-        })?;
         let wrong = |what: String| LabError::Recordings {
             path: path.clone(),
             what,
         };
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         let list: List = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         for recording in &list.recording {
             let runs = PathBuf::from(&recording.name).join(MEASURED);
