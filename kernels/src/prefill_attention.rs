@@ -24,7 +24,7 @@ pub struct PrefillAttention {
     multiprocessors: u32,
 }
 
-/// Memory for the partial sums of contexts in parts: enough for every plan on this GPU, 34 MiB on an H200.
+/// Memory for the partial sums of contexts in parts: enough for every plan of [`PrefillAttention::plan`] on this GPU, 34 MiB on an H200.
 ///
 /// Two launches that use one workspace must be on one stream.
 pub struct PrefillWorkspace {
@@ -180,6 +180,22 @@ impl PrefillChunks {
             2 * ((tokens - 1) * u64::from(self.token_stride) + row)
         };
         holds(operation, "q", self.q, q_bytes, 16)?;
+        let [sequences, stride] = [self.sizes.sequences, self.table_stride].map(u64::from);
+        within(
+            operation,
+            "rows of the plan",
+            self.sizes.rows.into(),
+            0,
+            tokens,
+        )?;
+        within(
+            operation,
+            "context",
+            self.sizes.context.into(),
+            0,
+            stride * u64::from(layout.block_tokens),
+        )?;
+        holds(operation, "table", self.table, 4 * sequences * stride, 4)?;
         let list = 4 * u64::from(self.sizes.words());
         holds(operation, "plan", self.plan, list, 16)?;
         holds(operation, "output", self.output, 2 * tokens * row, 16)?;
@@ -238,6 +254,9 @@ mod tests {
                 merges: 1,
                 merge_rows: 60,
                 partial_rows: 120,
+                rows: 100,
+                sequences: 3,
+                context: 128,
             },
             output: wide,
             q_heads: 4,
@@ -264,12 +283,17 @@ mod tests {
         let output = View::new(0, 51_199);
         assert!(error(PrefillChunks { output, ..good }, partial()).contains("needs 51200"));
         assert!(error(good, View::new(0, 126_719)).contains("needs 126720"));
+        let table = View::new(0, 4 * 3 * 8 - 1);
+        assert!(error(PrefillChunks { table, ..good }, partial()).contains("`table` has 95"));
+        let planned = |sizes| error(PrefillChunks { sizes, ..good }, partial());
+        let sizes = good.sizes;
         let parts = 1 << 16;
-        let sizes = PlanSizes {
-            parts,
-            ..good.sizes
-        };
-        assert!(error(PrefillChunks { sizes, ..good }, partial()).contains("`parts` is 65536"));
+        assert!(planned(PlanSizes { parts, ..sizes }).contains("`parts` is 65536"));
+        // Eight blocks of 16 tokens are a row of the table.
+        let context = 129;
+        assert!(planned(PlanSizes { context, ..sizes }).contains("`context` is 129"));
+        let rows = 101;
+        assert!(planned(PlanSizes { rows, ..sizes }).contains("`rows of the plan` is 101"));
     }
 
     #[test]

@@ -12,12 +12,12 @@ use crate::prefill_attention::{KEYS, QUERY_TILE};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Contexts of fewer KV tokens are not split.
+/// Passes whose longest context has fewer KV tokens are not split.
 pub const SPLIT_FROM: u32 = 2 * PART_LEAST;
 
 /// CTAs that one multiprocessor holds: limited by 255 registers a thread.
 const CTAS_PER_MULTIPROCESSOR: u32 = 2;
-/// Fewest tokens of a part. Its partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
+/// Fewest tokens of the longest part of a pass; contexts that do not divide by it have shorter ones. Partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
 /// longest part: with 128 in place of 512 a step of 40 prompt tokens behind 500 to 2,000 is 3 to 5 % shorter, one of 128 behind 500 is
 /// 12 % shorter, and none is more than 2 % longer (`djinn-replay calibrate`, Llama-2-7B on an H200).
 const PART_LEAST: u32 = 128;
@@ -64,6 +64,12 @@ pub struct PlanSizes {
     pub merge_rows: u32,
     /// Partial sums for each head.
     pub partial_rows: u32,
+    /// Query tokens of all chunks.
+    pub rows: u32,
+    /// Sequences.
+    pub sequences: u32,
+    /// KV tokens of the longest context.
+    pub context: u32,
 }
 
 impl PlanSizes {
@@ -147,6 +153,9 @@ impl PrefillPlan {
         let mut sizes = PlanSizes::default();
         let (mut parts, mut merges) = (Vec::new(), Vec::new());
         for tile in tiles {
+            sizes.rows = sizes.rows.max(tile.row + tile.rows);
+            sizes.sequences = sizes.sequences.max(tile.sequence + 1);
+            sizes.context = sizes.context.max(tile.past + tile.rows);
             let count = tile.key_tiles.div_ceil(most);
             for part in 0..count {
                 let partial = if count == 1 {
@@ -207,7 +216,7 @@ fn places(multiprocessors: u32) -> u32 {
     CTAS_PER_MULTIPROCESSOR * multiprocessors
 }
 
-/// Rows of partial sums, over all heads, that any plan can have: those of as many CTAs as the GPU holds twice.
+/// Rows of partial sums, over all heads, that any plan of [`PrefillPlan::new`] can have: those of as many CTAs as the GPU holds twice.
 pub(crate) fn partial_rows_most(multiprocessors: u32) -> u64 {
     2 * u64::from(places(multiprocessors) * QUERY_TILE)
 }
@@ -320,8 +329,14 @@ mod tests {
         assert_eq!(planned(&[chunk(90, 1500)]).sizes.parts, 7);
         // Rows of the chunk see too different contexts for parts to pay.
         assert_eq!(planned(&[chunk(1024, 0)]).sizes.merges, 0);
-        // Never less than 128 tokens a part.
-        assert_eq!(planned(&[chunk(128, 127)]).sizes.parts, 1);
+        // The longest part has 128 tokens at least, and five tiles of keys are parts of two, two and one; a pass of fewer than 256 is not split.
+        let lengths = |tokens, past| {
+            let plan = planned(&[chunk(tokens, past)]);
+            let lengths: Vec<u32> = parts(&plan).iter().map(|part| part[5] - part[4]).collect();
+            lengths
+        };
+        assert_eq!(lengths(40, 217), [2, 2, 1]);
+        assert_eq!(lengths(128, 127), [4]);
     }
 
     #[test]
@@ -408,20 +423,20 @@ mod tests {
 
     #[test]
     fn the_lengths_chosen_are_near_the_best_that_were_measured() {
-        let mut timed: BTreeMap<&str, Vec<(u32, u32)>> = BTreeMap::new();
+        let mut timed: BTreeMap<[&str; 2], Vec<(u32, u32)>> = BTreeMap::new();
         let measured = include_str!("../measurements/prefill_parts.csv");
         for row in measured.lines().filter(|row| !row.starts_with('#')).skip(1) {
-            let [_, chunks, part_tokens, _, nanos] = row
+            let [kv_heads, chunks, part_tokens, _, nanos] = row
                 .split(',')
                 .collect::<Vec<_>>()
                 .try_into()
                 .expect("five columns");
             let number = |text: &str| text.parse::<u32>().expect("a number");
-            let timed = timed.entry(chunks).or_default();
+            let timed = timed.entry([kv_heads, chunks]).or_default();
             timed.push((number(part_tokens), number(nanos)));
         }
         let mut longer = Vec::new();
-        for (names, timed) in &timed {
+        for ([_, names], timed) in &timed {
             let chunks: Vec<PrefillChunk> = names
                 .split(' ')
                 .map(|name| {
@@ -437,7 +452,7 @@ mod tests {
             let best = timed.iter().map(|at| at.1).min().expect("timed");
             longer.push(f64::from(chosen) / f64::from(best) - 1.0);
         }
-        assert!(longer.len() > 50);
+        assert_eq!(longer.len(), 59);
         let mean = longer.iter().sum::<f64>() / longer.len() as f64;
         assert!(mean < 0.01, "{mean}");
         assert!(longer.iter().all(|longer| *longer < 0.1), "{longer:?}");

@@ -211,7 +211,7 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
             "| decode steps | 0.0 % (0.0) |",
             "| `few` | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 | 1 of 1 |",
             // Both policies, and what the slower card simulates.
-            "| `few` | 2 | 2 | 2 |  |",
+            "| `few` | 2 | 2 | 2 | 2 |  |",
         ],
     );
     has(&done.err, &["tables.md would become"]);

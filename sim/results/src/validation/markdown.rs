@@ -37,6 +37,8 @@ pub struct Summary {
     closed: Vec<ClosedLoopRow>,
     ranked: Vec<RankRow>,
     tails: Vec<Tail>,
+    /// Simulations of each spec.
+    simulations: usize,
 }
 
 /// The P99 of the wake-ups of all repeats of a policy.
@@ -71,6 +73,11 @@ impl Summary {
             closed: closed.to_vec(),
             ranked: ranked.to_vec(),
             tails: pairs.iter().filter_map(Tail::of).collect(),
+            simulations: pairs
+                .iter()
+                .map(|pair| 1 + pair.again.len())
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -126,7 +133,7 @@ impl Tail {
 /// The text.
 pub fn markdown(recordings: &[Summary]) -> String {
     let mut text = "# Simulator against GPU: tables\n\nMade by `cargo djinn revalidate --update` from the recordings beside this file; \
-         nothing is typed in. An error is simulated / measured - 1; **bold**: beyond its target, and beyond what runs of the GPU differ by.\n"
+         nothing is typed in. An error is simulated / measured - 1; **bold**: beyond its target and, for whole runs, beyond what those of the GPU differ by.\n"
         .to_owned();
     open(&mut text, recordings);
     met(&mut text, recordings);
@@ -195,7 +202,8 @@ fn signed(share: f64) -> String {
 fn met(text: &mut String, recordings: &[Summary]) {
     text.push_str(
         "\n## Whole runs (closed loop): policies that meet each target\n\n\
-         Repeated: policies with two runs or more of the GPU, met within the target or within what these runs differ by. Single: one run, met within the target.\n\n",
+         Repeated: policies with two runs or more of the GPU, met within the target or within what these runs differ by. Single: one run, met within the target. \
+         Policies that swap nothing, simulated and measured, do not count for swaps, nor for restores those that restore nothing.\n\n",
     );
     let mut cells = vec!["recording".to_owned()];
     for kind in ["repeated", "single"] {
@@ -216,7 +224,7 @@ fn met(text: &mut String, recordings: &[Summary]) {
     for recording in recordings {
         let mut counts = [[0_usize; 2]; 8];
         for (place, (quantity, _)) in COLUMNS.iter().enumerate() {
-            for row in recording.rows(quantity) {
+            for row in recording.rows(quantity).filter(|row| !never(row)) {
                 let at = place + if row.repeats > 1 { 0 } else { COLUMNS.len() };
                 counts[at][0] += usize::from(row.verdict.starts_with("ok"));
                 counts[at][1] += 1;
@@ -260,6 +268,11 @@ fn whole(text: &mut String, recording: &Summary) {
     }
 }
 
+/// Whether there is nothing of it, simulated and measured.
+fn never(row: &ClosedLoopRow) -> bool {
+    row.simulated == 0.0 && row.measured_max == 0.0
+}
+
 fn whole_cell(row: &ClosedLoopRow) -> String {
     let shown = |value: f64| match row.quantity.as_str() {
         "wakeup_ns_p50" if value >= 1e8 => format!("{:.0}", value / 1e6),
@@ -267,7 +280,7 @@ fn whole_cell(row: &ClosedLoopRow) -> String {
         "jct_ns_mean" => format!("{:.2}", value / 1e9),
         _ => format!("{value:.0}"),
     };
-    if row.simulated == 0.0 && row.measured_max == 0.0 {
+    if never(row) {
         return "none".to_owned();
     }
     let simulated = emphasised(shown(row.simulated), row.verdict == "missed");
@@ -317,6 +330,13 @@ fn tails(text: &mut String, recordings: &[Summary]) {
 }
 
 fn spans(text: &mut String, recordings: &[Summary]) {
+    let several: Vec<_> = recordings
+        .iter()
+        .filter(|recording| recording.simulations > 1)
+        .collect();
+    if several.is_empty() {
+        return;
+    }
     let _ = write!(
         text,
         "\n## How far one simulation carries\n\nP50 wake-up by calibrations of like cards: policies whose simulations differ by more than {:.0} %, and \
@@ -324,31 +344,30 @@ fn spans(text: &mut String, recordings: &[Summary]) {
         DISAGREE * 100.0,
         DISAGREE * 100.0
     );
-    heading(
-        text,
-        &[
-            "recording",
-            "policies",
-            "simulations differ",
-            "a run of the GPU lies among them",
-            "none does",
-        ]
-        .map(str::to_owned),
-    );
-    for recording in recordings {
+    let cells = [
+        "recording",
+        "simulations",
+        "policies",
+        "simulations differ",
+        "a run of the GPU is near them",
+        "none is",
+    ];
+    heading(text, &cells.map(str::to_owned));
+    for recording in several {
         let rows: Vec<_> = recording.rows(COLUMNS[0].0).collect();
         let differ =
             |row: &&&ClosedLoopRow| row.simulated_max > row.simulated_min * (1.0 + DISAGREE);
-        let among = |row: &&ClosedLoopRow| {
+        let near = |row: &&ClosedLoopRow| {
             row.measured_max >= row.simulated_min * (1.0 - DISAGREE)
                 && row.measured_min <= row.simulated_max * (1.0 + DISAGREE)
         };
-        let (within, outside): (Vec<_>, Vec<_>) = rows.iter().copied().partition(among);
+        let (within, outside): (Vec<_>, Vec<_>) = rows.iter().copied().partition(near);
         let outside: Vec<&str> = outside.iter().map(|row| row.policy.as_str()).collect();
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} |",
             recording.name,
+            recording.simulations,
             rows.len(),
             rows.iter().filter(differ).count(),
             within.len(),
@@ -359,7 +378,7 @@ fn spans(text: &mut String, recordings: &[Summary]) {
 
 fn ranking(text: &mut String, recordings: &[Summary]) {
     text.push_str(
-        "\n## Ranking\n\nPairs of policies whose measured difference excludes 0 (95 %, over sessions) and whose repeats do not overlap, and those of them that the simulation orders the other way.\n\n",
+        "\n## Ranking\n\nPairs of policies whose measured difference excludes 0 (95 %, over sessions) and whose runs do not overlap, and those of them that the simulation orders the other way.\n\n",
     );
     let cells = [
         "recording",

@@ -1,7 +1,7 @@
 //! Do simulation and measurement order the policies alike?
 //!
-//! A pair of policies is separated if the interval of their measured difference excludes 0, over the sessions of their first runs, and if, where both
-//! ran repeatedly, all runs of one lie below all of the other: sessions of one run share its chain of decisions, and tell nothing of another's.
+//! A pair of policies is separated if the interval of their measured difference excludes 0, over the sessions of their first runs, and if all runs
+//! of one lie below all of the other: sessions of one run share its chain of decisions, and tell nothing of another's.
 
 use super::closed::{Pair, Quantity, ends};
 use crate::compare::{Bootstrap, CompareError, Metric, Statistic, compare, kendall_tau};
@@ -16,7 +16,7 @@ pub struct RankRow {
     pub policies: u64,
     /// Kendall's tau-b of the two orders; empty where it is not defined.
     pub tau: Option<f64>,
-    /// Pairs of policies whose measured difference excludes 0 (95 %, over sessions), and whose repeats do not overlap.
+    /// Pairs of policies whose measured difference excludes 0 (95 %, over sessions), and whose runs do not overlap.
     pub separated: u64,
     /// Of these: pairs that the simulation orders the other way, `a/b` separated by `;`.
     pub swapped: String,
@@ -67,7 +67,7 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                 else {
                     continue;
                 };
-                if of_a.len() > 1 && of_b.len() > 1 && overlap(&of_a, &of_b) {
+                if overlap(&of_a, &of_b) {
                     continue;
                 }
                 row.separated += 1;
