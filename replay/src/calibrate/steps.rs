@@ -32,7 +32,7 @@ const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
 /// splits that begin at such distances may share channels of HBM.
 const LONG: [u32; 5] = [9_100, 20_300, 33_500, 61_700, 98_500];
 const LONG_PROMPTS: [u32; 6] = [24, 120, 250, 500, 2_048, 8_192];
-const LONG_BATCHES: [u32; 7] = [1, 2, 3, 4, 6, 8, 12];
+const LONG_BATCHES: [u32; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 12];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
 /// KV tokens of each sequence; the first of the others for a sequence more.
@@ -42,7 +42,7 @@ const FEW: u32 = 40;
 const FEW_LENGTHS: [u32; 2] = [1_024, 2_600];
 /// Prompt tokens and sequences of mixtures; each sequence with 1,024 tokens.
 const MIXED_PROMPTS: [u32; 6] = [16, 120, 200, 480, 1_024, 1_500];
-const MIXED_BATCHES: [u32; 5] = [1, 3, 8, 32, 128];
+const MIXED_BATCHES: [u32; 7] = [1, 3, 8, 12, 16, 32, 128];
 pub(super) const MIXED_LENGTH: u32 = 1_024;
 /// Shapes of each kind that are drawn, and held out.
 const DRAWN: u64 = 20;
