@@ -93,8 +93,22 @@ struct Tile {
     rows: u32,
     /// Tokens that the first row sees before itself.
     past: u32,
-    /// Tiles of keys that the last row sees.
-    key_tiles: u32,
+}
+
+impl Tile {
+    /// Tokens that the last row sees.
+    fn context(&self) -> u32 {
+        self.past + self.rows
+    }
+
+    fn key_tiles(&self) -> u32 {
+        self.context().div_ceil(KEYS)
+    }
+
+    /// Parts of at most `most` tiles of keys.
+    fn parts(&self, most: u32) -> u32 {
+        self.key_tiles().div_ceil(most)
+    }
 }
 
 impl PrefillPlan {
@@ -155,15 +169,15 @@ impl PrefillPlan {
         for tile in tiles {
             sizes.rows = sizes.rows.max(tile.row + tile.rows);
             sizes.sequences = sizes.sequences.max(tile.sequence + 1);
-            sizes.context = sizes.context.max(tile.past + tile.rows);
-            let count = tile.key_tiles.div_ceil(most);
+            sizes.context = sizes.context.max(tile.context());
+            let count = tile.parts(most);
             for part in 0..count {
                 let partial = if count == 1 {
                     WHOLE
                 } else {
                     sizes.partial_rows + part * tile.rows
                 };
-                let end = |part: u32| tile.key_tiles * part / count;
+                let end = |part: u32| tile.key_tiles() * part / count;
                 let (first, end) = (end(part), end(part + 1));
                 parts.push([
                     tile.sequence,
@@ -197,13 +211,11 @@ fn tiles(chunks: &[PrefillChunk]) -> Vec<Tile> {
     for (sequence, chunk) in chunks.iter().enumerate() {
         for begin in (0..chunk.tokens).step_by(QUERY_TILE as usize) {
             let rows = (chunk.tokens - begin).min(QUERY_TILE);
-            let past = chunk.context - chunk.tokens + begin;
             tiles.push(Tile {
                 sequence: sequence as u32,
                 row: row + begin,
                 rows,
-                past,
-                key_tiles: (past + rows).div_ceil(KEYS),
+                past: chunk.context - chunk.tokens + begin,
             });
         }
         row += chunk.tokens;
@@ -230,8 +242,7 @@ struct Gpu {
 impl Gpu {
     /// Tiles of keys that the longest part may have: all of the longest tile, a half of it, a third, and so on.
     fn lengths(&self, tiles: &[Tile]) -> impl Iterator<Item = u32> {
-        let seen = |tile: &Tile| tile.past + tile.rows;
-        let longest = tiles.iter().map(seen).max().unwrap_or(0);
+        let longest = tiles.iter().map(Tile::context).max().unwrap_or(0);
         let key_tiles = longest.div_ceil(KEYS).max(1);
         let parts = if longest < SPLIT_FROM { 1 } else { PARTS_MOST };
         let mut lengths: Vec<u32> = (1..=parts).map(|parts| key_tiles.div_ceil(parts)).collect();
@@ -244,8 +255,8 @@ impl Gpu {
 
     /// Whether the workspace holds the partial sums.
     fn holds(&self, tiles: &[Tile], most: u32) -> bool {
-        let split = tiles.iter().filter(|tile| tile.key_tiles > most);
-        let parts: u32 = split.map(|tile| tile.key_tiles.div_ceil(most)).sum();
+        let parts = tiles.iter().map(|tile| tile.parts(most));
+        let parts: u32 = parts.filter(|&parts| parts > 1).sum();
         parts * self.q_heads <= 2 * places(self.multiprocessors)
     }
 
@@ -253,8 +264,8 @@ impl Gpu {
     fn picoseconds(&self, tiles: &[Tile], most: u32) -> u64 {
         let (mut lengths, mut rows) = (Vec::new(), 0);
         for tile in tiles {
-            let parts = tile.key_tiles.div_ceil(most);
-            lengths.extend((0..parts).map(|_| tile.key_tiles.div_ceil(parts)));
+            let parts = tile.parts(most);
+            lengths.extend((0..parts).map(|_| tile.key_tiles().div_ceil(parts)));
             rows += if parts > 1 { parts * tile.rows } else { 0 };
         }
         lengths.sort_unstable_by_key(|&length| Reverse(length));

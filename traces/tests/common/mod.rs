@@ -1,5 +1,5 @@
-//! Files beside the workspace, and small traces to test with. Every test file uses a part of it.
-#![allow(dead_code)]
+//! Files beside the workspace, and small traces to test with.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod import;
 pub mod run;

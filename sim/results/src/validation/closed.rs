@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// The quantity that is the largest distance of the distributions of wake-ups.
 pub const DISTANCE: &str = "wakeup_cdf_distance";
 
+/// The verdict on what is beyond its target and beyond the spread.
+pub(super) const MISSED: &str = "missed";
+
 /// One run, as far as it is compared.
 #[derive(Clone, Debug, Default)]
 pub struct Side {
@@ -162,6 +165,12 @@ impl Quantity {
         Some(value as f64)
     }
 
+    /// What each of some runs has.
+    pub(super) fn of_each(self, sides: &[Side]) -> Vec<f64> {
+        let values = sides.iter().filter_map(|side| self.of(&side.metrics));
+        values.collect()
+    }
+
     fn samples(self, m: &RunMetrics) -> u64 {
         match self {
             Self::WakeupMean | Self::WakeupP50 | Self::WakeupP99 | Self::Part(_) => m.wakeups,
@@ -173,7 +182,7 @@ impl Quantity {
     }
 
     /// The difference of this quantity among those of a comparison.
-    fn difference(self, all: &[Difference]) -> Option<&Difference> {
+    pub(super) fn difference(self, all: &[Difference]) -> Option<&Difference> {
         let (metric, statistic) = match self {
             Self::WakeupMean => (Metric::Wakeup, Statistic::Mean),
             Self::WakeupP50 => (Metric::Wakeup, Statistic::P50),
@@ -209,40 +218,30 @@ pub fn closed_loop(pair: &Pair, bootstrap: Bootstrap) -> Result<Vec<ClosedLoopRo
 
 fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<ClosedLoopRow> {
     let simulated = quantity.of(&pair.simulated.metrics)?;
-    let of = |sides: &[Side]| -> Vec<f64> {
-        let values = sides.iter().filter_map(|side| quantity.of(&side.metrics));
-        values.collect()
-    };
-    let measured = of(&pair.measured);
-    let repeats = measured.len();
-    if repeats == 0 {
-        return None;
-    }
-    let mean = measured.iter().sum::<f64>() / repeats as f64;
-    let (least, most) = ends(&measured);
-    let mut simulations = of(&pair.again);
+    let values = quantity.of_each(&pair.measured);
+    let measured = mean(&values)?;
+    let repeats = values.len();
+    let (least, most) = ends(&values);
+    let mut simulations = quantity.of_each(&pair.again);
     simulations.push(simulated);
     let (simulated_min, simulated_max) = ends(&simulations);
     // A part of nothing is no large error: it counts by what it adds to the wake-up.
     let scale = match quantity {
         Quantity::Part(_) => {
-            let all = pair.measured.iter();
-            let whole = all.filter_map(|side| Quantity::WakeupMean.of(&side.metrics));
-            whole.sum::<f64>() / repeats as f64
+            let whole = Quantity::WakeupMean.of_each(&pair.measured);
+            whole.iter().sum::<f64>() / repeats as f64
         }
-        _ => mean,
+        _ => measured,
     };
     let error = if scale > 0.0 {
-        Some((simulated - mean) / scale)
+        Some((simulated - measured) / scale)
     } else {
         (simulated == 0.0).then_some(0.0)
     };
     let samples = quantity.samples(&pair.simulated.metrics);
     let target = quantity.target(samples);
-    let verdict = target.map_or("", |target| match error {
-        Some(error) if error.abs() <= target => "ok",
-        _ if repeats > 1 && (simulated - mean).abs() <= most - least => "ok-within-spread",
-        _ => "missed",
+    let verdict = target.map_or("", |target| {
+        verdict(error, target, simulated - measured, most - least)
     });
     let interval = quantity
         .difference(differences)
@@ -254,7 +253,7 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
         simulated,
         simulated_min,
         simulated_max,
-        measured: mean,
+        measured,
         repeats: repeats as u64,
         measured_min: least,
         measured_max: most,
@@ -266,6 +265,21 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
     })
 }
 
+/// What is said of an error: whether it is within its target or else, in absolute terms, within what the runs of the GPU differ by, where there are several.
+pub(super) fn verdict(error: Option<f64>, target: f64, off: f64, spread: f64) -> &'static str {
+    match error {
+        Some(error) if error.abs() <= target => "ok",
+        // One run differs from itself by nothing.
+        _ if off.abs() <= spread => "ok-within-spread",
+        _ => MISSED,
+    }
+}
+
+/// The mean of some values; `None` of none.
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 /// The least and the most of some values.
 pub(super) fn ends(values: &[f64]) -> (f64, f64) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -275,13 +289,9 @@ pub(super) fn ends(values: &[f64]) -> (f64, f64) {
 
 /// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), and that of the first two repeats.
 fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
-    let latencies = |side: &Side| -> Vec<u64> {
-        let mut all: Vec<u64> = side.wakeups.values().map(latency).collect();
-        all.sort_unstable();
-        all
-    };
-    let simulated = latencies(&pair.simulated);
-    let measured: Vec<Vec<u64>> = pair.measured.iter().map(latencies).collect();
+    let of_one = |side| latencies(std::slice::from_ref(side));
+    let simulated = of_one(&pair.simulated);
+    let measured: Vec<Vec<u64>> = pair.measured.iter().map(of_one).collect();
     let error = cdf_distance(&simulated, measured.first()?)?;
     let own = match measured.as_slice() {
         [first, second, ..] => cdf_distance(first, second)?,
@@ -314,7 +324,15 @@ pub(super) fn cdf_distance(a: &[u64], b: &[u64]) -> Option<f64> {
     Some(a.iter().chain(b).map(at).fold(0.0, f64::max))
 }
 
-pub(super) fn latency(row: &TurnRow) -> u64 {
+/// Wake-up latencies of some runs together, sorted.
+pub(super) fn latencies(sides: &[Side]) -> Vec<u64> {
+    let rows = sides.iter().flat_map(|side| side.wakeups.values());
+    let mut all: Vec<u64> = rows.map(latency).collect();
+    all.sort_unstable();
+    all
+}
+
+fn latency(row: &TurnRow) -> u64 {
     row.first_token_ns.saturating_sub(row.ready_ns)
 }
 

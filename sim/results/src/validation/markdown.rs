@@ -1,7 +1,7 @@
 //! `tables.md`: what several recordings come to, for readers.
 
-use super::closed::{DISTANCE, Pair, Quantity, ends, latency};
-use super::rank::RankRow;
+use super::closed::{DISTANCE, MISSED, Pair, Quantity, ends, latencies, verdict};
+use super::rank::{RANKED, RankRow};
 use super::rows::{ClosedLoopRow, ErrorSummary, OpenLoopRow};
 use crate::stats::{P99_SAMPLES_MIN, Quantile};
 use std::fmt::Write as _;
@@ -15,18 +15,18 @@ const KINDS: [(&str, &str); 5] = [
     ("h2d", "copies H2D"),
 ];
 /// The median error of single operations that is aimed at.
-pub const OPEN_TARGET: f64 = 0.02;
-/// That of the P99 of pooled wake-ups.
-const TAIL_TARGET: f64 = 0.05;
+const OPEN_TARGET: f64 = 0.02;
 /// Simulations of one spec that differ by more than this share, in the median wake-up, disagree.
 const DISAGREE: f64 = 0.03;
 /// What tables of whole runs have.
-const COLUMNS: [(&str, &str); 4] = [
-    ("wakeup_ns_p50", "P50 wake-up, ms"),
-    ("jct_ns_mean", "mean JCT, s"),
-    ("swaps", "swaps"),
-    ("restores", "restores"),
+const COLUMNS: [(Quantity, &str); 4] = [
+    (Quantity::WakeupP50, "P50 wake-up, ms"),
+    (Quantity::JctMean, "mean JCT, s"),
+    (Quantity::Swaps, "swaps"),
+    (Quantity::Restores, "restores"),
 ];
+/// More swapped pairs than these are counted, and `ranking.csv` names them.
+const NAMED_MOST: usize = 4;
 
 /// What a recording comes to.
 #[derive(Clone, Debug)]
@@ -50,6 +50,9 @@ struct Tail {
     measured: f64,
     /// The least and the most of single runs.
     runs: (f64, f64),
+    error: f64,
+    target: f64,
+    verdict: &'static str,
 }
 
 impl Summary {
@@ -81,19 +84,19 @@ impl Summary {
         }
     }
 
-    fn rows(&self, quantity: &str) -> impl Iterator<Item = &ClosedLoopRow> {
+    fn rows(&self, quantity: &'static str) -> impl Iterator<Item = &ClosedLoopRow> {
         self.closed
             .iter()
             .filter(move |row| row.quantity == quantity)
     }
 
-    fn row(&self, policy: &str, quantity: &str) -> Option<&ClosedLoopRow> {
+    fn row(&self, policy: &str, quantity: &'static str) -> Option<&ClosedLoopRow> {
         self.rows(quantity).find(|row| row.policy == policy)
     }
 
     /// Policies with more than one measured run, by their median wake-up.
     fn repeated(&self) -> Vec<&ClosedLoopRow> {
-        let rows = self.rows(COLUMNS[0].0);
+        let rows = self.rows(Quantity::WakeupP50.name());
         let mut rows: Vec<_> = rows.filter(|row| row.repeats > 1).collect();
         rows.sort_by(|a, b| a.measured.total_cmp(&b.measured));
         rows
@@ -101,32 +104,26 @@ impl Summary {
 }
 
 impl Tail {
+    /// `None` of fewer wake-ups than a P99 is judged by.
     fn of(pair: &Pair) -> Option<Self> {
-        let all = pair.measured.iter().flat_map(|side| side.wakeups.values());
-        let mut measured: Vec<u64> = all.map(latency).collect();
-        measured.sort_unstable();
-        (measured.len() >= P99_SAMPLES_MIN).then_some(())?;
-        let sides = pair.measured.iter();
-        let runs: Vec<f64> = sides
-            .filter_map(|side| Quantity::WakeupP99.of(&side.metrics))
-            .collect();
+        let quantity = Quantity::WakeupP99;
+        let pooled = latencies(&pair.measured);
+        let target = quantity.target(pooled.len() as u64)?;
+        let simulated = quantity.of(&pair.simulated.metrics)?;
+        let measured = Quantile::P99.of_sorted(&pooled)? as f64;
+        let error = simulated / measured.max(1.0) - 1.0;
+        let runs = ends(&quantity.of_each(&pair.measured));
+        let off = simulated - measured;
         Some(Self {
             policy: pair.policy.clone(),
-            wakeups: measured.len(),
-            simulated: Quantity::WakeupP99.of(&pair.simulated.metrics)?,
-            measured: Quantile::P99.of_sorted(&measured)? as f64,
-            runs: ends(&runs),
+            wakeups: pooled.len(),
+            simulated,
+            measured,
+            runs,
+            error,
+            target,
+            verdict: verdict(Some(error), target, off, runs.1 - runs.0),
         })
-    }
-
-    fn error(&self) -> f64 {
-        self.simulated / self.measured.max(1.0) - 1.0
-    }
-
-    /// Beyond the target, and beyond what the runs differ by.
-    fn missed(&self) -> bool {
-        let (least, most) = self.runs;
-        self.error().abs() > TAIL_TARGET && (self.simulated - self.measured).abs() > most - least
     }
 }
 
@@ -146,13 +143,17 @@ pub fn markdown(recordings: &[Summary]) -> String {
     text
 }
 
-fn heading(text: &mut String, cells: &[String]) {
-    let _ = writeln!(
-        text,
-        "| {} |\n|{}",
-        cells.join(" | "),
-        "---|".repeat(cells.len())
-    );
+fn heading<S: AsRef<str>>(text: &mut String, cells: &[S]) {
+    line(text, cells);
+    let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
+}
+
+/// A row of a table.
+fn line<S: AsRef<str>>(text: &mut String, cells: &[S]) {
+    for cell in cells {
+        let _ = write!(text, "| {} ", cell.as_ref());
+    }
+    text.push_str("|\n");
 }
 
 fn code(name: &str) -> String {
@@ -184,7 +185,7 @@ fn open(text: &mut String, recordings: &[Summary]) {
                     format!("{median} ({})", signed(error.bias))
                 }));
             }
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
+            line(text, &cells);
         }
     }
 }
@@ -192,7 +193,7 @@ fn open(text: &mut String, recordings: &[Summary]) {
 /// Per cent with a sign; zero has none.
 fn signed(share: f64) -> String {
     let text = format!("{:+.1}", share * 100.0);
-    if text.ends_with(" 0.0") || &text[1..] == "0.0" {
+    if &text[1..] == "0.0" {
         "0.0".to_owned()
     } else {
         text
@@ -214,17 +215,18 @@ fn met(text: &mut String, recordings: &[Summary]) {
     }
     heading(text, &cells);
     let mut totals = [[0_usize; 2]; 8];
-    let mut line = |name: String, counts: [[usize; 2]; 8]| {
-        let cells = counts.map(|[met, all]| match all {
+    let mut counted = |name: String, counts: [[usize; 2]; 8]| {
+        let mut cells = vec![name];
+        cells.extend(counts.map(|[met, all]| match all {
             0 => String::new(),
             _ => format!("{met} of {all}"),
-        });
-        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        }));
+        line(text, &cells);
     };
     for recording in recordings {
         let mut counts = [[0_usize; 2]; 8];
         for (place, (quantity, _)) in COLUMNS.iter().enumerate() {
-            for row in recording.rows(quantity).filter(|row| !never(row)) {
+            for row in recording.rows(quantity.name()).filter(|row| !never(row)) {
                 let at = place + if row.repeats > 1 { 0 } else { COLUMNS.len() };
                 counts[at][0] += usize::from(row.verdict.starts_with("ok"));
                 counts[at][1] += 1;
@@ -234,9 +236,9 @@ fn met(text: &mut String, recordings: &[Summary]) {
             total[0] += own[0];
             total[1] += own[1];
         }
-        line(code(&recording.name), counts);
+        counted(code(&recording.name), counts);
     }
-    line("all".to_owned(), totals);
+    counted("all".to_owned(), totals);
 }
 
 fn whole(text: &mut String, recording: &Summary) {
@@ -257,14 +259,14 @@ fn whole(text: &mut String, recording: &Summary) {
     for row in repeated {
         let mut cells = vec![row.policy.clone(), row.repeats.to_string()];
         for (quantity, _) in COLUMNS {
-            let found = recording.row(&row.policy, quantity);
-            cells.push(found.map_or("none".to_owned(), whole_cell));
+            let found = recording.row(&row.policy, quantity.name());
+            cells.push(found.map_or("none".to_owned(), |row| whole_cell(quantity, row)));
         }
         let distance = recording.row(&row.policy, DISTANCE);
         cells.push(distance.map_or(String::new(), |row| {
             format!("{:.2}, {:.2}", row.simulated, row.measured)
         }));
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
+        line(text, &cells);
     }
 }
 
@@ -273,17 +275,17 @@ fn never(row: &ClosedLoopRow) -> bool {
     row.simulated == 0.0 && row.measured_max == 0.0
 }
 
-fn whole_cell(row: &ClosedLoopRow) -> String {
-    let shown = |value: f64| match row.quantity.as_str() {
-        "wakeup_ns_p50" if value >= 1e8 => format!("{:.0}", value / 1e6),
-        "wakeup_ns_p50" => format!("{:.1}", value / 1e6),
-        "jct_ns_mean" => format!("{:.2}", value / 1e9),
+fn whole_cell(quantity: Quantity, row: &ClosedLoopRow) -> String {
+    let shown = |value: f64| match quantity {
+        Quantity::WakeupP50 if value >= 1e8 => format!("{:.0}", value / 1e6),
+        Quantity::WakeupP50 => format!("{:.1}", value / 1e6),
+        Quantity::JctMean => format!("{:.2}", value / 1e9),
         _ => format!("{value:.0}"),
     };
     if never(row) {
         return "none".to_owned();
     }
-    let simulated = emphasised(shown(row.simulated), row.verdict == "missed");
+    let simulated = emphasised(shown(row.simulated), row.verdict == MISSED);
     let [least, most] = [row.measured_min, row.measured_max].map(shown);
     let range = if least == most {
         least
@@ -294,16 +296,14 @@ fn whole_cell(row: &ClosedLoopRow) -> String {
 }
 
 fn tails(text: &mut String, recordings: &[Summary]) {
-    if recordings
-        .iter()
-        .all(|recording| recording.tails.is_empty())
-    {
+    let mut all = recordings.iter().flat_map(|recording| &recording.tails);
+    let Some(first) = all.next() else {
         return;
-    }
+    };
     let _ = write!(
         text,
         "\n## P99 wake-up of pooled runs with {P99_SAMPLES_MIN} wake-ups and more\n\n{:.0} % is aimed at.\n\n",
-        TAIL_TARGET * 100.0
+        first.target * 100.0
     );
     let cells = [
         "recording",
@@ -314,12 +314,13 @@ fn tails(text: &mut String, recordings: &[Summary]) {
         "of single runs, ms",
         "error",
     ];
-    heading(text, &cells.map(str::to_owned));
+    heading(text, &cells);
     for recording in recordings {
         for tail in &recording.tails {
             let [simulated, measured, least, most] =
                 [tail.simulated, tail.measured, tail.runs.0, tail.runs.1].map(|ns| ns / 1e6);
-            let error = emphasised(format!("{} %", signed(tail.error())), tail.missed());
+            let error = format!("{} %", signed(tail.error));
+            let error = emphasised(error, tail.verdict == MISSED);
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {} | {simulated:.1} | {measured:.1} | {least:.1} to {most:.1} | {error} |",
@@ -352,9 +353,9 @@ fn spans(text: &mut String, recordings: &[Summary]) {
         "a run of the GPU is near them",
         "none is",
     ];
-    heading(text, &cells.map(str::to_owned));
+    heading(text, &cells);
     for recording in several {
-        let rows: Vec<_> = recording.rows(COLUMNS[0].0).collect();
+        let rows: Vec<_> = recording.rows(Quantity::WakeupP50.name()).collect();
         let differ =
             |row: &&&ClosedLoopRow| row.simulated_max > row.simulated_min * (1.0 + DISAGREE);
         let near = |row: &&ClosedLoopRow| {
@@ -388,20 +389,15 @@ fn ranking(text: &mut String, recordings: &[Summary]) {
         "separated",
         "swapped",
     ];
-    heading(text, &cells.map(str::to_owned));
-    let ends = [
-        ("wakeup_ns_p50", "P50 wake-up"),
-        ("wakeup_ns_mean", "mean wake-up"),
-        ("wakeup_ns_p99", "P99 wake-up"),
-        ("jct_ns_mean", "mean JCT"),
-    ];
-    for (quantity, title) in ends {
+    heading(text, &cells);
+    let titles = ["P50 wake-up", "mean wake-up", "P99 wake-up", "mean JCT"];
+    for (quantity, title) in RANKED.into_iter().zip(titles) {
         let (mut separated, mut swapped) = (0, 0);
         for recording in recordings {
             for row in recording
                 .ranked
                 .iter()
-                .filter(|row| row.quantity == quantity)
+                .filter(|row| row.quantity == quantity.name())
             {
                 let pairs: Vec<&str> = row
                     .swapped
@@ -429,6 +425,3 @@ fn ranking(text: &mut String, recordings: &[Summary]) {
         let _ = writeln!(text, "| all | {title} | | | {separated} | {swapped} |");
     }
 }
-
-/// More pairs than these are counted, and `ranking.csv` names them.
-const NAMED_MOST: usize = 4;

@@ -3,9 +3,17 @@
 //! A pair of policies is separated if the interval of their measured difference excludes 0, over the sessions of their first runs, and if all runs
 //! of one lie below all of the other: sessions of one run share its chain of decisions, and tell nothing of another's.
 
-use super::closed::{Pair, Quantity, ends};
-use crate::compare::{Bootstrap, CompareError, Metric, Statistic, compare, kendall_tau};
+use super::closed::{Pair, Quantity, ends, mean};
+use crate::compare::{Bootstrap, CompareError, Difference, compare, kendall_tau};
 use serde::{Deserialize, Serialize};
+
+/// By what policies are ranked.
+pub(super) const RANKED: [Quantity; 4] = [
+    Quantity::WakeupP50,
+    Quantity::WakeupMean,
+    Quantity::WakeupP99,
+    Quantity::JctMean,
+];
 
 /// The order of policies by one quantity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,23 +35,17 @@ pub struct RankRow {
 /// # Errors
 /// If two measured runs have no turn in common.
 pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, CompareError> {
-    let by = [
-        (Quantity::WakeupP50, Metric::Wakeup, Statistic::P50),
-        (Quantity::WakeupMean, Metric::Wakeup, Statistic::Mean),
-        (Quantity::WakeupP99, Metric::Wakeup, Statistic::P99),
-        (Quantity::JctMean, Metric::Jct, Statistic::Mean),
-    ];
-    let mut rows = by.map(|(quantity, ..)| RankRow {
+    let mut rows = RANKED.map(|quantity| RankRow {
         quantity: quantity.name().to_owned(),
         policies: pairs.len() as u64,
         ..RankRow::default()
     });
-    for (row, (quantity, ..)) in rows.iter_mut().zip(&by) {
+    for (row, quantity) in rows.iter_mut().zip(RANKED) {
         let score = |pair: &Pair| quantity.of(&pair.simulated.metrics);
         let simulated: Option<Vec<f64>> = pairs.iter().map(score).collect();
         let measured: Option<Vec<f64>> = pairs
             .iter()
-            .map(|pair| mean(&repeats(pair, *quantity)))
+            .map(|pair| mean(&quantity.of_each(&pair.measured)))
             .collect();
         row.tau = simulated
             .zip(measured)
@@ -56,18 +58,13 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
             };
             let [in_a, in_b] = [&in_a.sample, &in_b.sample].map(std::slice::from_ref);
             let measured = compare(in_a, in_b, bootstrap)?;
-            for (row, (quantity, metric, statistic)) in rows.iter_mut().zip(&by) {
-                let difference = measured
-                    .differences
-                    .iter()
-                    .find(|one| one.metric == *metric && one.statistic == *statistic);
-                let [of_a, of_b] = [a, b].map(|pair| repeats(pair, *quantity));
-                let measured = mean(&of_b).zip(mean(&of_a)).map(|(b, a)| b - a);
-                let (Some(_), Some(measured)) = (difference.filter(|one| one.shown()), measured)
-                else {
+            for (row, quantity) in rows.iter_mut().zip(RANKED) {
+                let difference = quantity.difference(&measured.differences);
+                let [of_a, of_b] = [a, b].map(|pair| quantity.of_each(&pair.measured));
+                let (Some(mean_a), Some(mean_b)) = (mean(&of_a), mean(&of_b)) else {
                     continue;
                 };
-                if overlap(&of_a, &of_b) {
+                if !difference.is_some_and(Difference::shown) || overlap(&of_a, &of_b) {
                     continue;
                 }
                 row.separated += 1;
@@ -75,7 +72,7 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                     .of(&b.simulated.metrics)
                     .zip(quantity.of(&a.simulated.metrics))
                     .map(|(b, a)| b - a);
-                if simulated.is_none_or(|simulated| simulated * measured <= 0.0) {
+                if simulated.is_none_or(|simulated| simulated * (mean_b - mean_a) <= 0.0) {
                     if !row.swapped.is_empty() {
                         row.swapped.push(';');
                     }
@@ -86,18 +83,6 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
         }
     }
     Ok(rows.into())
-}
-
-/// What each measured run of a pair has of `quantity`.
-fn repeats(pair: &Pair, quantity: Quantity) -> Vec<f64> {
-    let sides = pair.measured.iter();
-    sides
-        .filter_map(|side| quantity.of(&side.metrics))
-        .collect()
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Whether neither set lies below the other.
