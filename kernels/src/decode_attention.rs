@@ -1,6 +1,8 @@
-//! Decode attention over paged KV, split over the context. Shapes, grid and traffic: `decode_attention.cu`.
+//! Decode attention over paged KV, shared out over the CTAs. Shapes, grid and traffic: `decode_attention.cu`.
 
-use crate::arguments::{GRID_YZ_MAX, holds, multiple, within};
+use crate::arguments::{holds, multiple, within};
+use crate::decode_plan::shares_most;
+pub use crate::decode_plan::{Cut, DecodePlan, Strands};
 use crate::gpu::{
     ArgumentError, DeviceBuffer, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image,
 };
@@ -12,8 +14,8 @@ pub const IMAGE: Image = image!("decode_attention");
 const WARPS: u32 = 4;
 const STAGES: u32 = 3;
 const TILE: u32 = 16;
-/// Fewest tokens worth a CTA of their own: two tiles for each of its warps.
-const SPLIT_LEAST: u32 = 2 * WARPS * TILE;
+/// Q heads of a KV head: the rows of one tile.
+const GROUP_MAX: u32 = 16;
 
 /// Attends one query token per sequence.
 pub struct DecodeAttention {
@@ -41,8 +43,8 @@ pub struct DecodeBatch {
     pub context: View,
     /// Longest context that `context` may hold.
     pub context_max: u32,
-    /// Sum of the contexts, or a bound on it: shapes the splits, not the result.
-    pub context_total: u64,
+    /// The [words](DecodePlan::words) of a plan for these contexts, made for this GPU and as many KV heads.
+    pub plan: View,
     /// `[seq_count][q_heads][head_dim]` bf16.
     pub output: View,
     /// Heads of Q.
@@ -51,26 +53,13 @@ pub struct DecodeBatch {
     pub seq_count: u32,
 }
 
-/// How the contexts of a batch are cut up.
-#[derive(Debug, Clone, Copy)]
-pub enum Splits {
-    /// Splits of so many tokens, a multiple of 64.
-    Of(u32),
-    /// Splits of as many tokens, a multiple of 64, as the uint32 at `at` says when the kernel runs; at most `most` of them in a context.
-    At {
-        /// Where the number is.
-        at: View,
-        /// Splits of the longest context.
-        most: u32,
-    },
-}
-
-/// Memory for the partial sums of the splits, for batches up to a size.
+/// Memory for the partial sums of strands that several CTAs share: enough for every plan on this GPU, 2 to 4 MiB on an H200.
 ///
 /// **Invariant:** the arrival counters are zero whenever no launch that uses it is in flight; two launches
 /// that use one workspace must be on one stream.
 pub struct DecodeWorkspace {
-    partial: DeviceBuffer,
+    sums: DeviceBuffer,
+    scales: DeviceBuffer,
     arrived: DeviceBuffer,
 }
 
@@ -83,51 +72,46 @@ struct Parameters {
     table: u64,
     context: u64,
     output: u64,
-    partial: u64,
+    shares: u64,
+    sums: u64,
+    scales: u64,
     arrived: u64,
-    split_at: u64,
     block_stride: u64,
     token_stride: u32,
     table_stride: u32,
+    seq_count: u32,
     q_heads: u32,
     kv_heads: u32,
     block_shift: u32,
-    split_tokens: u32,
-    split_max: u32,
     scale_log2: f32,
 }
 
 impl DecodeWorkspace {
-    /// Takes room for every batch of up to `seq_count` sequences of `q_heads` heads over such a pool.
+    /// Takes room for every batch of `q_heads` heads over such a pool.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or what the driver refuses.
-    pub fn new(
-        stream: &Stream,
-        layout: &KvLayout,
-        seq_count: u32,
-        q_heads: u32,
-    ) -> Result<Self, Error> {
-        let rows = rows_most(
-            seq_count,
-            q_heads,
-            layout.kv_heads,
-            stream.gpu.info().multiprocessors,
-        );
-        let partial = DeviceBuffer::new(&stream.gpu, 4 * rows * u64::from(layout.head_dim + 2))?;
-        let lanes = u64::from(seq_count) * u64::from(layout.kv_heads);
-        let arrived = DeviceBuffer::new(&stream.gpu, 4 * lanes)?;
+    pub fn new(stream: &Stream, layout: &KvLayout, q_heads: u32) -> Result<Self, Error> {
+        let shares = shares_most(stream.gpu.info().multiprocessors);
+        let rows = partial_rows(shares, q_heads, layout.kv_heads);
+        let arrived = DeviceBuffer::new(&stream.gpu, 4 * u64::from(shares))?;
         stream.fill(arrived.view(), 0)?;
         stream.synchronize()?;
-        Ok(Self { partial, arrived })
+        Ok(Self {
+            sums: DeviceBuffer::new(&stream.gpu, 4 * rows * u64::from(layout.head_dim))?,
+            scales: DeviceBuffer::new(&stream.gpu, 8 * rows)?,
+            arrived,
+        })
+    }
+
+    fn views(&self) -> [View; 3] {
+        [self.sums.view(), self.scales.view(), self.arrived.view()]
     }
 }
 
-/// Rows of partial sums that any batch of this size can have: a split is at least the whole batch over the
-/// multiprocessors, so the longest sequence has at most `multiprocessors / kv_heads` of them and one more.
-fn rows_most(seq_count: u32, q_heads: u32, kv_heads: u32, multiprocessors: u32) -> u64 {
-    let splits = multiprocessors.div_ceil(kv_heads.max(1)) + 1;
-    u64::from(seq_count) * u64::from(q_heads) * u64::from(splits)
+/// Rows of partial sums: two a share, for each Q head of a KV head.
+fn partial_rows(shares: u32, q_heads: u32, kv_heads: u32) -> u64 {
+    2 * u64::from(shares) * u64::from(q_heads.div_ceil(kv_heads.max(1)))
 }
 
 impl DecodeAttention {
@@ -145,9 +129,9 @@ impl DecodeAttention {
         })
     }
 
-    /// Tokens of a split for a batch.
-    pub fn split_tokens(&self, batch: &DecodeBatch) -> u32 {
-        split_tokens(batch, self.multiprocessors)
+    /// A batch of sequences with `contexts` KV tokens and so many heads of Q and of KV, to be planned.
+    pub fn strands(&self, heads: [u32; 2], contexts: impl IntoIterator<Item = u32>) -> Strands {
+        Strands::new(self.multiprocessors, heads, contexts)
     }
 
     /// Submits the attention of `batch` to `stream`.
@@ -160,27 +144,13 @@ impl DecodeAttention {
         batch: &DecodeBatch,
         workspace: &DecodeWorkspace,
     ) -> Result<(), Error> {
-        let splits = Splits::Of(self.split_tokens(batch));
-        self.launch_split(stream, batch, workspace, splits)
-    }
-
-    /// The same with chosen splits: to measure what the choice costs, or in a graph that outlives it.
-    ///
-    /// # Errors
-    /// As [`DecodeAttention::launch`]; short splits may need a workspace for more sequences.
-    pub fn launch_split(
-        &self,
-        stream: &Stream,
-        batch: &DecodeBatch,
-        workspace: &DecodeWorkspace,
-        splits: Splits,
-    ) -> Result<(), Error> {
-        let parameters = batch.check(splits, workspace.partial.view(), workspace.arrived.view())?;
+        let shares = shares_most(self.multiprocessors);
+        let parameters = batch.check(shares, workspace.views())?;
         if batch.seq_count == 0 {
             return Ok(());
         }
         let launch = Launch {
-            grid: [parameters.kv_heads, parameters.split_max, batch.seq_count],
+            grid: [shares, 1, 1],
             threads: 32 * WARPS,
         };
         let kernel = if batch.pool.layout.head_dim == 64 {
@@ -188,32 +158,16 @@ impl DecodeAttention {
         } else {
             &self.of_128
         };
-        // SAFETY: 1. the struct mirrors `DecodeArgs`. 2. `check` covers all but tables and contexts, which the caller owns. 3. it waits first.
+        // SAFETY: 1. the struct mirrors `DecodeArgs`. 2. `check` covers all but tables, contexts and plan, which the caller owns. 3. it waits first.
         unsafe { kernel.launch_overlapping(stream, launch, &parameters) }
     }
-}
-
-/// The batch shared out evenly, one CTA per multiprocessor: long splits repay their start and their merge,
-/// and one CTA in flight per multiprocessor comes near the bandwidth of HBM.
-///
-/// Chosen on one sweep of splits of 128 to 4,096 tokens on an H200, and confirmed on another, which is
-/// `measurements/decode_splits.csv`: at each of its shapes the choice is the fastest or within 3 %.
-fn split_tokens(batch: &DecodeBatch, multiprocessors: u32) -> u32 {
-    let rows = batch.context_total * u64::from(batch.pool.layout.kv_heads);
-    let share = rows
-        .div_ceil(u64::from(multiprocessors.max(1)))
-        .min(u64::from(batch.context_max));
-    (share as u32)
-        .max(SPLIT_LEAST)
-        .next_multiple_of(WARPS * TILE)
 }
 
 impl DecodeBatch {
     fn check(
         &self,
-        splits: Splits,
-        partial: View,
-        arrived: View,
+        shares: u32,
+        [sums, scales, arrived]: [View; 3],
     ) -> Result<Parameters, ArgumentError> {
         let operation = "decode_attention";
         let layout = &self.pool.layout;
@@ -224,24 +178,9 @@ impl DecodeBatch {
             "q_heads",
             self.q_heads.into(),
             1,
-            16 * u64::from(layout.kv_heads),
+            u64::from(GROUP_MAX) * u64::from(layout.kv_heads),
         )?;
-        within(
-            operation,
-            "seq_count",
-            self.seq_count.into(),
-            0,
-            GRID_YZ_MAX,
-        )?;
-        within(
-            operation,
-            "context_max",
-            self.context_max.into(),
-            1,
-            1 << 30,
-        )?;
-        let contexts = u64::from(self.seq_count) * u64::from(self.context_max);
-        within(operation, "context_total", self.context_total, 0, contexts)?;
+        within(operation, "seq_count", self.seq_count.into(), 0, 1 << 30)?;
         let tokens_in_table = u64::from(self.table_stride) * u64::from(layout.block_tokens);
         within(
             operation,
@@ -275,35 +214,13 @@ impl DecodeBatch {
         )?;
         holds(operation, "context", self.context, 4 * seqs, 4)?;
         holds(operation, "output", self.output, 2 * seqs * row, 16)?;
-        let (split_tokens, split_at, split_max) = match splits {
-            Splits::Of(tokens) => {
-                within(operation, "split_tokens", tokens.into(), 64, 1 << 30)?;
-                multiple(operation, "split_tokens", tokens.into(), 64)?;
-                (tokens, 0, self.context_max.div_ceil(tokens))
-            }
-            Splits::At { at, most } => {
-                holds(operation, "split_at", at, 4, 4)?;
-                (0, at.address(), most)
-            }
-        };
-        within(operation, "splits", split_max.into(), 1, GRID_YZ_MAX)?;
-        if split_max > 1 {
-            let rows = seqs * u64::from(self.q_heads) * u64::from(split_max);
-            holds(
-                operation,
-                "workspace",
-                partial,
-                4 * rows * u64::from(layout.head_dim + 2),
-                4,
-            )?;
-            holds(
-                operation,
-                "workspace",
-                arrived,
-                4 * seqs * u64::from(layout.kv_heads),
-                4,
-            )?;
-        }
+        let words = u64::from(DecodePlan::words_of(shares));
+        holds(operation, "plan", self.plan, 4 * words, 16)?;
+        let rows = partial_rows(shares, self.q_heads, layout.kv_heads);
+        let bytes = 4 * rows * u64::from(layout.head_dim);
+        holds(operation, "workspace", sums, bytes, 16)?;
+        holds(operation, "workspace", scales, 8 * rows, 8)?;
+        holds(operation, "workspace", arrived, 4 * u64::from(shares), 4)?;
         let (k, v) = self.pool.layer_addresses(self.layer);
         Ok(Parameters {
             q: self.q.address(),
@@ -312,17 +229,17 @@ impl DecodeBatch {
             table: self.table.address(),
             context: self.context.address(),
             output: self.output.address(),
-            partial: partial.address(),
+            shares: self.plan.address(),
+            sums: sums.address(),
+            scales: scales.address(),
             arrived: arrived.address(),
-            split_at,
             block_stride: layout.block_stride() / 2,
             token_stride: self.token_stride,
             table_stride: self.table_stride,
+            seq_count: self.seq_count,
             q_heads: self.q_heads,
             kv_heads: layout.kv_heads,
             block_shift,
-            split_tokens,
-            split_max,
             scale_log2: scale_log2(layout.head_dim),
         })
     }
@@ -383,7 +300,7 @@ mod tests {
             table_stride: context_max.div_ceil(16),
             context: wide,
             context_max,
-            context_total: u64::from(seq_count) * u64::from(context_max),
+            plan: wide,
             output: wide,
             q_heads: 32,
             seq_count,
@@ -391,55 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn a_split_is_the_batch_over_the_multiprocessors() {
-        // 65,536 tokens * 8 KV heads / 132 = 3,971.9, rounded up to a multiple of 64.
-        assert_eq!(split_tokens(&batch(1, 65_536), 132), 4032);
-        // 32 * 4,096 * 8 / 132 = 7,944: more than a context, so no split.
-        assert_eq!(split_tokens(&batch(32, 4096), 132), 4096);
-        // 1,000 * 8 / 132 = 61, but no split is shorter than two tiles for each warp.
-        assert_eq!(split_tokens(&batch(1, 1000), 132), 128);
-        // One of 32 sequences is long: (32,768 + 31 * 1,024) * 8 / 132 = 3,910 splits it and no other.
-        let ragged = DecodeBatch {
-            context_total: 32_768 + 31 * 1024,
-            ..batch(32, 32_768)
-        };
-        assert_eq!(split_tokens(&ragged, 132), 3968);
-    }
-
-    #[test]
-    fn the_workspace_holds_every_batch_up_to_its_size() {
-        for seq_count in [1, 2, 7, 33, 64, 65, 256] {
-            for context_max in [1, 129, 1024, 5000, 131_072] {
-                // From one long sequence among empty ones to a batch of equals.
-                for context_total in [
-                    u64::from(context_max),
-                    u64::from(context_max) * u64::from(seq_count),
-                ] {
-                    let batch = DecodeBatch {
-                        context_total,
-                        ..batch(seq_count, context_max)
-                    };
-                    let splits = context_max.div_ceil(split_tokens(&batch, 132));
-                    let rows = u64::from(seq_count) * 32 * u64::from(splits);
-                    assert!(
-                        rows <= rows_most(seq_count, 32, 8, 132),
-                        "{seq_count} sequences of {context_max}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
     fn shapes_that_the_kernel_was_not_built_for_are_refused() {
         let wide = View::new(0, 1 << 40);
         let good = batch(3, 100);
-        assert!(good.check(Splits::Of(128), wide, wide).is_ok());
-        let error = |bad: DecodeBatch| {
-            bad.check(Splits::Of(128), wide, wide)
-                .expect_err("refused")
-                .to_string()
-        };
+        assert!(good.check(264, [wide; 3]).is_ok());
+        let error = |bad: DecodeBatch| bad.check(264, [wide; 3]).expect_err("refused").to_string();
         let mut odd = good;
         odd.pool.layout.head_dim = 96;
         assert!(error(odd).contains("64 and 128"));
@@ -473,23 +346,20 @@ mod tests {
             .contains("`token_stride`")
         );
         assert!(error(DecodeBatch { layer: 2, ..good }).contains("`layer` is 2"));
+        let plan = View::new(0, 4 * 8 * 264 - 1);
+        assert!(error(DecodeBatch { plan, ..good }).contains("`plan` has 8447"));
     }
 
     #[test]
-    fn a_workspace_matters_only_when_there_is_more_than_one_split() {
-        let (wide, none) = (View::new(0, 1 << 40), View::new(0, 0));
-        assert!(batch(3, 128).check(Splits::Of(128), none, none).is_ok());
-        assert!(batch(3, 129).check(Splits::Of(128), none, wide).is_err());
-    }
-
-    #[test]
-    fn splits_known_only_on_the_gpu_need_room_for_as_many_as_are_allowed() {
-        let (wide, at) = (View::new(0, 1 << 40), View::new(0, 4));
-        // 3 sequences, 32 heads, 2 splits, 128 + 2 floats.
-        let room = View::new(0, 3 * 32 * 2 * 130 * 4);
-        let check = |at, most| batch(3, 100).check(Splits::At { at, most }, room, wide);
-        assert!(check(at, 2).is_ok());
-        assert!(check(at, 3).is_err());
-        assert!(check(View::new(0, 3), 2).is_err(), "too short for a number");
+    fn a_workspace_holds_two_rows_of_sums_for_every_share() {
+        let wide = View::new(0, 1 << 40);
+        // 264 shares of 4 heads: 2,112 rows of 128 floats, as many pairs, and the counters.
+        let enough = [2_112 * 512, 2_112 * 8, 264 * 4].map(|bytes| View::new(0, bytes));
+        assert!(batch(3, 100).check(264, enough).is_ok());
+        for short in 0..3 {
+            let mut views = [wide; 3];
+            views[short] = View::new(0, enough[short].bytes() - 1);
+            assert!(batch(3, 100).check(264, views).is_err());
+        }
     }
 }

@@ -23,6 +23,7 @@ pub mod argmax;
 pub mod attention;
 pub mod checksum;
 pub mod decode_attention;
+mod decode_plan;
 pub mod gather;
 pub mod gemm;
 pub mod gpu;

@@ -80,7 +80,7 @@ impl CudaSteps {
                 // KV that nobody has written is attended to as well.
                 Random::load(gpu)?.fill(&stream, pool.view, 0, 1.0)?;
                 let mut model = Model::new(gpu, &stream, geometry, pool, limits)?;
-                model.warm_up(&stream, sequences, gpu.info().multiprocessors)?;
+                model.warm_up(&stream, sequences)?;
                 let layout = &options.layout;
                 let placement = Placement::new(
                     layout.block_count,

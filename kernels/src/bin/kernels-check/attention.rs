@@ -4,7 +4,7 @@
 
 use half::bf16;
 use kernels::attention::reference;
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace, Splits};
+use kernels::decode_attention::{Cut, DecodeAttention, DecodeBatch, DecodeWorkspace};
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::prefill_attention::{
@@ -198,9 +198,14 @@ fn check_decode(
     );
     let output = suite.poisoned((2 * contexts.len() * row) as u64)?;
     let seq_count = contexts.len() as u32;
-    // Twice the room: the last launch below has up to twice the splits.
-    let workspace =
-        DecodeWorkspace::new(&suite.stream, &paged.layout, 2 * seq_count, shape.q_heads)?;
+    let workspace = DecodeWorkspace::new(&suite.stream, &paged.layout, shape.q_heads)?;
+    let strands = kernel.strands(
+        [shape.q_heads, shape.kv_heads],
+        contexts.iter().map(|&context| context as u32),
+    );
+    let mut cuts = vec![Cut::Even(7), Cut::Even(200), Cut::Parts(3)];
+    cuts.extend(strands.cuts().first());
+    cuts.extend(strands.cuts().last());
     let batch = DecodeBatch {
         q: q_gpu.view(),
         token_stride: token_stride as u32,
@@ -210,13 +215,11 @@ fn check_decode(
         table_stride: paged.table_stride,
         context: context_gpu.view(),
         context_max: contexts.iter().max().map_or(1, |&longest| longest as u32),
-        context_total: contexts.iter().map(|&context| context as u64).sum(),
+        plan: context_gpu.view(),
         output: output.view(),
         q_heads: shape.q_heads,
         seq_count,
     };
-    kernel.launch(&suite.stream, &batch, &workspace)?;
-    let have: Vec<bf16> = suite.stream.download(output.view())?;
     let mut want = Vec::new();
     for (seq, &context) in contexts.iter().enumerate() {
         want.extend(paged.attend(
@@ -230,23 +233,23 @@ fn check_decode(
         "decode attention, {} and {} heads of {}, {} sequences up to {}",
         shape.q_heads, shape.kv_heads, shape.head_dim, seq_count, batch.context_max
     );
-    suite.close(&name, &doubles(&have), &want, BOUND);
-    // Again with the counters that the first launch left, and the same bits whatever CTA arrived last.
-    suite.stream.fill(output.view(), 0xff)?;
-    kernel.launch(&suite.stream, &batch, &workspace)?;
-    let again: Vec<bf16> = suite.stream.download(output.view())?;
-    suite.equal(&format!("{name}, again"), &again, &have);
-    // The same splits, known to the GPU alone, in a grid with splits to spare.
-    let split = kernel.split_tokens(&batch);
-    let at = suite.upload(&[split])?;
-    let splits = Splits::At {
-        at: at.view(),
-        most: batch.context_max.div_ceil(split).next_power_of_two(),
-    };
-    suite.stream.fill(output.view(), 0xff)?;
-    kernel.launch_split(&suite.stream, &batch, &workspace, splits)?;
-    let again: Vec<bf16> = suite.stream.download(output.view())?;
-    suite.equal(&format!("{name}, split from memory"), &again, &have);
+    for cut in cuts {
+        let plan = suite.upload(strands.cut(cut).words())?;
+        let batch = DecodeBatch {
+            plan: plan.view(),
+            ..batch
+        };
+        let attended = || -> Result<Vec<bf16>, Error> {
+            suite.stream.fill(output.view(), 0xff)?;
+            kernel.launch(&suite.stream, &batch, &workspace)?;
+            suite.stream.download(output.view())
+        };
+        let have = attended()?;
+        // Again with the counters that the first launch left, and the same bits whatever CTA arrived last.
+        let again = attended()?;
+        suite.close(&format!("{name}, {cut:?}"), &doubles(&have), &want, BOUND);
+        suite.equal(&format!("{name}, {cut:?}, again"), &again, &have);
+    }
     Ok(())
 }
 

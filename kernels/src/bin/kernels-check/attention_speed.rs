@@ -1,8 +1,8 @@
-//! Attention at the shapes of Llama-2-7B (32 KV heads) and Llama-3.1-8B (8), and what splits of the context cost.
+//! Attention at the shapes of Llama-2-7B (32 KV heads) and Llama-3.1-8B (8), and what the choice of CTAs costs.
 
 use std::path::Path;
 
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodeWorkspace, Splits};
+use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodePlan, DecodeWorkspace};
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::prefill_attention::{
@@ -13,32 +13,59 @@ use crate::speed::{Bench, REPEATS};
 use crate::suite::scrambled;
 use crate::timing::{Table, gigabytes_per_second, median_nanos};
 
+/// Batches that decode: KV heads and contexts.
+fn decode_batches() -> Vec<(u32, Vec<u32>)> {
+    let equal = |kv_heads: u32, seqs: &[u32], contexts: &[u32], tokens: u32| {
+        let mut batches = Vec::new();
+        for &seqs in seqs {
+            let contexts = contexts.iter().filter(|&&context| seqs * context < tokens);
+            batches.extend(contexts.map(|&context| (kv_heads, vec![context; seqs as usize])));
+        }
+        batches
+    };
+    let seqs = [1, 2, 3, 4, 5, 6, 8, 9, 12, 20, 33, 128];
+    let mut batches = equal(8, &seqs, &[1_024, 2_600, 20_300, 61_700], 520_000);
+    batches.extend(equal(32, &seqs, &[500, 1_024, 2_600, 12_000], 135_000));
+    let ragged: [&[u32]; 4] = [
+        &[61_700, 1_024],
+        &[30_000, 9_100, 20_300],
+        &[3_900, 200, 1_300, 700, 2_600],
+        &[40_000, 300, 300, 300, 300, 300, 300, 300],
+    ];
+    batches.extend(
+        [8, 32]
+            .iter()
+            .flat_map(|&heads| ragged.map(|contexts| (heads, contexts.to_vec()))),
+    );
+    batches
+}
+
+/// Contexts in few words: `3 x 1024`, or each.
+fn named(contexts: &[u32]) -> String {
+    let alike = contexts.chunk_by(|a, b| a == b);
+    let names = alike.map(|run| match run.len() {
+        1 => run[0].to_string(),
+        count => format!("{count} x {}", run[0]),
+    });
+    names.collect::<Vec<_>>().join(" ")
+}
+
 impl Bench {
-    /// Decode and prefill into `attention.csv`, by split into `decode_splits.csv` and `prefill_parts.csv`.
+    /// Decode by CTAs into `decode_shares.csv`, prefill into `prefill.csv` and by parts into `prefill_parts.csv`.
     pub fn attention(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let mut shares = Table::new(
+            &self.gpu,
+            "decode_shares",
+            "kv_heads,contexts,cut,chosen,nanos,gb_per_s",
+        );
+        for (kv_heads, contexts) in decode_batches() {
+            self.decode(&mut shares, kv_heads, &contexts)?;
+        }
         let mut table = Table::new(
             &self.gpu,
-            "attention",
-            "kernel,q_heads,kv_heads,seqs,chunk,context,nanos,gb_per_s,tflop_per_s",
+            "prefill",
+            "q_heads,kv_heads,chunks,tokens,context,nanos,tflop_per_s",
         );
-        let mut splits = Table::new(
-            &self.gpu,
-            "decode_splits",
-            "kv_heads,seqs,context,split_tokens,chosen,nanos,gb_per_s",
-        );
-        for (kv_heads, seqs, context) in [
-            (32, 1, 1024),
-            (32, 8, 1024),
-            (32, 32, 1024),
-            (32, 128, 1024),
-            (32, 32, 4096),
-            (32, 1, 16_384),
-            (8, 1, 1024),
-            (8, 32, 4096),
-            (8, 1, 65_536),
-        ] {
-            self.decode(&mut table, &mut splits, kv_heads, seqs, context)?;
-        }
         for (kv_heads, count, tokens, past) in [
             (32, 1, 512, 0),
             (32, 1, 2048, 0),
@@ -95,7 +122,7 @@ impl Bench {
             work.time_parts(self, &mut parts)?;
         }
         table.save(folder)?;
-        splits.save(folder)?;
+        shares.save(folder)?;
         parts.save(folder)?;
         Ok(())
     }
@@ -130,69 +157,54 @@ impl Bench {
     }
 
     /// Decode over as many layers as exceed the L2 cache, in one graph, so that each layer is read from HBM.
-    fn decode(
-        &self,
-        table: &mut Table,
-        splits: &mut Table,
-        kv_heads: u32,
-        seqs: u32,
-        context: u32,
-    ) -> Result<(), Error> {
-        let layer_bytes = 2 * 2 * 128 * u64::from(kv_heads) * u64::from(seqs) * u64::from(context);
+    fn decode(&self, table: &mut Table, kv_heads: u32, contexts: &[u32]) -> Result<(), Error> {
+        let (seqs, longest) = (
+            contexts.len() as u32,
+            contexts.iter().copied().max().unwrap_or(0),
+        );
+        let total: u64 = contexts.iter().copied().map(u64::from).sum();
+        let layer_bytes = 2 * 2 * 128 * u64::from(kv_heads) * total;
         let layers = ((1_u64 << 30).div_ceil(layer_bytes) as u32).clamp(2, 32);
-        let (pool, _memory, block_table) = self.paged(kv_heads, seqs, context, layers)?;
+        let (pool, _memory, block_table) = self.paged(kv_heads, seqs, longest, layers)?;
         let token_stride = (32 + 2 * kv_heads) * 128;
         let q = self.filled(2 * u64::from(seqs) * u64::from(token_stride))?;
         let output = DeviceBuffer::new(&self.gpu, 2 * u64::from(seqs) * 32 * 128)?;
-        let contexts =
-            DeviceBuffer::from_slice(&self.stream, &vec![context as i32; seqs as usize])?;
-        // Room for 64 splits a sequence, more than the launcher's own choice ever makes.
-        let workspace = DecodeWorkspace::new(&self.stream, &pool.layout, 16 * seqs, 32)?;
+        let context = DeviceBuffer::from_slice(&self.stream, contexts)?;
+        let workspace = DecodeWorkspace::new(&self.stream, &pool.layout, 32)?;
         let kernel = DecodeAttention::load(&self.gpu)?;
-        let batch = |layer| DecodeBatch {
-            q: q.view(),
-            token_stride,
-            pool,
-            layer,
-            table: block_table.view(),
-            table_stride: context.div_ceil(16),
-            context: contexts.view(),
-            context_max: context,
-            context_total: u64::from(seqs) * u64::from(context),
-            output: output.view(),
-            q_heads: 32,
-            seq_count: seqs,
-        };
-        let time = |split_tokens| -> Result<u64, Error> {
+        let time = |plan: &DecodePlan| -> Result<u64, Error> {
+            let plan = DeviceBuffer::from_slice(&self.stream, plan.words())?;
+            let batch = |layer| DecodeBatch {
+                q: q.view(),
+                token_stride,
+                pool,
+                layer,
+                table: block_table.view(),
+                table_stride: longest.div_ceil(16),
+                context: context.view(),
+                context_max: longest,
+                plan: plan.view(),
+                output: output.view(),
+                q_heads: 32,
+                seq_count: seqs,
+            };
             let graph = self.stream.capture(|stream| {
-                (0..layers).try_for_each(|layer| {
-                    kernel.launch_split(stream, &batch(layer), &workspace, Splits::Of(split_tokens))
-                })
+                (0..layers).try_for_each(|layer| kernel.launch(stream, &batch(layer), &workspace))
             })?;
             let nanos = median_nanos(&self.gpu, &self.stream, REPEATS, || {
                 graph.launch(&self.stream)
             })?;
             Ok(nanos / u64::from(layers))
         };
-        let chosen = kernel.split_tokens(&batch(0));
-        let nanos = time(chosen)?;
-        let rate = gigabytes_per_second(layer_bytes, nanos);
-        table.row(&format!(
-            "decode,32,{kv_heads},{seqs},1,{context},{nanos},{rate:.0},"
-        ));
-        splits.row(&format!(
-            "{kv_heads},{seqs},{context},{chosen},yes,{nanos},{rate:.0}"
-        ));
-        let worth_a_row = |split: &u32| *split <= context && context / *split <= 64;
-        for split in [128, 256, 512, 1024, 2048, 4096, 8192]
-            .into_iter()
-            .filter(worth_a_row)
-        {
-            let nanos = time(split)?;
+        let strands = kernel.strands([32, kv_heads], contexts.iter().copied());
+        let chosen = strands.plan();
+        for cut in strands.cuts() {
+            let plan = strands.cut(cut);
+            let nanos = time(&plan)?;
             let rate = gigabytes_per_second(layer_bytes, nanos);
-            splits.row(&format!(
-                "{kv_heads},{seqs},{context},{split},no,{nanos},{rate:.0}"
-            ));
+            let mark = if plan == chosen { "yes" } else { "no" };
+            let (name, cut) = (named(contexts), format!("{cut:?}").to_lowercase());
+            table.row(&format!("{kv_heads},{name},{cut},{mark},{nanos},{rate:.0}"));
         }
         Ok(())
     }
@@ -271,7 +283,7 @@ impl PrefillWork {
         let PrefillChunk { tokens, context } = self.chunks[0];
         let (kv_heads, count) = (self.call.pool.layout.kv_heads, self.chunks.len());
         table.row(&format!(
-            "prefill,32,{kv_heads},{count},{tokens},{context},{nanos},,{rate:.0}"
+            "32,{kv_heads},{count},{tokens},{context},{nanos},{rate:.0}"
         ));
         Ok(())
     }

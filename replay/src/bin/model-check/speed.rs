@@ -63,7 +63,7 @@ pub fn run(gpu: &Gpu, folder: &Path, name: &str) -> Result<(), Failure> {
     };
     let begun = Instant::now();
     let mut model = Model::new(gpu, &stream, &geometry, pool, limits)?;
-    model.warm_up(&stream, 128, gpu.info().multiprocessors)?;
+    model.warm_up(&stream, 128)?;
     let ready = begun.elapsed().as_secs_f64();
     let mut bench = Bench {
         gpu: gpu.clone(),

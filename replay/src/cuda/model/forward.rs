@@ -11,15 +11,15 @@
 
 use super::inputs::Lists;
 use super::products::{Products, Projection};
-use super::step::{Pass, Prefill, Sizes};
+use super::step::{Pass, Plans, Prefill, Sizes};
 use super::weights::{LayerWeights, Weights};
 use super::workspace::Workspace;
 use super::{Geometry, ModelError};
 use kernels::argmax::{Argmax, ArgmaxRows};
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, Splits};
+use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodePlan};
 use kernels::gpu::{Gpu, Stream, View};
 use kernels::kv::KvPool;
-use kernels::prefill_attention::{PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan};
+use kernels::prefill_attention::{PrefillAttention, PrefillChunk, PrefillChunks};
 use kernels::rms_norm::{RmsNorm, RmsNormRows};
 use kernels::rope::{Rope, RopeTokens};
 use kernels::silu_mul::{SiluMul, SiluMulRows};
@@ -67,30 +67,27 @@ impl Forward {
         })
     }
 
-    /// Tokens of a split of decode attention, by the contexts of a pass.
-    pub fn split_tokens(&self, sizes: &Sizes, lists: &Lists) -> u32 {
-        self.decode
-            .split_tokens(&self.decode_batch(0, sizes, lists))
-    }
-
-    /// Plans the attention of a pass's chunks.
-    pub fn plan(&self, pass: &Pass<'_>) -> PrefillPlan {
+    /// Plans the attention of a pass with decode rows for `decode` sequences.
+    pub fn plans(&self, pass: &Pass<'_>, decode: u32) -> Plans {
+        let heads = [self.geometry.q_heads, self.geometry.kv_heads];
+        let contexts = pass.decode.iter().map(|sequence| sequence.context);
         let chunks: Vec<PrefillChunk> = pass.prefill.iter().map(Prefill::attended).collect();
-        self.prefill.plan(self.geometry.q_heads, &chunks)
+        Plans {
+            decode: if decode == 0 {
+                DecodePlan::default()
+            } else {
+                self.decode.strands(heads, contexts).plan()
+            },
+            prefill: self.prefill.plan(self.geometry.q_heads, &chunks),
+        }
     }
 
-    /// Submits a pass whose lists are on their way, and whose products are prepared. At most `splits` splits of a context.
-    pub fn launch(
-        &self,
-        stream: &Stream,
-        sizes: &Sizes,
-        lists: &Lists,
-        splits: u32,
-    ) -> Result<(), ModelError> {
+    /// Submits a pass whose lists are on their way, and whose products are prepared.
+    pub fn launch(&self, stream: &Stream, sizes: &Sizes, lists: &Lists) -> Result<(), ModelError> {
         let (rows, hidden) = (sizes.rows(), self.geometry.hidden);
         self.embed(stream, sizes, lists)?;
         for (index, layer) in self.weights.layers.iter().enumerate() {
-            self.layer(stream, index as u32, layer, sizes, lists, splits)?;
+            self.layer(stream, index as u32, layer, sizes, lists)?;
         }
         // Without chunks the rows that are sampled are all rows, in order.
         let (last, samples) = (self.workspace.last(), sizes.sequences());
@@ -155,7 +152,6 @@ impl Forward {
         layer: &LayerWeights,
         sizes: &Sizes,
         lists: &Lists,
-        splits: u32,
     ) -> Result<(), ModelError> {
         let (rows, at) = (sizes.rows(), &self.workspace);
         let (hidden, normed) = (at.hidden(), at.normed());
@@ -181,7 +177,7 @@ impl Forward {
                 token_count: rows,
             },
         )?;
-        self.attention(stream, index, sizes, lists, splits)?;
+        self.attention(stream, index, sizes, lists)?;
         product(Projection::Output, layer.output, [at.attended(), hidden])?;
         self.norm(stream, [hidden, normed], layer.mlp_norm, rows)?;
         if self.products.gates_inside(rows) {
@@ -207,16 +203,10 @@ impl Forward {
         layer: u32,
         sizes: &Sizes,
         lists: &Lists,
-        most: u32,
     ) -> Result<(), ModelError> {
-        let splits = Splits::At {
-            at: lists.split_tokens,
-            most,
-        };
         if sizes.decode > 0 {
             let batch = self.decode_batch(layer, sizes, lists);
-            self.decode
-                .launch_split(stream, &batch, &self.workspace.decode, splits)?;
+            self.decode.launch(stream, &batch, &self.workspace.decode)?;
         }
         if sizes.chunks == 0 {
             return Ok(());
@@ -232,7 +222,7 @@ impl Forward {
             layer,
             table: table.slice(skipped, table.bytes() - skipped)?,
             table_stride: lists.table_stride,
-            plan: lists.plan,
+            plan: lists.prefill_plan,
             sizes: sizes.plan,
             output: slice_rows(self.workspace.attended(), first, tokens, geometry.q_width())?,
             q_heads: geometry.q_heads,
@@ -252,8 +242,8 @@ impl Forward {
             table: lists.table,
             table_stride: lists.table_stride,
             context: lists.contexts,
-            context_max: sizes.decode_context_max,
-            context_total: sizes.decode_context_total,
+            context_max: lists.table_stride * self.pool.layout.block_tokens,
+            plan: lists.decode_plan,
             output: self.workspace.attended(),
             q_heads: self.geometry.q_heads,
             seq_count: sizes.decode,

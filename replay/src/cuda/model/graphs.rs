@@ -1,8 +1,7 @@
 //! CUDA graphs of decode passes: one submission instead of some 300.
 //!
 //! A graph fixes sizes and addresses. Passes of up to [`SEQUENCES_MAX`] sequences are padded to the next of [`SEQUENCES`]; everything else
-//! that changes from step to step (contexts, block tables, slots, the split of long contexts) is in HBM. What remains is how many
-//! splits of a context there may be, rounded up to a power of two: a graph for each.
+//! that changes from step to step (contexts, block tables, slots, what each CTA of attention reads) is in HBM.
 //!
 //! A pass with chunks is submitted kernel by kernel: it takes tens of milliseconds, and submitting it one or two.
 
@@ -11,7 +10,6 @@ use super::inputs::Inputs;
 use super::step::{Pass, Sizes};
 use super::{Limits, ModelError};
 use kernels::gpu::{DeviceBuffer, Gpu, Graph, Stream};
-use kernels::prefill_attention::PrefillPlan;
 use std::collections::BTreeMap;
 
 /// Most sequences of a graph. Beyond, a decode step of any model takes far longer than submitting it.
@@ -41,11 +39,10 @@ pub const SEQUENCES: [u32; 19] = [
 ];
 
 pub(super) struct Graphs {
-    /// By sequences and splits.
-    made: BTreeMap<(u32, u32), Graph>,
+    /// By sequences.
+    made: BTreeMap<u32, Graph>,
     /// What `sampled` holds, while a graph is being made.
     saved: DeviceBuffer,
-    context_max: u32,
 }
 
 /// Sequences that a decode pass of `sequences` is padded to; none if it is too large for a graph.
@@ -57,54 +54,50 @@ pub(super) fn bucket(sequences: u32, most: u32) -> Option<u32> {
 }
 
 impl Graphs {
-    pub fn new(gpu: &Gpu, limits: &Limits, block_tokens: u32) -> Result<Self, ModelError> {
+    pub fn new(gpu: &Gpu, limits: &Limits) -> Result<Self, ModelError> {
         Ok(Self {
             made: BTreeMap::new(),
             saved: DeviceBuffer::new(gpu, 4 * u64::from(limits.sequences))?,
-            context_max: limits.table_width * block_tokens,
         })
     }
 
-    /// Makes the graph of `sequences` with up to `splits` splits, if there is none. What rows sampled last is not touched.
+    /// Makes the graph of `sequences`, if there is none. What rows sampled last is not touched.
     pub fn prepare(
         &mut self,
         stream: &Stream,
         forward: &mut Forward,
         inputs: &mut Inputs,
         sequences: u32,
-        splits: u32,
     ) -> Result<(), ModelError> {
-        if self.made.contains_key(&(sequences, splits)) {
+        if self.made.contains_key(&sequences) {
             return Ok(());
         }
-        let (padding, none) = (Pass::default(), PrefillPlan::default());
-        let sizes = Sizes {
-            decode_context_max: self.context_max,
-            ..Sizes::of(&padding, sequences, &none)
-        };
+        let padding = Pass::default();
+        let plans = forward.plans(&padding, sequences);
+        let sizes = Sizes::of(&padding, sequences, &plans);
         let lists = inputs.lists(&sizes)?;
         // Once without being recorded: kernels are loaded when they first run, which recording does not allow.
         let sampled = forward.workspace.sampled();
         stream.copy(self.saved.view(), sampled)?;
-        let written = inputs.write(&padding, &sizes, 1, 64, &none)?;
+        let written = inputs.write(&padding, &sizes, 1, &plans)?;
         inputs.bring(stream, &written)?;
-        forward.launch(stream, &sizes, &lists, splits)?;
+        forward.launch(stream, &sizes, &lists)?;
         stream.copy(sampled, self.saved.view())?;
         let mut failed = None;
         let graph = stream.capture(|stream| {
-            failed = forward.launch(stream, &sizes, &lists, splits).err();
+            failed = forward.launch(stream, &sizes, &lists).err();
             Ok(())
         });
         if let Some(error) = failed {
             return Err(error);
         }
-        self.made.insert((sequences, splits), graph?);
+        self.made.insert(sequences, graph?);
         Ok(())
     }
 
     /// Submits a [prepared](Self::prepare) graph.
-    pub fn launch(&self, stream: &Stream, sequences: u32, splits: u32) -> Result<(), ModelError> {
-        let graph = self.made.get(&(sequences, splits));
+    pub fn launch(&self, stream: &Stream, sequences: u32) -> Result<(), ModelError> {
+        let graph = self.made.get(&sequences);
         let graph = graph.ok_or(ModelError::Unprepared { rows: sequences })?;
         Ok(graph.launch(stream)?)
     }

@@ -3,8 +3,9 @@
 //! Slots of pinned memory are used in turn; one is free again when the kernel that read it is over, which is asked and, with steps that run
 //! only one ahead, never waited for.
 
-use super::step::{Pass, Sizes};
+use super::step::{Pass, Plans, Sizes};
 use super::{Limits, ModelError};
+use kernels::decode_attention::DecodePlan;
 use kernels::gpu::{DeviceBuffer, Event, Gpu, HostPool, Stream, View};
 use kernels::prefill_attention::PrefillPlan;
 use kernels::step_inputs::{InputLists, StepInputs};
@@ -28,10 +29,10 @@ pub(super) struct Inputs {
 /// Where the lists of a pass are in HBM; fixed by its sizes.
 #[derive(Clone, Copy)]
 pub(super) struct Lists {
-    /// uint32: tokens of a split of decode attention.
-    pub split_tokens: View,
+    /// Work of decode attention.
+    pub decode_plan: View,
     /// Work of prefill attention.
-    pub plan: View,
+    pub prefill_plan: View,
     /// int32, one a prefill row.
     pub tokens: View,
     /// int32, one a row.
@@ -57,11 +58,11 @@ pub(super) struct Written {
 impl Inputs {
     pub fn new(gpu: &Gpu, limits: &Limits) -> Result<Self, ModelError> {
         let wide = u64::from;
-        // Split header; tokens, positions, slots; contexts, samples.
-        let words = 4 + 3 * wide(limits.tokens) + 2 * wide(limits.sequences);
+        // Tokens, positions, slots; contexts, samples.
+        let words = 3 * wide(limits.tokens) + 2 * wide(limits.sequences);
         let multiprocessors = gpu.info().multiprocessors;
-        let plan = PrefillPlan::words_most(multiprocessors, limits.tokens, limits.sequences);
-        let words = words + wide(plan);
+        let prefill = PrefillPlan::words_most(multiprocessors, limits.tokens, limits.sequences);
+        let words = words + wide(DecodePlan::word_count(multiprocessors)) + wide(prefill);
         let slot_words = words + wide(limits.table_entries);
         let read = (0..SLOTS)
             .map(|_| Event::new(gpu))
@@ -90,13 +91,13 @@ impl Inputs {
                 .slice(4 * u64::from(offsets[at]), 4 * u64::from(words))
         };
         Ok(Lists {
-            split_tokens: self.words.view().slice(0, 4)?,
-            plan: list(0)?,
-            tokens: list(1)?,
-            positions: list(2)?,
-            slots: list(3)?,
-            contexts: list(4)?,
-            samples: list(5)?,
+            decode_plan: list(0)?,
+            prefill_plan: list(1)?,
+            tokens: list(2)?,
+            positions: list(3)?,
+            slots: list(4)?,
+            contexts: list(5)?,
+            samples: list(6)?,
             table: self.table.view(),
             table_stride: self.table_stride,
         })
@@ -108,10 +109,9 @@ impl Inputs {
         pass: &Pass<'_>,
         sizes: &Sizes,
         block_tokens: u32,
-        split_tokens: u32,
-        plan: &PrefillPlan,
+        plans: &Plans,
     ) -> Result<Written, ModelError> {
-        pass.write(sizes, block_tokens, split_tokens, plan, &mut self.packed);
+        pass.write(sizes, block_tokens, plans, &mut self.packed);
         let words = self.packed.len() as u64;
         if words > self.slot_words || sizes.table_width > self.table_stride {
             return Err(ModelError::Lists {

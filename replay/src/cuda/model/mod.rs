@@ -156,35 +156,22 @@ impl Model {
         Ok(Self {
             forward,
             inputs: Inputs::new(gpu, &limits)?,
-            graphs: Graphs::new(gpu, &limits, pool.layout.block_tokens)?,
+            graphs: Graphs::new(gpu, &limits)?,
             limits,
         })
     }
 
-    /// Makes the graphs that decode passes of up to `sequences` equal contexts need, so that no step has to wait for one.
+    /// Makes the graphs that decode passes of up to `sequences` need, so that no step has to wait for one.
     ///
     /// # Errors
     /// What the driver refuses.
-    pub fn warm_up(
-        &mut self,
-        stream: &Stream,
-        sequences: u32,
-        multiprocessors: u32,
-    ) -> Result<(), ModelError> {
-        let kv_heads = self.forward.geometry.kv_heads;
+    pub fn warm_up(&mut self, stream: &Stream, sequences: u32) -> Result<(), ModelError> {
         let mut at = 1;
         while let Some(bucket) =
             graphs::bucket(at, self.limits.sequences).filter(|_| at <= sequences)
         {
-            // A batch is split into about one CTA a multiprocessor.
-            let most = (multiprocessors / (kv_heads * bucket) + 1).next_power_of_two();
-            let mut splits = 1;
-            while splits <= most {
-                let (forward, inputs) = (&mut self.forward, &mut self.inputs);
-                self.graphs
-                    .prepare(stream, forward, inputs, bucket, splits)?;
-                splits *= 2;
-            }
+            let (forward, inputs) = (&mut self.forward, &mut self.inputs);
+            self.graphs.prepare(stream, forward, inputs, bucket)?;
             at = bucket + 1;
         }
         Ok(stream.synchronize()?)
@@ -205,8 +192,9 @@ impl Model {
         let sequences = pass.decode.len() as u32;
         let bucket =
             graphs::bucket(sequences, self.limits.sequences).filter(|_| pass.prefill.is_empty());
-        let plan = self.forward.plan(pass);
-        let sizes = Sizes::of(pass, bucket.unwrap_or(sequences), &plan);
+        let rows = bucket.unwrap_or(sequences);
+        let plans = self.forward.plans(pass, rows);
+        let sizes = Sizes::of(pass, rows, &plans);
         if sizes.rows() > self.limits.tokens || sizes.sequences() > self.limits.sequences {
             return Err(ModelError::TooLarge {
                 tokens: sizes.rows(),
@@ -218,24 +206,18 @@ impl Model {
             return Ok(begun.map_or(Ok(()), |begun| begun.record(stream))?);
         }
         let lists = self.inputs.lists(&sizes)?;
-        let split_tokens = self.forward.split_tokens(&sizes, &lists);
-        let splits = sizes
-            .decode_context_max
-            .div_ceil(split_tokens)
-            .next_power_of_two();
         if let Some(bucket) = bucket {
             let (forward, inputs) = (&mut self.forward, &mut self.inputs);
-            self.graphs
-                .prepare(stream, forward, inputs, bucket, splits)?;
+            self.graphs.prepare(stream, forward, inputs, bucket)?;
         }
         let written = self
             .inputs
-            .write(pass, &sizes, layout.block_tokens, split_tokens, &plan)?;
+            .write(pass, &sizes, layout.block_tokens, &plans)?;
         begun.map_or(Ok(()), |begun| begun.record(stream))?;
         self.inputs.bring(stream, &written)?;
         match bucket {
-            Some(bucket) => self.graphs.launch(stream, bucket, splits),
-            None => self.forward.launch(stream, &sizes, &lists, splits),
+            Some(bucket) => self.graphs.launch(stream, bucket),
+            None => self.forward.launch(stream, &sizes, &lists),
         }
     }
 

@@ -4,7 +4,7 @@
 //!   rows    [ decode sequences, one row each | tokens of chunk 0 | tokens of chunk 1 | .. ]
 //!   samples [ decode sequences               | last row of chunk 0 | .. ]
 //!
-//!   words   split_tokens, 3 unused | plan of prefill attention | tokens of the chunks | positions | slots | contexts that decode | rows of the samples
+//!   words   plan of decode attention | plan of prefill attention | tokens of the chunks | positions | slots | contexts that decode | rows of the samples
 //!   table   [sequences][blocks of the longest]
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! and slot -1, and so reads and writes no KV.
 
 use super::ModelError;
+use kernels::decode_attention::DecodePlan;
 use kernels::prefill_attention::{PlanSizes, PrefillChunk, PrefillPlan};
 
 /// A sequence that decodes one token: the one that its row sampled last.
@@ -43,6 +44,15 @@ pub struct Pass<'a> {
     pub prefill: &'a [Prefill<'a>],
 }
 
+/// What the CTAs of a pass's attention read.
+#[derive(Debug, Default)]
+pub(super) struct Plans {
+    /// Of sequences that decode; without words if there are none.
+    pub decode: DecodePlan,
+    /// Of chunks.
+    pub prefill: PrefillPlan,
+}
+
 /// Sizes of a pass: what its launches depend on beside the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
@@ -54,31 +64,24 @@ pub(super) struct Sizes {
     pub chunks: u32,
     /// Of the plan of the chunks' attention.
     pub plan: PlanSizes,
-    /// Longest context that decodes; at least 1.
-    pub decode_context_max: u32,
-    /// Sum of the contexts that decode.
-    pub decode_context_total: u64,
+    /// Words of the plan of decode attention.
+    pub decode_words: u32,
     /// Blocks of the longest sequence.
     pub table_width: u32,
 }
 
-/// Unused words behind the first keep the lists that follow aligned.
-const HEADER: u32 = 4;
-
 impl Sizes {
-    /// Those of `pass` and its plan, with decode rows for `decode` sequences.
-    pub fn of(pass: &Pass<'_>, decode: u32, plan: &PrefillPlan) -> Self {
+    /// Those of `pass` and its plans, with decode rows for `decode` sequences.
+    pub fn of(pass: &Pass<'_>, decode: u32, plans: &Plans) -> Self {
         let tokens = pass.prefill.iter().map(|chunk| chunk.tokens.len() as u32);
         let blocks = pass.decode.iter().map(|sequence| sequence.blocks);
         let blocks = blocks.chain(pass.prefill.iter().map(|chunk| chunk.blocks));
-        let contexts = || pass.decode.iter().map(|sequence| sequence.context);
         Self {
             decode,
             prefill_tokens: tokens.sum(),
             chunks: pass.prefill.len() as u32,
-            plan: plan.sizes(),
-            decode_context_max: contexts().max().unwrap_or(0).max(1),
-            decode_context_total: contexts().map(u64::from).sum(),
+            plan: plans.prefill.sizes(),
+            decode_words: plans.decode.words().len() as u32,
             table_width: blocks.map(|blocks| blocks.len() as u32).max().unwrap_or(0),
         }
     }
@@ -93,9 +96,10 @@ impl Sizes {
         self.decode + self.chunks
     }
 
-    /// Where each list begins \[words\]: plan, tokens, positions, slots, contexts, sample rows, and the end.
-    pub fn offsets(&self) -> [u32; 7] {
+    /// Where each list begins \[words\]: both plans, tokens, positions, slots, contexts, sample rows, and the end.
+    pub fn offsets(&self) -> [u32; 8] {
         let lengths = [
+            self.decode_words,
             self.plan.words(),
             self.prefill_tokens,
             self.rows(),
@@ -103,7 +107,7 @@ impl Sizes {
             self.decode,
             self.sequences(),
         ];
-        let mut offsets = [HEADER; 7];
+        let mut offsets = [0; 8];
         for (at, length) in lengths.into_iter().enumerate() {
             offsets[at + 1] = offsets[at] + length;
         }
@@ -112,7 +116,7 @@ impl Sizes {
 
     /// Words of all lists but the table.
     pub fn words(&self) -> u32 {
-        self.offsets()[6]
+        self.offsets()[7]
     }
 }
 
@@ -162,8 +166,7 @@ impl Pass<'_> {
         &self,
         sizes: &Sizes,
         block_tokens: u32,
-        split_tokens: u32,
-        plan: &PrefillPlan,
+        plans: &Plans,
         words: &mut Vec<u32>,
     ) {
         let padding = (sizes.decode as usize).saturating_sub(self.decode.len());
@@ -173,8 +176,8 @@ impl Pass<'_> {
         let chunk_positions =
             |chunk: &Prefill<'_>| chunk.past..chunk.past + chunk.tokens.len() as u32;
         words.clear();
-        words.extend([split_tokens, 0, 0, 0]);
-        words.extend(plan.words());
+        words.extend(plans.decode.words());
+        words.extend(plans.prefill.words());
         for chunk in self.prefill {
             words.extend(chunk.tokens.iter().map(|&token| token as u32));
         }
@@ -215,6 +218,7 @@ impl Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernels::decode_attention::Strands;
 
     fn sequences() -> ([Decode<'static>; 2], [Prefill<'static>; 2]) {
         let decode = [
@@ -250,14 +254,17 @@ mod tests {
             prefill: &prefill,
         };
         let chunks = prefill.map(|chunk| chunk.attended());
-        let plan = PrefillPlan::new(4, 132, &chunks);
-        let sizes = Sizes::of(&pass, 2, &plan);
+        let plans = Plans {
+            decode: Strands::new(132, [4, 4], decode.map(|sequence| sequence.context)).plan(),
+            prefill: PrefillPlan::new(4, 132, &chunks),
+        };
+        let sizes = Sizes::of(&pass, 2, &plans);
         let mut words = Vec::new();
-        pass.write(&sizes, 16, 640, &plan, &mut words);
-        let [at, tokens, positions, slots, contexts, samples, end] =
+        pass.write(&sizes, 16, &plans, &mut words);
+        let [_, at, tokens, positions, slots, contexts, samples, end] =
             sizes.offsets().map(|at| at as usize);
-        assert_eq!(words[0], 640);
-        assert_eq!(&words[at..tokens], plan.words());
+        assert_eq!(&words[..at], plans.decode.words());
+        assert_eq!(&words[at..tokens], plans.prefill.words());
         assert_eq!(words[tokens..positions], [100, 101, 102, 200]);
         assert_eq!(words[positions..slots], [2, 16, 15, 16, 17, 0]);
         // Blocks of 16: 5 * 16 + 2, 2 * 16 + 0; 4 * 16 + 15, 9 * 16 + 0, 9 * 16 + 1; 1 * 16 + 0.
@@ -276,11 +283,11 @@ mod tests {
             decode: &decode,
             prefill: &[],
         };
-        let none = PrefillPlan::default();
+        let none = Plans::default();
         let sizes = Sizes::of(&pass, 4, &none);
         let mut words = Vec::new();
-        pass.write(&sizes, 16, 64, &none, &mut words);
-        let [_, _, positions, slots, contexts, samples, end] =
+        pass.write(&sizes, 16, &none, &mut words);
+        let [_, _, _, positions, slots, contexts, samples, end] =
             sizes.offsets().map(|at| at as usize);
         assert_eq!(words[positions..slots], [2, 16, 0, 0]);
         assert_eq!(words[slots..contexts], [82, 32, u32::MAX, u32::MAX]);
@@ -291,18 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_say_the_longest_and_the_sum() {
+    fn sizes_say_rows_and_the_longest() {
         let (decode, prefill) = sequences();
         let pass = Pass {
             decode: &decode,
             prefill: &prefill,
         };
-        let sizes = Sizes::of(&pass, 2, &PrefillPlan::default());
+        let sizes = Sizes::of(&pass, 2, &Plans::default());
         assert_eq!((sizes.rows(), sizes.sequences()), (6, 4));
-        assert_eq!(
-            (sizes.decode_context_max, sizes.decode_context_total),
-            (17, 20)
-        );
         assert_eq!(sizes.table_width, 2);
     }
 

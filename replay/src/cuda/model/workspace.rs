@@ -29,7 +29,7 @@ pub(super) struct Workspace {
     sampled: DeviceBuffer,
     /// `[head_dim / 2]` float.
     frequency: DeviceBuffer,
-    /// For the splits of decode attention.
+    /// For the partial sums of decode attention.
     pub decode: DecodeWorkspace,
     /// For the splits of prefill attention.
     pub prefill: PrefillWorkspace,
@@ -59,8 +59,6 @@ impl Workspace {
         let (tokens, samples) = (limits.tokens, limits.sequences);
         let sampled = rows(samples, 1, 4)?;
         stream.fill(sampled.view(), 0)?;
-        // A graph may have up to twice the splits that the launcher would choose.
-        let sequences = limits.sequences.max(2 * super::graphs::SEQUENCES_MAX);
         Ok(Self {
             hidden: rows(tokens, geometry.hidden, 2)?,
             normed: rows(tokens, geometry.hidden, 2)?,
@@ -75,7 +73,7 @@ impl Workspace {
                 stream,
                 &frequencies(geometry.head_dim, ROPE_BASE),
             )?,
-            decode: DecodeWorkspace::new(stream, layout, sequences, geometry.q_heads)?,
+            decode: DecodeWorkspace::new(stream, layout, geometry.q_heads)?,
             prefill: PrefillWorkspace::new(gpu, geometry.head_dim)?,
         })
     }
