@@ -1,9 +1,8 @@
 //! The digest of a run: equal for two runs if and only if they gave the same results.
 
-use super::{FILES, FolderError, MANIFEST, RunFolder};
+use super::{FILES, FolderError, MANIFEST, RunFolder, stored};
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::Path;
 
 /// Hex digits of a digest that are enough to print.
@@ -24,7 +23,6 @@ impl RunFolder {
     pub fn digest(&self) -> Result<String, FolderError> {
         let mut hash = Sha256::new();
         for name in FILES {
-            let path = self.path().join(name);
             if name == MANIFEST {
                 let mut manifest = serde_json::to_value(self.manifest()).expect("plain data");
                 let keys = manifest.as_object_mut().expect("a manifest is an object");
@@ -34,7 +32,7 @@ impl RunFolder {
                 let text = crate::canonical::json(&manifest);
                 frame(&mut hash, name, text.len() as u64);
                 hash.update(text);
-            } else if path.is_file() {
+            } else if let Some(path) = stored::find(self.path(), name) {
                 add_file(&mut hash, name, &path).map_err(FolderError::io("read", &path))?;
             }
         }
@@ -49,14 +47,9 @@ fn frame(hash: &mut Sha256, name: &str, len: u64) {
 }
 
 fn add_file(hash: &mut Sha256, name: &str, path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    frame(hash, name, file.metadata()?.len());
-    let mut reader = BufReader::new(file);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(()),
-            n => hash.update(&buffer[..n]),
-        }
-    }
+    // The length that comes first is that of what the file holds, which a compressed one does not say.
+    let length = io::copy(&mut stored::open(path)?, &mut io::sink())?;
+    frame(hash, name, length);
+    io::copy(&mut stored::open(path)?, hash)?;
+    Ok(())
 }

@@ -14,12 +14,14 @@
 //! **Invariant:** a folder that has its final name is whole: rows are streamed into a sibling folder,
 //! synced, and renamed into place. One that an interrupted process left behind keeps `.tmp-` in its name
 //! and is never read as a result.
+//! Tables may be compressed once they are there (`gzip ops.csv`); they are read as before, and the digest of the run is the same.
 //! **Absent on purpose:** overwriting. A folder is added or already there. Only a sweep, whose folders are its own, has the same run from other
 //! inputs give way to its successor ([`RunWriter::replace`]).
 
 mod digest;
 mod error;
 mod reader;
+mod stored;
 mod table;
 mod writer;
 

@@ -1,13 +1,15 @@
 //! Reads a run folder.
 
 use super::table::{Rows, columns};
-use super::{DECISIONS, FolderError, MANIFEST, OPS, SAMPLES, SESSIONS, TURNS, UNFINISHED, WAKES};
+use super::{
+    DECISIONS, FolderError, MANIFEST, OPS, SAMPLES, SESSIONS, TURNS, UNFINISHED, WAKES, stored,
+};
 use crate::manifest::{Manifest, SCHEMA};
 use crate::metrics::{Collector, Measure, RunMetrics};
 use crate::parts;
 use crate::rows::{OpRow, SampleRow, SessionRow, TurnRow};
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// A finished run on the disk. The manifest is in memory; rows are read when asked for.
@@ -40,7 +42,7 @@ impl RunFolder {
             return Err(not_a_run("it is a file; give the folder"));
         }
         for file in [MANIFEST, TURNS, SESSIONS] {
-            if !path.join(file).is_file() {
+            if stored::find(path, file).is_none() {
                 return Err(not_a_run(&format!("it has no {file}")));
             }
         }
@@ -91,7 +93,7 @@ impl RunFolder {
     /// # Errors
     /// If the file cannot be read or lacks a column; rows that are damaged are errors of the iterator.
     pub fn turns(&self) -> Result<Rows<TurnRow>, FolderError> {
-        Rows::open(&self.path.join(TURNS))
+        Rows::open(&self.stored(TURNS))
     }
 
     /// The rows of `sessions.csv`.
@@ -99,7 +101,7 @@ impl RunFolder {
     /// # Errors
     /// As [`RunFolder::turns`].
     pub fn sessions(&self) -> Result<Rows<SessionRow>, FolderError> {
-        Rows::open(&self.path.join(SESSIONS))
+        Rows::open(&self.stored(SESSIONS))
     }
 
     /// The rows of `ops.csv`, which may be of before its latest column.
@@ -124,9 +126,9 @@ impl RunFolder {
     ///
     /// # Errors
     /// As [`RunFolder::ops`].
-    pub fn decisions(&self) -> Result<BufReader<File>, FolderError> {
+    pub fn decisions(&self) -> Result<impl BufRead, FolderError> {
         let path = self.optional(DECISIONS, "`--log`")?;
-        let file = File::open(&path).map_err(FolderError::io("read", &path))?;
+        let file = stored::open(&path).map_err(FolderError::io("read", &path))?;
         Ok(BufReader::new(file))
     }
 
@@ -136,7 +138,8 @@ impl RunFolder {
     /// As [`RunFolder::ops`].
     pub fn wakes(&self) -> Result<String, FolderError> {
         let path = self.optional(WAKES, "a run on a GPU")?;
-        fs::read_to_string(&path).map_err(FolderError::io("read", &path))
+        let file = stored::open(&path).map_err(FolderError::io("read", &path))?;
+        std::io::read_to_string(file).map_err(FolderError::io("read", &path))
     }
 
     /// Derives the metrics, as the `[measure]` section of the run's spec says.
@@ -149,7 +152,7 @@ impl RunFolder {
         let mut collector = Collector::new(Measure { drained, ..measure });
         for row in self.turns()? {
             let fault = |fault| FolderError::Row {
-                path: self.path.join(TURNS),
+                path: self.stored(TURNS),
                 fault,
             };
             collector.turn(&row?).map_err(fault)?;
@@ -167,7 +170,7 @@ impl RunFolder {
     pub fn check_parts(&self) -> Result<(), FolderError> {
         for row in self.turns()? {
             let fault = |fault| FolderError::Row {
-                path: self.path.join(TURNS),
+                path: self.stored(TURNS),
                 fault,
             };
             parts::check(&row?).map_err(fault)?;
@@ -175,18 +178,18 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Path of a file that every run has.
+    fn stored(&self, file: &str) -> PathBuf {
+        stored::find(&self.path, file).unwrap_or_else(|| self.path.join(file))
+    }
+
     /// Path of a file that not every run has.
     fn optional(&self, file: &'static str, option: &'static str) -> Result<PathBuf, FolderError> {
-        let path = self.path.join(file);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            Err(FolderError::Absent {
-                path: self.path.clone(),
-                file,
-                option,
-            })
-        }
+        stored::find(&self.path, file).ok_or_else(|| FolderError::Absent {
+            path: self.path.clone(),
+            file,
+            option,
+        })
     }
 }
 

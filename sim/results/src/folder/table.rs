@@ -3,12 +3,12 @@
 //! Plain RFC 4180, with a header line even where there are no rows, so that pandas, Polars and DuckDB read
 //! them without being told anything.
 
-use super::FolderError;
+use super::{FolderError, stored};
 use csv::StringRecord;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,7 @@ impl TableWriter<File> {
 
 /// The rows of a table, read as they are asked for.
 pub struct Rows<T> {
-    csv: csv::Reader<File>,
+    csv: csv::Reader<Box<dyn Read + Send>>,
     header: StringRecord,
     record: StringRecord,
     path: PathBuf,
@@ -100,7 +100,7 @@ impl<T: Serialize + DeserializeOwned + Default> Rows<T> {
 impl<T> Rows<T> {
     /// Opens a table that must have these columns.
     pub(crate) fn open_with(path: &Path, columns: &[String]) -> Result<Self, FolderError> {
-        let file = File::open(path).map_err(FolderError::io("read", path))?;
+        let file = stored::open(path).map_err(FolderError::io("read", path))?;
         let mut csv = csv::Reader::from_reader(file);
         let header = csv
             .headers()

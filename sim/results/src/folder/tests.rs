@@ -469,3 +469,33 @@ fn a_digest_depends_on_results_and_not_on_when_or_where_they_were_made() {
     fs::remove_file(&log).unwrap();
     assert_ne!(first, second.digest().unwrap());
 }
+
+#[test]
+fn a_compressed_table_is_read_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = write(&dir.path().join("run"), &manifest(RunSpec::default()));
+    let digest = folder.digest().unwrap();
+    let rows = |folder: &RunFolder| -> Vec<TurnRow> {
+        folder.turns().unwrap().map(Result::unwrap).collect()
+    };
+    let turns = rows(&folder);
+    let plain = folder.path().join(TURNS);
+    let packed = folder.path().join("turns.csv.gz");
+    let mut gzip = flate2::write::GzEncoder::new(
+        fs::File::create(&packed).unwrap(),
+        flate2::Compression::default(),
+    );
+    std::io::copy(&mut fs::File::open(&plain).unwrap(), &mut gzip).unwrap();
+    gzip.finish().unwrap();
+    fs::remove_file(&plain).unwrap();
+
+    let folder = RunFolder::open(folder.path()).unwrap();
+    assert_eq!(rows(&folder), turns);
+    assert_eq!(folder.digest().unwrap(), digest);
+
+    // Cut off: an error that names the file.
+    let bytes = fs::read(&packed).unwrap();
+    fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    let error = folder.metrics().unwrap_err().to_string();
+    assert!(error.contains("turns.csv.gz"), "{error}");
+}
