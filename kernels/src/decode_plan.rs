@@ -10,7 +10,8 @@
 //!
 //! Even shares read contexts of any lengths at one speed, but most begin and end within a strand: they have sums to leave and to combine. Parts
 //! are better for batches that are soon read, and where their number happens to fit the GPU. The plan is the one whose estimated time is
-//! least. The constants are read off `measurements/decode_shares.csv` (H200).
+//! least. The constants are read off measurements like `measurements/decode_shares.csv` (H200, 132 multiprocessors, 92 batches): with the cuts
+//! chosen attention takes 0.6 % longer than with the best ones on average, and 15 % at worst, where 72 CTAs read 1,024 tokens each.
 
 /// Tokens of a step: a tile for each of a CTA's warps.
 const STEP: u32 = 64;
@@ -425,5 +426,45 @@ mod tests {
         assert_eq!(best(8, &[40_000, 300, 300]), Some(Cut::Even(264)));
         // Three strands of one step each.
         assert_eq!(best(3, &[10]), Some(Cut::Parts(1)));
+    }
+
+    #[test]
+    fn the_cuts_chosen_are_near_the_best_that_were_measured() {
+        let mut timed: BTreeMap<[&str; 2], Vec<(&str, f64)>> = BTreeMap::new();
+        let measured = include_str!("../measurements/decode_shares.csv");
+        for row in measured.lines().filter(|row| !row.starts_with('#')).skip(1) {
+            let [kv_heads, contexts, cut, _, nanos, _] = row
+                .split(',')
+                .collect::<Vec<_>>()
+                .try_into()
+                .expect("six columns");
+            let timed = timed.entry([kv_heads, contexts]).or_default();
+            timed.push((cut, nanos.parse().expect("a number")));
+        }
+        let mut longer = Vec::new();
+        for ([kv_heads, names], timed) in &timed {
+            // `3 x 1024 500` are four contexts.
+            let mut contexts = Vec::new();
+            let mut words = names.split(' ').peekable();
+            while let Some(word) = words.next() {
+                let context = |word: &str| word.parse().expect("a number");
+                match words.next_if_eq(&"x") {
+                    None => contexts.push(context(word)),
+                    Some(_) => {
+                        let each = context(words.next().expect("a context"));
+                        contexts.resize(contexts.len() + context(word) as usize, each);
+                    }
+                }
+            }
+            let cut = strands(kv_heads.parse().unwrap(), &contexts).best();
+            let name = format!("{:?}", cut.expect("there is KV")).to_lowercase();
+            let chosen = timed.iter().find(|(cut, _)| *cut == name).expect("timed").1;
+            let best = timed.iter().map(|at| at.1).fold(f64::MAX, f64::min);
+            longer.push(chosen / best - 1.0);
+        }
+        assert_eq!(longer.len(), 92);
+        let mean = longer.iter().sum::<f64>() / longer.len() as f64;
+        assert!(mean < 0.01, "{mean}");
+        assert!(longer.iter().all(|longer| *longer < 0.15), "{longer:?}");
     }
 }

@@ -4,7 +4,7 @@
 //!   fitted     prompts alone     PROMPT_ENDS and one token more    the staircase of the matrix products
 //!              behind contexts   ATTENDING x CONTEXTS              attention of prompts
 //!              decode            BATCH_ENDS and one more x LENGTHS the staircase of the graphs, and reading KV
-//!                                1..FEW x FEW_LENGTHS              the waves of decode attention
+//!                                1..FEW x FEW_LENGTHS              how decode attention is cut up
 //!              mixed             MIXED_PROMPTS x MIXED_BATCHES     what both cost beside each other
 //!   held out   drawn             as many of each kind as DRAWN, sizes spread evenly in their logarithm
 //!   both       LONG_*, DRAWN_LONG   the same where the model's window is longer
@@ -28,8 +28,7 @@ const PROMPT_ENDS: [u32; 31] = [
 /// Tokens of prompts behind contexts, and the contexts.
 const ATTENDING: [u32; 12] = [8, 24, 40, 56, 88, 128, 200, 256, 384, 512, 1_024, 2_048];
 const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
-/// Contexts beyond most windows of 4,096, and the prompts and batches that have them. None is a power of two, for sessions' are not: sequences and
-/// splits that begin at such distances may share channels of HBM.
+/// Contexts beyond most windows of 4,096, and the prompts and batches that have them. None is a power of two, for sessions' are not.
 const LONG: [u32; 5] = [9_100, 20_300, 33_500, 61_700, 98_500];
 const LONG_PROMPTS: [u32; 6] = [24, 120, 250, 500, 2_048, 8_192];
 const LONG_BATCHES: [u32; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 12];
@@ -37,7 +36,7 @@ const LONG_BATCHES: [u32; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 12];
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
 /// KV tokens of each sequence; the first of the others for a sequence more.
 const LENGTHS: [u32; 5] = [1_024, 256, 512, 2_200, 3_900];
-/// Up to so many sequences, each number is timed at two lengths: the waves of their attention are coarse.
+/// Up to so many sequences, each number is timed at two lengths: their attention is cut up in ways that differ most.
 const FEW: u32 = 40;
 const FEW_LENGTHS: [u32; 2] = [1_024, 2_600];
 /// Prompt tokens and sequences of mixtures; each sequence with 1,024 tokens.

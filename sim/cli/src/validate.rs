@@ -50,6 +50,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         RunFolder::open_all(&args.simulated)?,
         RunFolder::open_all(&args.measured)?,
     )?;
+    warn_of_integrity(&matched);
     let bootstrap = Bootstrap {
         resamples: args.resamples.max(100),
         ..Bootstrap::default()
@@ -129,6 +130,19 @@ fn match_runs(
         ));
     }
     Ok(matched.into_iter().map(|(_, pair)| pair).collect())
+}
+
+/// Says how many measured runs did work that the model does not have.
+fn warn_of_integrity(matched: &[Matched]) {
+    let measured = || matched.iter().flat_map(|pair| &pair.measured);
+    let checked = measured().filter(|run| run.manifest().spec.replay.integrity);
+    let (checked, all) = (checked.count(), measured().count());
+    if checked > 0 {
+        out::note(&format!(
+            "warning: {checked} of {all} measured runs stamped and verified their blocks, which no server does and the model \
+             leaves out: prefills and restores come out some percent too short; repeat them with `--no-integrity`"
+        ));
+    }
 }
 
 fn percent(share: f64) -> String {

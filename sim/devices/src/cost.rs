@@ -13,8 +13,8 @@
 //! kernel; a step with prompts is launched kernel by kernel, attends by a second one after it (`mixed`), and by a third one adds up
 //! what parts of a context came to (`context`). Tables have a point at
 //! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
-//! Decode attention has a staircase of its own: its CTAs, a number for each sequence and KV head, come in waves of as many as the GPU runs at
-//! once, so that a KV token of nine sequences may cost a fifth more than one of eight (`decode_attention`). Attention of prompts computes tiles of
+//! Decode attention may have a staircase of its own: where each sequence and KV head has a number of CTAs, they come in waves of as many as the GPU
+//! runs at once, and a KV token of nine sequences may cost a fifth more than one of eight (`decode_attention`). Attention of prompts computes tiles of
 //! many tokens: behind a long context 90 tokens take as long as 128, and 145 twice as long (`prefill_attention`).
 //! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]); behind prompts it takes longer as well, for
 //! the card lowers its clock ([`Throttle`]).

@@ -1,12 +1,6 @@
 //! `kernels-check`: every kernel against its CPU reference, and how fast it is, on a real GPU.
 //!
-//! ```text
-//!   kernels-check check [--ptx] [--only SUBJECT] [--gpu N]   compare; exit 1 if anything differs
-//!   kernels-check measure FOLDER [--only TABLE] [--gpu N]    measure; CSV files in FOLDER
-//! ```
-//!
 //! Exit codes: 0 all good, 1 a comparison failed, 2 wrong usage, 3 no usable GPU (one sentence says why).
-//! Tables: link, attention, products, skinny, memory. Subjects: copies, integrity, layers, rotation, products, skinny, attention. `--ptx` loads the kernels from PTX, as GPUs other than Hopper do.
 
 mod attention;
 mod attention_speed;
@@ -25,12 +19,48 @@ mod timing;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
 use kernels::gpu::{Error, Gpu};
 
 use crate::speed::Bench;
 use crate::suite::Suite;
 
-const USAGE: &str = "usage: kernels-check check [--ptx] [--only SUBJECT] [--gpu N] | kernels-check measure FOLDER [--only TABLE] [--gpu N]";
+/// Every kernel against its CPU reference, and how fast it is, on a real GPU
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Index of the GPU, from 0
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    gpu: u32,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Compare with the references; exit 1 if anything differs
+    Check {
+        /// Load the kernels from PTX, as GPUs other than Hopper do
+        #[arg(long)]
+        ptx: bool,
+        /// Compare one subject alone
+        #[arg(long, value_name = "SUBJECT", value_parser = names(&SUBJECTS))]
+        only: Option<String>,
+    },
+    /// Measure, into CSV files
+    Measure {
+        /// Where to
+        folder: PathBuf,
+        /// Measure one subject alone
+        #[arg(long, value_name = "SUBJECT", value_parser = names(&TABLES))]
+        only: Option<String>,
+    },
+}
+
+fn names<T>(of: &[(&'static str, T)]) -> PossibleValuesParser {
+    of.iter().map(|(name, _)| *name).into()
+}
 
 type Subject = (&'static str, fn(&mut Suite) -> Result<(), Error>);
 
@@ -59,24 +89,9 @@ const TABLES: [Table; 5] = [
     ("memory", |gpu, folder| Bench::new(gpu)?.memory(folder)),
 ];
 
-enum Verb {
-    Check {
-        ptx: bool,
-        only: Option<&'static str>,
-    },
-    Measure {
-        folder: PathBuf,
-        only: Option<&'static str>,
-    },
-}
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some((verb, ordinal)) = parse(&arguments) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    let gpu = match Gpu::open(ordinal) {
+    let Args { verb, gpu } = Args::parse();
+    let gpu = match Gpu::open(gpu) {
         Ok(gpu) => gpu,
         Err(error) => {
             eprintln!("error: {error}");
@@ -94,9 +109,9 @@ fn main() -> ExitCode {
             if ptx {
                 gpu.load_ptx_only();
             }
-            check(&gpu, only).map_err(Into::into)
+            check(&gpu, only.as_deref()).map_err(Into::into)
         }
-        Verb::Measure { folder, only } => measure(&gpu, &folder, only).map(|()| true),
+        Verb::Measure { folder, only } => measure(&gpu, &folder, only.as_deref()).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -106,38 +121,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn parse(arguments: &[String]) -> Option<(Verb, u32)> {
-    let mut words = arguments.iter().map(String::as_str);
-    let mut verb = match words.next()? {
-        "check" => Verb::Check {
-            ptx: false,
-            only: None,
-        },
-        "measure" => Verb::Measure {
-            folder: PathBuf::from(words.next()?),
-            only: None,
-        },
-        _ => return None,
-    };
-    let mut ordinal = 0;
-    while let Some(word) = words.next() {
-        match (word, &mut verb) {
-            ("--gpu", _) => ordinal = words.next()?.parse().ok()?,
-            ("--ptx", Verb::Check { ptx, .. }) => *ptx = true,
-            ("--only", Verb::Check { only, .. }) => {
-                let name = words.next()?;
-                *only = Some(SUBJECTS.iter().find(|subject| subject.0 == name)?.0);
-            }
-            ("--only", Verb::Measure { only, .. }) => {
-                let name = words.next()?;
-                *only = Some(TABLES.iter().find(|table| table.0 == name)?.0);
-            }
-            _ => return None,
-        }
-    }
-    Some((verb, ordinal))
 }
 
 /// Whether every comparison held, of all subjects or of `only` one.
@@ -165,59 +148,43 @@ fn measure(gpu: &Gpu, folder: &Path, only: Option<&str>) -> Result<(), Box<dyn s
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(format!("kernels-check {line}").split_whitespace())
     }
 
     #[test]
-    fn both_verbs_take_a_gpu() {
-        assert!(matches!(
-            parse(&words("check --gpu 2")),
-            Some((
-                Verb::Check {
-                    ptx: false,
-                    only: None
-                },
-                2
-            ))
-        ));
-        assert!(matches!(
-            parse(&words("check --ptx --only attention")),
-            Some((
-                Verb::Check {
-                    ptx: true,
-                    only: Some("attention")
-                },
-                0
-            ))
-        ));
-        let Some((
-            Verb::Measure {
-                folder,
-                only: Some("skinny"),
-            },
-            1,
-        )) = parse(&words("measure out --gpu 1 --only skinny"))
-        else {
-            panic!("a folder and a GPU")
-        };
-        assert_eq!(folder, PathBuf::from("out"));
-    }
-
-    #[test]
-    fn anything_else_is_wrong_usage() {
+    fn options_may_stand_before_and_behind_the_folder() {
         for line in [
-            "",
-            "measure",
-            "check --gpu",
-            "check --gpu x",
-            "measure out --ptx",
-            "run",
-            "check out",
-            "check --only weather",
-            "measure out --only copies",
+            "measure out --gpu 1 --only skinny",
+            "measure --only skinny out --gpu 1",
+            "--gpu 1 measure --only skinny out",
         ] {
-            assert!(parse(&words(line)).is_none(), "{line:?}");
+            let Ok(Args {
+                verb: Verb::Measure { folder, only },
+                gpu: 1,
+            }) = parse(line)
+            else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                (folder.to_str(), only.as_deref()),
+                (Some("out"), Some("skinny"))
+            );
         }
+    }
+
+    #[test]
+    fn subjects_that_there_are_not_are_named_with_those_that_there_are() {
+        for line in ["check --only weather", "measure out --only weather"] {
+            let error = parse(line).err().expect("refused").to_string();
+            assert!(
+                error.contains("`weather`") || error.contains("'weather'"),
+                "{error}"
+            );
+            assert!(error.contains("attention"), "{error}");
+        }
+        // There are no copies to measure but `link`.
+        assert!(parse("measure out --only copies").is_err());
+        assert!(parse("measure out --ptx").is_err() && parse("check out").is_err());
     }
 }
