@@ -4,7 +4,7 @@
 //! of 64 tokens. There are two ways to cut them up:
 //!
 //! ```text
-//!   even    as many CTAs as the GPU holds, each with a run of as many steps (stream-K, PPoPP 2023, cuts up matrix products so)
+//!   even    as many CTAs as the GPU holds, or one a multiprocessor, each with a run of as many steps (as stream-K, PPoPP 2023, cuts up products)
 //!   parts   each strand in k equal parts, each a CTA
 //! ```
 //!
@@ -161,29 +161,38 @@ impl Strands {
         let Some(shortest) = shortest else {
             return cuts;
         };
-        let most = shares_most(self.multiprocessors);
-        let parts = (most / self.count()).min((shortest / LEAST).max(1));
+        let parts = self.parts_most().min((shortest / LEAST).max(1));
         cuts.extend((1..=parts).map(Cut::Parts));
         let shares = (self.total / u64::from(LEAST)).max(1);
-        cuts.extend(
-            [self.multiprocessors, most].map(|most| Cut::Even(shares.min(most.into()) as u32)),
-        );
+        let even = |most: u32| Cut::Even(shares.min(most.into()) as u32);
+        cuts.extend([self.multiprocessors, self.shares_most()].map(even));
         cuts.dedup();
         cuts
     }
 
-    /// The plan of a cut.
+    /// The plan of a cut, as far as there are CTAs for it.
     #[must_use]
     pub fn cut(&self, cut: Cut) -> DecodePlan {
         match cut {
+            Cut::Parts(parts) if self.parts_most() > 0 => self.parts(parts.min(self.parts_most())),
+            Cut::Parts(_) => self.even(u32::MAX),
             Cut::Even(shares) => self.even(shares),
-            Cut::Parts(parts) => self.parts(parts),
         }
+    }
+
+    fn shares_most(&self) -> u32 {
+        shares_most(self.multiprocessors)
+    }
+
+    /// Parts of each strand that there are CTAs for; none if there are more strands.
+    fn parts_most(&self) -> u32 {
+        self.shares_most() / self.count().max(1)
     }
 
     fn even(&self, shares: u32) -> DecodePlan {
         // A share without steps among others would never arrive.
-        let count = u64::from(shares).clamp(1, self.total.max(1));
+        let most = self.total.clamp(1, self.shares_most().into());
+        let count = u64::from(shares).clamp(1, most);
         let begin = |share: u64| share * self.total / count;
         // The share that reads a step: the last that begins at it or before it.
         let owner = |step: u64| (((step + 1) * count - 1) / self.total) as u32;
@@ -359,7 +368,8 @@ mod tests {
         for kv_heads in [1, 3, 8, 32] {
             for contexts in batches {
                 let strands = strands(kv_heads, contexts);
-                let cuts = [Cut::Even(264), Cut::Even(1)];
+                // Also more than there are CTAs for.
+                let cuts = [Cut::Even(u32::MAX), Cut::Even(1), Cut::Parts(100)];
                 for cut in strands.cuts().into_iter().chain(cuts) {
                     let plan = strands.cut(cut);
                     assert!(plan.words().len() == 8 * 264, "{cut:?}");
@@ -448,12 +458,11 @@ mod tests {
             let mut words = names.split(' ').peekable();
             while let Some(word) = words.next() {
                 let context = |word: &str| word.parse().expect("a number");
-                match words.next_if_eq(&"x") {
-                    None => contexts.push(context(word)),
-                    Some(_) => {
-                        let each = context(words.next().expect("a context"));
-                        contexts.resize(contexts.len() + context(word) as usize, each);
-                    }
+                if words.next_if_eq(&"x").is_some() {
+                    let each = context(words.next().expect("a context"));
+                    contexts.resize(contexts.len() + context(word) as usize, each);
+                } else {
+                    contexts.push(context(word));
                 }
             }
             let cut = strands(kv_heads.parse().unwrap(), &contexts).best();
