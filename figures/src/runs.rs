@@ -5,7 +5,7 @@
 
 use crate::FigureError;
 use crate::theme::{base_policy, sort_policies};
-use results::folder::{MANIFEST, RunFolder, TURNS};
+use results::folder::{MANIFEST, RunFolder, TURNS, find_stored};
 use results::metrics::Measure;
 use results::rows::TurnRow;
 use results::spec::RunSpec;
@@ -35,7 +35,7 @@ pub(crate) type Setting = BTreeMap<String, String>;
 /// # Errors
 /// If a folder cannot be listed.
 pub(crate) fn find(folder: &Path) -> Result<Vec<PathBuf>, FigureError> {
-    if folder.join(MANIFEST).is_file() && folder.join(TURNS).is_file() {
+    if folder.join(MANIFEST).is_file() && find_stored(folder, TURNS).is_some() {
         return Ok(vec![folder.to_owned()]);
     }
     let failed = |source| FigureError::Read {

@@ -16,7 +16,7 @@ use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
 use crate::render::{write_all, write_csv};
 use crate::runs;
 use crate::theme::{Dash, PAGE, Rgb};
-use results::folder::{RunFolder, SAMPLES};
+use results::folder::{RunFolder, SAMPLES, find_stored};
 use results::manifest::Manifest;
 use results::rows::SampleRow;
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub const NEEDS: &str = "a run folder with `samples.csv`";
 /// If no run did, one has no sample in its file, or a file cannot be read or written.
 pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     let mut paths = runs::find(folder)?;
-    paths.retain(|path| path.join(SAMPLES).is_file());
+    paths.retain(|path| find_stored(path, SAMPLES).is_some());
     if paths.is_empty() {
         let remedy = "repeat one run with `--samples`";
         return Err(FigureError::Missing {
@@ -49,7 +49,7 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
         let samples = run.samples()?.collect::<Result<Vec<_>, _>>()?;
         let rows = table(&samples, INTERVALS);
         if rows.is_empty() {
-            let path = path.join(SAMPLES);
+            let path = run.file(SAMPLES);
             return Err(FigureError::Empty {
                 figure: NAME,
                 why: "there is no sample",

@@ -11,9 +11,9 @@ use crate::kv::{KvLayout, KvPool};
 /// The shipped kernels.
 pub const IMAGE: Image = image!("decode_attention");
 
-const WARPS: u32 = 4;
+pub(crate) const WARPS: u32 = 4;
 const STAGES: u32 = 3;
-const TILE: u32 = 16;
+pub(crate) const TILE: u32 = 16;
 /// Q heads of a KV head: the rows of one tile.
 const GROUP_MAX: u32 = 16;
 
@@ -43,7 +43,7 @@ pub struct DecodeBatch {
     pub context: View,
     /// Longest context that `context` may hold.
     pub context_max: u32,
-    /// The [words](DecodePlan::words) of a plan for these contexts, made for this GPU and as many KV heads.
+    /// The [words](DecodePlan::words) of a plan for exactly these contexts, made for this GPU and as many KV heads.
     pub plan: View,
     /// `[seq_count][q_heads][head_dim]` bf16.
     pub output: View,
@@ -53,10 +53,11 @@ pub struct DecodeBatch {
     pub seq_count: u32,
 }
 
-/// Memory for the partial sums of strands that several CTAs share: enough for every plan on this GPU, 2 to 4 MiB on an H200.
+/// Memory for the partial sums of strands that several CTAs share: enough for every plan on this GPU, 0.3 to 4 MiB on an H200.
 ///
 /// **Invariant:** the arrival counters are zero whenever no launch that uses it is in flight; two launches
-/// that use one workspace must be on one stream.
+/// that use one workspace must be on one stream. A launch whose plan is not of its contexts may leave counters behind, and is the last that
+/// a workspace serves.
 pub struct DecodeWorkspace {
     sums: DeviceBuffer,
     scales: DeviceBuffer,
@@ -187,7 +188,7 @@ impl DecodeBatch {
             "context_max",
             self.context_max.into(),
             1,
-            tokens_in_table,
+            tokens_in_table.min(1 << 30),
         )?;
         let row = u64::from(self.q_heads) * u64::from(layout.head_dim);
         within(

@@ -13,8 +13,10 @@
 //! least. The constants are read off measurements like `measurements/decode_shares.csv` (H200, 132 multiprocessors, 92 batches): with the cuts
 //! chosen attention takes 0.6 % longer than with the best ones on average, and 15 % at worst, where 72 CTAs read 1,024 tokens each.
 
+use crate::decode_attention::{TILE, WARPS};
+
 /// Tokens of a step: a tile for each of a CTA's warps.
-const STEP: u32 = 64;
+const STEP: u32 = WARPS * TILE;
 /// CTAs that one multiprocessor holds: limited by 96 KiB of shared memory each. Where it holds one (A100), there are two rounds.
 const CTAS_PER_MULTIPROCESSOR: u32 = 2;
 /// Fewest steps worth a CTA of their own.
@@ -40,6 +42,49 @@ const EVEN_PS: [u64; 2] = [1_500_000, 1_000_000];
 
 /// Words of a share.
 const WORDS: usize = 8;
+
+/// What a CTA reads; `Share` of `decode_attention.cu`, word by word.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// Where it begins: sequence, head, and step of that strand.
+    sequence: u32,
+    head: u32,
+    step: u32,
+    /// How many it reads; none of a share that only fills the list.
+    steps: u32,
+    /// CTAs, which are numbered as their shares, that read the strand in which it begins.
+    first: u32,
+    last: u32,
+    /// The last of those that read the strand in which it ends.
+    last_behind: u32,
+    /// KV tokens of the sequence.
+    context: u32,
+}
+
+impl Share {
+    fn words(self) -> [u32; WORDS] {
+        let Self {
+            sequence,
+            head,
+            step,
+            steps,
+            first,
+            last,
+            last_behind,
+            context,
+        } = self;
+        [
+            sequence,
+            head,
+            step,
+            steps,
+            first,
+            last,
+            last_behind,
+            context,
+        ]
+    }
+}
 
 /// The work of a pass: a share for each CTA.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,13 +138,6 @@ impl DecodePlan {
 
     pub(crate) fn words_of(shares: u32) -> u32 {
         WORDS as u32 * shares
-    }
-
-    /// CTAs that have something to read.
-    #[must_use]
-    pub fn shares(&self) -> usize {
-        let (shares, _) = self.words.as_chunks::<WORDS>();
-        shares.iter().filter(|share| share[3] > 0).count()
     }
 
     /// The list, as the kernel reads it.
@@ -206,17 +244,16 @@ impl Strands {
             let mut behind = left;
             let [_, step_behind] = self.place(&mut behind, to - 1);
             let end = to - 1 - u64::from(step_behind) + u64::from(behind[0].steps);
-            let steps = (to - from) as u32;
-            list.push([
-                own.number,
+            list.push(Share {
+                sequence: own.number,
                 head,
                 step,
-                steps,
+                steps: (to - from) as u32,
                 first,
                 last,
-                owner(end - 1),
-                own.context,
-            ]);
+                last_behind: owner(end - 1),
+                context: own.context,
+            });
         }
         self.list(&list)
     }
@@ -232,25 +269,24 @@ impl Strands {
                 let first = list.len() as u32;
                 let last = first + count - 1;
                 for part in 0..count {
-                    let (step, steps) = (begin(part), begin(part + 1) - begin(part));
-                    list.push([
-                        own.number,
+                    list.push(Share {
+                        sequence: own.number,
                         head,
-                        step,
-                        steps,
+                        step: begin(part),
+                        steps: begin(part + 1) - begin(part),
                         first,
                         last,
-                        last,
-                        own.context,
-                    ]);
+                        last_behind: last,
+                        context: own.context,
+                    });
                 }
             }
         }
         self.list(&list)
     }
 
-    fn list(&self, shares: &[[u32; WORDS]]) -> DecodePlan {
-        let mut words = shares.as_flattened().to_vec();
+    fn list(&self, shares: &[Share]) -> DecodePlan {
+        let mut words: Vec<u32> = shares.iter().flat_map(|share| share.words()).collect();
         words.resize(DecodePlan::word_count(self.multiprocessors) as usize, 0);
         DecodePlan { words }
     }
@@ -420,7 +456,7 @@ mod tests {
     fn a_batch_without_kv_has_nothing_to_read() {
         for contexts in [&[][..], &[0, 0]] {
             let plan = strands(8, contexts).plan();
-            assert_eq!((plan.shares(), plan.words().len()), (0, 8 * 264));
+            assert_eq!((shares(&plan).len(), plan.words().len()), (0, 8 * 264));
         }
     }
 
@@ -429,7 +465,7 @@ mod tests {
         let best = |kv_heads, contexts: &[u32]| strands(kv_heads, contexts).best();
         assert_eq!(best(32, &[500; 4]), Some(Cut::Parts(1)));
         assert_eq!(best(32, &[2_600]), Some(Cut::Parts(8)));
-        // Eleven parts of 24 strands are 264; five of 40 would leave 64 places empty.
+        // Eleven parts of 24 strands are 264; six of 40 would leave 24 places empty.
         assert_eq!(best(8, &[20_300; 3]), Some(Cut::Parts(11)));
         assert_eq!(best(8, &[61_700; 5]), Some(Cut::Even(264)));
         assert_eq!(best(32, &[1_024; 9]), Some(Cut::Even(264)));

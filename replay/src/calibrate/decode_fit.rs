@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Products and launches are those of the bucket that a pass is padded to; sequences that only pad it have no KV. Attention is cut up by
-//! the sequences that are there: in whole strands, parts or even shares, and before there were these nine sequences took a fifth more for as much KV than eight.
+//! the sequences that are there: a kernel may take a fifth longer for nine than for eight with as much KV.
 //!
 //! A batch that was timed at several contexts tells its floor, by the line with the least sum of relative deviations. What is above the floor of its bucket
 //! is its attention, where that is a share of the step that can be told from noise; between such batches it is linear.

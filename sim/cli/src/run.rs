@@ -139,7 +139,7 @@ fn check_wanted(args: &Args, folder: &RunFolder) -> Result<(), CliError> {
         (DECISIONS, wants.decisions, "--log"),
     ];
     for (file, wanted, option) in wanted {
-        if wanted && !folder.path().join(file).is_file() {
+        if wanted && !folder.has(file) {
             return Err(CliError::failed(format!(
                 "{} holds this run without {file}, for which {option} asks; remove the folder or choose another with --out",
                 folder.path().display()

@@ -24,9 +24,7 @@ pub fn of(folder: &RunFolder) -> Result<String, CliError> {
     text += &memory(manifest, &metrics, peaks(folder)?.as_ref());
     text += &throughput(manifest, &metrics);
     let optional = [OPS, SAMPLES, DECISIONS];
-    let kept = optional
-        .into_iter()
-        .filter(|file| folder.path().join(file).is_file());
+    let kept = optional.into_iter().filter(|file| folder.has(file));
     let kept = kept.fold(String::new(), |list, file| list + ", " + file);
     let digest = folder.digest()?;
     let short = &digest[..DIGEST_SHORT];
@@ -196,7 +194,7 @@ struct Peaks {
 }
 
 fn peaks(folder: &RunFolder) -> Result<Option<Peaks>, CliError> {
-    if !folder.path().join(SAMPLES).is_file() {
+    if !folder.has(SAMPLES) {
         return Ok(None);
     }
     let mut peaks = Peaks::default();

@@ -135,12 +135,15 @@ fn match_runs(
 /// Says how many measured runs did work that the model does not have.
 fn warn_of_integrity(matched: &[Matched]) {
     let measured = || matched.iter().flat_map(|pair| &pair.measured);
-    let checked = measured().filter(|run| run.manifest().spec.replay.integrity);
+    let checked = measured().filter(|run| {
+        let replay = &run.manifest().spec.replay;
+        replay.compute.is_some() && replay.integrity
+    });
     let (checked, all) = (checked.count(), measured().count());
     if checked > 0 {
         out::note(&format!(
             "warning: {checked} of {all} measured runs stamped and verified their blocks, which no server does and the model \
-             leaves out: prefills and restores come out some percent too short; repeat them with `--no-integrity`"
+             leaves out: prompts and restores may come out some percent too short; repeat them with `--no-integrity`"
         ));
     }
 }

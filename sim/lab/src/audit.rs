@@ -59,7 +59,7 @@ pub fn audit(folder: &RunFolder) -> Result<Vec<Violation>, LabError> {
     let mut trail = Trail::new(block_tokens);
     for line in folder.decisions()?.lines() {
         let line = line.map_err(|error| LabError::File {
-            path: folder.path().join(results::folder::DECISIONS),
+            path: folder.file(results::folder::DECISIONS),
             error,
         })?;
         if let Some(line) = LogLine::parse(&line) {
@@ -67,7 +67,7 @@ pub fn audit(folder: &RunFolder) -> Result<Vec<Violation>, LabError> {
         }
     }
     let mut found: Vec<Violation> = trail.found.violations();
-    if folder.path().join(SAMPLES).is_file() {
+    if folder.has(SAMPLES) {
         let samples: Vec<SampleRow> = folder.samples()?.collect::<Result<_, _>>()?;
         found.extend(held_in_secret(&sessions, &samples, block_bytes).violations());
     }

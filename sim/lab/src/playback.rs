@@ -113,7 +113,7 @@ pub fn play_back(folder: &Path) -> Result<PlayedBack, PlaybackError> {
     let mut recorded = String::new();
     let read = folder.decisions()?.read_to_string(&mut recorded);
     read.map_err(|error| LabError::File {
-        path: folder.path().join(DECISIONS),
+        path: folder.file(DECISIONS),
         error,
     })?;
     let now = String::from_utf8_lossy(&kept.decisions);

@@ -82,7 +82,7 @@ pub fn write(
         timeline.samples(samples)?;
     }
     if let Some(log) = timeline.present("decisions.log", folder.decisions())? {
-        let path = folder.path().join("decisions.log");
+        let path = folder.file("decisions.log");
         let lines = log.lines().map(|line| {
             line.map_err(|error| LabError::File {
                 path: path.clone(),

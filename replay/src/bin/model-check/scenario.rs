@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   prompt in one chunk ─► prompts in chunks beside decodes ─► decodes from graphs ─► a prompt that attends to blocks which another
-//!   prompt fills in the same pass ─► a batch too large for the skinny products ─► a context long enough to be split
+//!   prompt fills in the same pass ─► a batch too large for the skinny products ─► a context long enough to be cut up
 //! ```
 
 /// Part of a sequence that a pass computes.
@@ -44,7 +44,7 @@ pub fn passes() -> Vec<Vec<Part>> {
         .map(Decode)
         .collect();
     passes.extend(std::iter::repeat_n(everybody, 3));
-    // A chunk on a long past, and decodes over contexts of 700 that are split.
+    // A chunk on a long past, and decodes over contexts of 700, which several CTAs share.
     passes.push(vec![Decode(0), Chunk(1, 420)]);
     passes.extend(std::iter::repeat_n(vec![Decode(1)], 3));
     passes.push(vec![Decode(1), Decode(0)]);

@@ -283,10 +283,20 @@ mod tests {
             decode: &decode,
             prefill: &[],
         };
-        let none = Plans::default();
-        let sizes = Sizes::of(&pass, 4, &none);
+        let plans = |pass: &Pass<'_>| {
+            let contexts = pass.decode.iter().map(|sequence| sequence.context);
+            Plans {
+                decode: Strands::new(132, [4, 4], contexts).plan(),
+                ..Plans::default()
+            }
+        };
+        let sizes = Sizes::of(&pass, 4, &plans(&pass));
+        // A graph is recorded of padding alone.
+        let padding = Pass::default();
+        let recorded = Sizes::of(&padding, 4, &plans(&padding));
+        assert_eq!(sizes.offsets(), recorded.offsets());
         let mut words = Vec::new();
-        pass.write(&sizes, 16, &none, &mut words);
+        pass.write(&sizes, 16, &plans(&pass), &mut words);
         let [_, _, _, positions, slots, contexts, samples, end] =
             sizes.offsets().map(|at| at as usize);
         assert_eq!(words[positions..slots], [2, 16, 0, 0]);

@@ -156,7 +156,7 @@ fn walk(folder: &RunFolder, mut take: impl FnMut(LogLine<'_>) -> bool) -> Result
         ),
         other => other.into(),
     })?;
-    let path = folder.path().join(DECISIONS);
+    let path = folder.file(DECISIONS);
     for (index, line) in log.lines().enumerate() {
         let line = line.map_err(|cause| CliError::file("read", &path, &cause))?;
         let parsed = LogLine::parse(&line).ok_or_else(|| {

@@ -84,6 +84,10 @@ fn remedy(cause: &io::Error) -> &'static str {
         }
         io::ErrorKind::NotFound => "; is the path right?",
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on another file system",
+        // What a decoder says.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            "; the file is cut off or damaged, as `gzip -t` tells"
+        }
         _ => "",
     }
 }

@@ -28,6 +28,7 @@ mod writer;
 pub use digest::{DIGEST_SHORT, UNDIGESTED};
 pub use error::FolderError;
 pub use reader::RunFolder;
+pub use stored::find as find_stored;
 pub use table::{Rows, read_table, write_table};
 pub(crate) use table::{columns, write_whole};
 pub use writer::{Opened, RunWriter};

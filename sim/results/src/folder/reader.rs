@@ -41,8 +41,12 @@ impl RunFolder {
         if !kind.is_dir() {
             return Err(not_a_run("it is a file; give the folder"));
         }
-        for file in [MANIFEST, TURNS, SESSIONS] {
-            if stored::find(path, file).is_none() {
+        let tables = [TURNS, SESSIONS].map(|file| (file, stored::find(path, file).is_some()));
+        for (file, there) in [(MANIFEST, path.join(MANIFEST).is_file())]
+            .into_iter()
+            .chain(tables)
+        {
+            if !there {
                 return Err(not_a_run(&format!("it has no {file}")));
             }
         }
@@ -93,7 +97,7 @@ impl RunFolder {
     /// # Errors
     /// If the file cannot be read or lacks a column; rows that are damaged are errors of the iterator.
     pub fn turns(&self) -> Result<Rows<TurnRow>, FolderError> {
-        Rows::open(&self.stored(TURNS))
+        Rows::open(&self.file(TURNS))
     }
 
     /// The rows of `sessions.csv`.
@@ -101,7 +105,7 @@ impl RunFolder {
     /// # Errors
     /// As [`RunFolder::turns`].
     pub fn sessions(&self) -> Result<Rows<SessionRow>, FolderError> {
-        Rows::open(&self.stored(SESSIONS))
+        Rows::open(&self.file(SESSIONS))
     }
 
     /// The rows of `ops.csv`, which may be of before its latest column.
@@ -152,7 +156,7 @@ impl RunFolder {
         let mut collector = Collector::new(Measure { drained, ..measure });
         for row in self.turns()? {
             let fault = |fault| FolderError::Row {
-                path: self.stored(TURNS),
+                path: self.file(TURNS),
                 fault,
             };
             collector.turn(&row?).map_err(fault)?;
@@ -170,7 +174,7 @@ impl RunFolder {
     pub fn check_parts(&self) -> Result<(), FolderError> {
         for row in self.turns()? {
             let fault = |fault| FolderError::Row {
-                path: self.stored(TURNS),
+                path: self.file(TURNS),
                 fault,
             };
             parts::check(&row?).map_err(fault)?;
@@ -178,8 +182,13 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Path of a file that every run has.
-    fn stored(&self, file: &str) -> PathBuf {
+    /// Whether the run kept `file`.
+    pub fn has(&self, file: &str) -> bool {
+        stored::find(&self.path, file).is_some()
+    }
+
+    /// Where `file` is, or would be.
+    pub fn file(&self, file: &str) -> PathBuf {
         stored::find(&self.path, file).unwrap_or_else(|| self.path.join(file))
     }
 

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Where `name` is in `folder`; none if it is there in neither form.
-pub(super) fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+/// Where the file `name` of a run is in its `folder`; none if it is there in neither form.
+pub fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     [name.to_owned(), format!("{name}.gz")]
         .map(|name| folder.join(name))
         .into_iter()

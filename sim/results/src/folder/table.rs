@@ -159,6 +159,11 @@ impl<T: DeserializeOwned> Iterator for Rows<T> {
 fn damage(path: &Path, error: &csv::Error, header: &StringRecord) -> FolderError {
     let line = error.position().map_or(1, csv::Position::line);
     let what = match error.kind() {
+        // Such an error knows no line.
+        csv::ErrorKind::Io(cause) => {
+            let cause = std::io::Error::new(cause.kind(), cause.to_string());
+            return FolderError::io("read", path)(cause);
+        }
         csv::ErrorKind::Deserialize { err, .. } => {
             let column = err.field().and_then(|field| header.get(field as usize));
             match column {

@@ -470,32 +470,53 @@ fn a_digest_depends_on_results_and_not_on_when_or_where_they_were_made() {
     assert_ne!(first, second.digest().unwrap());
 }
 
-#[test]
-fn a_compressed_table_is_read_as_before() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = write(&dir.path().join("run"), &manifest(RunSpec::default()));
-    let digest = folder.digest().unwrap();
-    let rows = |folder: &RunFolder| -> Vec<TurnRow> {
-        folder.turns().unwrap().map(Result::unwrap).collect()
-    };
-    let turns = rows(&folder);
-    let plain = folder.path().join(TURNS);
-    let packed = folder.path().join("turns.csv.gz");
-    let mut gzip = flate2::write::GzEncoder::new(
-        fs::File::create(&packed).unwrap(),
-        flate2::Compression::default(),
-    );
+fn compress(folder: &RunFolder, name: &str) -> std::path::PathBuf {
+    let plain = folder.path().join(name);
+    let packed = folder.path().join(format!("{name}.gz"));
+    let file = fs::File::create(&packed).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::default());
     std::io::copy(&mut fs::File::open(&plain).unwrap(), &mut gzip).unwrap();
     gzip.finish().unwrap();
     fs::remove_file(&plain).unwrap();
+    packed
+}
+
+#[test]
+fn compressed_files_are_read_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = write(&dir.path().join("run"), &manifest(RunSpec::default()));
+    let digest = folder.digest().unwrap();
+    let rows = |folder: &RunFolder| {
+        let turns: Result<Vec<TurnRow>, _> = folder.turns().unwrap().collect();
+        let log = std::io::read_to_string(folder.decisions().unwrap()).unwrap();
+        (turns.unwrap(), log)
+    };
+    let before = rows(&folder);
+    let names = [TURNS, SESSIONS, DECISIONS];
+    let packed = names.map(|name| compress(&folder, name));
 
     let folder = RunFolder::open(folder.path()).unwrap();
-    assert_eq!(rows(&folder), turns);
+    assert_eq!(rows(&folder), before);
     assert_eq!(folder.digest().unwrap(), digest);
+    assert!(names.iter().all(|name| folder.has(name)));
+    assert_eq!(folder.file(TURNS), packed[0]);
 
-    // Cut off: an error that names the file.
-    let bytes = fs::read(&packed).unwrap();
-    fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
-    let error = folder.metrics().unwrap_err().to_string();
-    assert!(error.contains("turns.csv.gz"), "{error}");
+    // Cut off in the rows, and in the header of the file: no line is known, so none is named.
+    let bytes = fs::read(&packed[0]).unwrap();
+    for left in [bytes.len() / 2, 5] {
+        fs::write(&packed[0], &bytes[..left]).unwrap();
+        for error in [
+            folder.metrics().unwrap_err().to_string(),
+            folder.digest().unwrap_err().to_string(),
+        ] {
+            assert!(
+                error.contains("turns.csv.gz: ") && error.contains("cut off"),
+                "{error}"
+            );
+        }
+    }
+    // The manifest stays as it is.
+    compress(&folder, MANIFEST);
+    let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("it has no manifest.json"), "{error}");
 }
