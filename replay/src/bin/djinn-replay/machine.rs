@@ -59,10 +59,12 @@ impl Machine {
         };
         let compute = spec.replay.compute.unwrap_or_default();
         setup.warnings.push(caution(compute).to_owned());
-        if !spec.replay.integrity {
-            let caution = "blocks were neither stamped nor verified";
-            setup.warnings.push(caution.to_owned());
-        }
+        let caution = if spec.replay.integrity {
+            "blocks are stamped and verified, which takes some percent of prompts and restores; not so in a simulation, nor under --no-integrity"
+        } else {
+            "blocks were neither stamped nor verified"
+        };
+        setup.warnings.push(caution.to_owned());
         for warning in setup.warnings.iter().chain(&setup.forecast().warnings()) {
             eprintln!("warning: {warning}");
         }

@@ -22,7 +22,7 @@ pub struct SpecArgs {
     /// Pinned host memory: as `--set memory.host_gib=N`
     #[arg(long, value_name = "GIB")]
     host_gib: Option<f64>,
-    /// Neither stamp nor verify blocks: as `--set replay.integrity=false`
+    /// Neither stamp nor verify blocks, as for a comparison with simulations: as `--set replay.integrity=false`
     #[arg(long)]
     no_integrity: bool,
 }

@@ -33,7 +33,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  djinn-replay sweep my.toml --policy djinn,vllm-recompute --repeats 3 --out results/gpu
+  djinn-replay sweep my.toml --policy djinn,vllm-recompute --repeats 3 --no-integrity --out results/gpu
   djinn sweep my.toml --policy djinn,vllm-recompute --keep --out results/sim
   djinn validate results/sim/runs results/gpu";
 
