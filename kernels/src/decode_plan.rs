@@ -63,25 +63,15 @@ struct Share {
 
 impl Share {
     fn words(self) -> [u32; WORDS] {
-        let Self {
-            sequence,
-            head,
-            step,
-            steps,
-            first,
-            last,
-            last_behind,
-            context,
-        } = self;
         [
-            sequence,
-            head,
-            step,
-            steps,
-            first,
-            last,
-            last_behind,
-            context,
+            self.sequence,
+            self.head,
+            self.step,
+            self.steps,
+            self.first,
+            self.last,
+            self.last_behind,
+            self.context,
         ]
     }
 }
@@ -340,6 +330,7 @@ impl Strands {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measured::longer_than_best;
     use std::collections::BTreeMap;
 
     fn shares(plan: &DecodePlan) -> Vec<[u32; 8]> {
@@ -474,39 +465,30 @@ mod tests {
         assert_eq!(best(3, &[10]), Some(Cut::Parts(1)));
     }
 
+    /// `3 x 1024 500` are four contexts.
+    fn contexts(names: &str) -> Vec<u32> {
+        let number = |word: &str| word.parse().expect("a number");
+        let mut contexts = Vec::new();
+        let mut words = names.split(' ').peekable();
+        while let Some(word) = words.next() {
+            if words.next_if_eq(&"x").is_some() {
+                let each = number(words.next().expect("a context"));
+                contexts.resize(contexts.len() + number(word) as usize, each);
+            } else {
+                contexts.push(number(word));
+            }
+        }
+        contexts
+    }
+
     #[test]
     fn the_cuts_chosen_are_near_the_best_that_were_measured() {
-        let mut timed: BTreeMap<[&str; 2], Vec<(&str, f64)>> = BTreeMap::new();
         let measured = include_str!("../measurements/decode_shares.csv");
-        for row in measured.lines().filter(|row| !row.starts_with('#')).skip(1) {
-            let [kv_heads, contexts, cut, _, nanos, _] = row
-                .split(',')
-                .collect::<Vec<_>>()
-                .try_into()
-                .expect("six columns");
-            let timed = timed.entry([kv_heads, contexts]).or_default();
-            timed.push((cut, nanos.parse().expect("a number")));
-        }
-        let mut longer = Vec::new();
-        for ([kv_heads, names], timed) in &timed {
-            // `3 x 1024 500` are four contexts.
-            let mut contexts = Vec::new();
-            let mut words = names.split(' ').peekable();
-            while let Some(word) = words.next() {
-                let context = |word: &str| word.parse().expect("a number");
-                if words.next_if_eq(&"x").is_some() {
-                    let each = context(words.next().expect("a context"));
-                    contexts.resize(contexts.len() + context(word) as usize, each);
-                } else {
-                    contexts.push(context(word));
-                }
-            }
-            let cut = strands(kv_heads.parse().unwrap(), &contexts).best();
+        let longer = longer_than_best(measured, |kv_heads, names| {
+            let cut = strands(kv_heads, &contexts(names)).best();
             let name = format!("{:?}", cut.expect("there is KV")).to_lowercase();
-            let chosen = timed.iter().find(|(cut, _)| *cut == name).expect("timed").1;
-            let best = timed.iter().map(|at| at.1).fold(f64::MAX, f64::min);
-            longer.push(chosen / best - 1.0);
-        }
+            Box::new(move |cut| cut == name)
+        });
         assert_eq!(longer.len(), 92);
         let mean = longer.iter().sum::<f64>() / longer.len() as f64;
         assert!(mean < 0.01, "{mean}");

@@ -28,6 +28,8 @@ pub mod gather;
 pub mod gemm;
 pub mod gpu;
 pub mod kv;
+#[cfg(test)]
+mod measured;
 pub mod mix;
 pub mod occupy;
 pub mod prefill_attention;

@@ -299,7 +299,7 @@ impl Gpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use crate::measured::longer_than_best;
 
     fn chunk(tokens: u32, past: u32) -> PrefillChunk {
         PrefillChunk {
@@ -434,20 +434,8 @@ mod tests {
 
     #[test]
     fn the_lengths_chosen_are_near_the_best_that_were_measured() {
-        let mut timed: BTreeMap<[&str; 2], Vec<(u32, u32)>> = BTreeMap::new();
         let measured = include_str!("../measurements/prefill_parts.csv");
-        for row in measured.lines().filter(|row| !row.starts_with('#')).skip(1) {
-            let [kv_heads, chunks, part_tokens, _, nanos] = row
-                .split(',')
-                .collect::<Vec<_>>()
-                .try_into()
-                .expect("five columns");
-            let number = |text: &str| text.parse::<u32>().expect("a number");
-            let timed = timed.entry([kv_heads, chunks]).or_default();
-            timed.push((number(part_tokens), number(nanos)));
-        }
-        let mut longer = Vec::new();
-        for ([_, names], timed) in &timed {
+        let longer = longer_than_best(measured, |_, names| {
             let chunks: Vec<PrefillChunk> = names
                 .split(' ')
                 .map(|name| {
@@ -456,13 +444,10 @@ mod tests {
                 })
                 .collect();
             let plan = planned(&chunks);
-            let chosen = timed
-                .iter()
-                .find(|(tokens, _)| PrefillPlan::with_parts_of(*tokens, &chunks) == plan);
-            let chosen = chosen.expect("timed").1;
-            let best = timed.iter().map(|at| at.1).min().expect("timed");
-            longer.push(f64::from(chosen) / f64::from(best) - 1.0);
-        }
+            Box::new(move |tokens| {
+                PrefillPlan::with_parts_of(tokens.parse().unwrap(), &chunks) == plan
+            })
+        });
         assert_eq!(longer.len(), 59);
         let mean = longer.iter().sum::<f64>() / longer.len() as f64;
         assert!(mean < 0.01, "{mean}");

@@ -203,23 +203,10 @@ fn check_decode(
         [shape.q_heads, shape.kv_heads],
         contexts.iter().map(|&context| context as u32),
     );
+    let choices = strands.cuts();
     let mut cuts = vec![Cut::Even(7), Cut::Even(200), Cut::Parts(3)];
-    cuts.extend(strands.cuts().first());
-    cuts.extend(strands.cuts().last());
-    let batch = DecodeBatch {
-        q: q_gpu.view(),
-        token_stride: token_stride as u32,
-        pool: paged.kv(),
-        layer: LAYER,
-        table: table_gpu.view(),
-        table_stride: paged.table_stride,
-        context: context_gpu.view(),
-        context_max: contexts.iter().max().map_or(1, |&longest| longest as u32),
-        plan: context_gpu.view(),
-        output: output.view(),
-        q_heads: shape.q_heads,
-        seq_count,
-    };
+    cuts.extend(choices.first().into_iter().chain(choices.last()));
+    let context_max = contexts.iter().max().map_or(1, |&longest| longest as u32);
     let mut want = Vec::new();
     for (seq, &context) in contexts.iter().enumerate() {
         want.extend(paged.attend(
@@ -231,13 +218,23 @@ fn check_decode(
     }
     let name = format!(
         "decode attention, {} and {} heads of {}, {} sequences up to {}",
-        shape.q_heads, shape.kv_heads, shape.head_dim, seq_count, batch.context_max
+        shape.q_heads, shape.kv_heads, shape.head_dim, seq_count, context_max
     );
     for cut in cuts {
         let plan = suite.upload(strands.cut(cut).words())?;
         let batch = DecodeBatch {
+            q: q_gpu.view(),
+            token_stride: token_stride as u32,
+            pool: paged.kv(),
+            layer: LAYER,
+            table: table_gpu.view(),
+            table_stride: paged.table_stride,
+            context: context_gpu.view(),
+            context_max,
             plan: plan.view(),
-            ..batch
+            output: output.view(),
+            q_heads: shape.q_heads,
+            seq_count,
         };
         let attended = || -> Result<Vec<bf16>, Error> {
             suite.stream.fill(output.view(), 0xff)?;

@@ -47,9 +47,7 @@ fn frame(hash: &mut Sha256, name: &str, len: u64) {
 }
 
 fn add_file(hash: &mut Sha256, name: &str, path: &Path) -> io::Result<()> {
-    // The length that comes first is that of what the file holds, which a compressed one does not say.
-    let length = io::copy(&mut stored::open(path)?, &mut io::sink())?;
-    frame(hash, name, length);
+    frame(hash, name, stored::length(path)?);
     io::copy(&mut stored::open(path)?, hash)?;
     Ok(())
 }

@@ -41,14 +41,13 @@ impl RunFolder {
         if !kind.is_dir() {
             return Err(not_a_run("it is a file; give the folder"));
         }
-        let tables = [TURNS, SESSIONS].map(|file| (file, stored::find(path, file).is_some()));
-        for (file, there) in [(MANIFEST, path.join(MANIFEST).is_file())]
-            .into_iter()
-            .chain(tables)
-        {
-            if !there {
-                return Err(not_a_run(&format!("it has no {file}")));
-            }
+        // A manifest is never compressed.
+        let there = |file: &&str| match *file {
+            MANIFEST => path.join(MANIFEST).is_file(),
+            table => stored::find(path, table).is_some(),
+        };
+        if let Some(file) = [MANIFEST, TURNS, SESSIONS].iter().find(|file| !there(file)) {
+            return Err(not_a_run(&format!("it has no {file}")));
         }
         let manifest = Box::new(read_manifest(&path.join(MANIFEST))?);
         Ok(Self {

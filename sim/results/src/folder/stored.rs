@@ -16,9 +16,22 @@ pub fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 /// What `path` holds.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     let file = File::open(path)?;
-    Ok(if path.extension().is_some_and(|ending| ending == "gz") {
+    Ok(if is_compressed(path) {
         Box::new(MultiGzDecoder::new(BufReader::new(file)))
     } else {
         Box::new(file)
     })
+}
+
+/// Bytes of what `path` holds; a compressed file does not say, and is read through.
+pub(super) fn length(path: &Path) -> io::Result<u64> {
+    if is_compressed(path) {
+        io::copy(&mut open(path)?, &mut io::sink())
+    } else {
+        Ok(path.metadata()?.len())
+    }
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
 }
