@@ -5,19 +5,20 @@
 //   table    [seq_count][table_stride]        int32, block ids in order
 //   context  [seq_count]                      int32, KV tokens of the sequence; 0 gives zeros
 //   output   [seq_count][q_heads][head_dim]   bf16
-//   shares   [gridDim.x]                      what each CTA reads: 8 uint32 each, see `decode_plan.rs`
-//   sums     [gridDim.x][2][group][head_dim]  float, partial sums
-//   scales   [gridDim.x][2][group][2]         float, their maxima and weights
-//   arrived  [gridDim.x]                      uint32, zero before and after every launch
+//   shares   [shares]                         what a CTA of each head reads: 8 uint32 each, see `decode_plan.rs`
+//   sums     [shares][2][q_heads][head_dim]   float, partial sums
+//   scales   [shares][2][q_heads][2]          float, their maxima and weights
+//   arrived  [shares][kv_heads]               uint32, zero before and after every launch
 //
 // group = q_heads / kv_heads <= 16 (grouped-query attention): the Q heads of one KV head are the rows of
 // one mma tile, so KV is read once whatever the group.
 //
-// A strand is the KV of one head of one sequence, and a step 64 tokens of it. Strands lie one behind the other, the heads of a sequence side
-// by side, and a share is a run of steps of them: every CTA reads as much, whatever the contexts are. In a CUDA graph, which fixes
+// A strand is the KV of one head of one sequence, and a step 64 tokens of it. The strands of a head lie one behind the other, and a share is a
+// run of steps of them: every CTA reads as much, whatever the contexts are. In a CUDA graph, which fixes
 // the parameters, one graph serves batches as they grow, because shares come from memory.
 //
-// Grid: one CTA of 128 threads a share; those without steps leave at once.
+// Grid: (kv_heads, shares), 128 threads; CTAs of shares without steps leave at once. Heads come first: CTAs that run side by side then read
+// neighbouring runs of the same blocks, and find them in the same entries of the TLB.
 // Each warp takes every fourth tile of 16 tokens through a ring of its own in shared memory. The ring runs on over the end of a strand: the
 // next one's first tiles are on their way while the sums of this one are merged.
 // A share has two rows of partial sums: one for the strand that it goes on with, one for the strand that it begins and leaves to
@@ -29,11 +30,12 @@
 #include "overlap.cuh"
 
 struct Share {
-    unsigned sequence, head, step;   // where it begins
+    unsigned sequence, step;   // where it begins
     unsigned steps;
-    unsigned first, last;            // CTAs that share the strand in which it begins
-    unsigned last_behind;            // the last of those that share the strand in which it ends
-    unsigned context;                // of the sequence
+    unsigned first, last;      // shares that have a part of the strand in which it begins
+    unsigned last_behind;      // the last of those that have a part of the strand in which it ends
+    unsigned context;          // of the sequence
+    unsigned unused;
 };
 
 struct DecodeArgs {
@@ -65,7 +67,7 @@ constexpr unsigned GROUP_MAX = 16;
 
 // The part of a share that lies in one strand.
 struct Segment {
-    unsigned sequence, head;
+    unsigned sequence;
     unsigned first_step, steps;
     unsigned strand_steps;
     unsigned begin, end;   // tokens
@@ -78,19 +80,20 @@ struct Segment {
         end = min((first_step + steps) * STEP, context);
     }
 
-    // To the next strand; false at the end of the share.
-    __device__ __forceinline__ bool next(const DecodeArgs& args) {
+    __device__ __forceinline__ bool ends() const { return left == steps; }
+
+    // To the next strand, whose sequence may have `context` tokens or none; false if there is none.
+    __device__ __forceinline__ bool next(const DecodeArgs& args, unsigned context) {
         left -= steps;
-        if (left == 0) return false;
         first_step = 0;
-        if (++head == args.kv_heads) {
-            head = 0;
-            do ++sequence;
-            while (sequence < args.seq_count && args.context[sequence] == 0);
-            if (sequence >= args.seq_count) return false;
-        }
-        open(args.context[sequence]);
-        return true;
+        ++sequence;
+        while (context == 0 && sequence + 1 < args.seq_count) context = args.context[++sequence];
+        open(context);
+        return context > 0;
+    }
+
+    __device__ __forceinline__ bool next(const DecodeArgs& args) {
+        return !ends() && sequence + 1 < args.seq_count && next(args, args.context[sequence + 1]);
     }
 
     __device__ __forceinline__ unsigned tiles_of(unsigned warp) const {
@@ -100,13 +103,12 @@ struct Segment {
 };
 
 template <int HEAD_DIM>
-__device__ __forceinline__ void load_tile(const DecodeArgs& args, unsigned shared, unsigned block, unsigned head, unsigned token,
-                                          unsigned end) {
+__device__ __forceinline__ void load_tile(const DecodeArgs& args, unsigned shared, unsigned block, unsigned token, unsigned end) {
     constexpr unsigned CHUNKS = HEAD_DIM / 8;
     const unsigned lane = threadIdx.x & 31;
     const unsigned place = token & ((1u << args.block_shift) - 1);
     const unsigned long long line =
-        block * args.block_stride + ((static_cast<unsigned long long>(head) << args.block_shift) + place) * HEAD_DIM;
+        block * args.block_stride + ((static_cast<unsigned long long>(blockIdx.x) << args.block_shift) + place) * HEAD_DIM;
 #pragma unroll
     for (unsigned i = lane; i < TILE * CHUNKS; i += 32) {
         const unsigned row = i / CHUNKS, chunk = i % CHUNKS;
@@ -121,76 +123,93 @@ __device__ __forceinline__ void load_tile(const DecodeArgs& args, unsigned share
 template <int HEAD_DIM>
 struct Loader {
     Segment at;
-    unsigned tile, tiles;   // of the segment
-    int ids;                // block ids of 32 tiles, one a lane
+    unsigned tile, tiles;          // of the segment
+    int ids;                       // block ids of 32 tiles, one a lane
     bool more;
+    // Of the next sequence, so that its first tile need not wait for them: context, and block ids of its first 32 tiles.
+    unsigned next_context;
+    int next_ids;
 
-    __device__ __forceinline__ void open(const Segment& first, unsigned warp) {
+    __device__ __forceinline__ void open(const DecodeArgs& args, const Segment& first, unsigned warp) {
         at = first;
-        tile = 0;
-        tiles = at.tiles_of(warp);
         more = true;
+        tile = 0;
+        ids = ids_from(args, warp);
+        begin(args, warp);
     }
 
     // Starts the next tile, if there is one; ends a group of copies in any case.
     __device__ __forceinline__ void load(const DecodeArgs& args, unsigned warp, unsigned shared) {
         while (more && tile == tiles) {
-            more = at.next(args);
-            tile = 0;
-            tiles = more ? at.tiles_of(warp) : 0;
+            const unsigned expected = at.sequence + 1;
+            more = !at.ends() && expected < args.seq_count && at.next(args, next_context);
+            if (!more) break;
+            const int known = next_ids;
+            begin(args, warp);
+            ids = at.sequence == expected ? known : ids_from(args, warp);
         }
         if (more) {
-            const unsigned lane = threadIdx.x & 31;
-            if ((tile & 31) == 0) {
-                const int* table = args.table + static_cast<unsigned long long>(at.sequence) * args.table_stride;
-                const unsigned token = at.begin + ((tile + lane) * WARPS + warp) * TILE;
-                ids = token < at.end ? table[token >> args.block_shift] : 0;
-            }
+            if (tile > 0 && (tile & 31) == 0) ids = ids_from(args, warp);
             const unsigned block = __shfl_sync(0xffffffffu, ids, tile & 31);
-            load_tile<HEAD_DIM>(args, shared, block, at.head, at.begin + (tile * WARPS + warp) * TILE, at.end);
+            load_tile<HEAD_DIM>(args, shared, block, at.begin + (tile * WARPS + warp) * TILE, at.end);
             ++tile;
         }
         commit_copies();
     }
+
+private:
+    __device__ __forceinline__ int id_of(const DecodeArgs& args, unsigned sequence, unsigned token) const {
+        const unsigned entry = token >> args.block_shift;
+        return entry < args.table_stride ? args.table[static_cast<unsigned long long>(sequence) * args.table_stride + entry] : 0;
+    }
+
+    __device__ __forceinline__ int ids_from(const DecodeArgs& args, unsigned warp) const {
+        return id_of(args, at.sequence, at.begin + ((tile + (threadIdx.x & 31)) * WARPS + warp) * TILE);
+    }
+
+    __device__ __forceinline__ void begin(const DecodeArgs& args, unsigned warp) {
+        tile = 0;
+        tiles = at.tiles_of(warp);
+        if (!at.ends() && at.sequence + 1 < args.seq_count) {
+            next_context = args.context[at.sequence + 1];
+            next_ids = id_of(args, at.sequence + 1, ((threadIdx.x & 31) * WARPS + warp) * TILE);
+        }
+    }
 };
 
-// A row of HEAD_DIM floats, as many to a lane as there are in a vector.
+// A row of HEAD_DIM floats, in pairs: lane by lane, then the next pair of each lane.
 template <int HEAD_DIM>
-struct Vector;
-template <>
-struct Vector<64> {
-    using Type = float2;
-    static __device__ __forceinline__ void add(float2& sum, float factor, float2 x) {
-        sum.x += factor * x.x;
-        sum.y += factor * x.y;
+struct Row {
+    float2 pairs[HEAD_DIM / 64] = {};
+
+    __device__ __forceinline__ void scale(float by) {
+#pragma unroll
+        for (float2& pair : pairs) pair = make_float2(pair.x * by, pair.y * by);
     }
-    static __device__ __forceinline__ float2 times(float2 x, float by) { return make_float2(x.x * by, x.y * by); }
-    static __device__ __forceinline__ void write(__nv_bfloat16* to, float2 x) { *reinterpret_cast<unsigned*>(to) = pack(x.x, x.y); }
-};
-template <>
-struct Vector<128> {
-    using Type = float4;
-    static __device__ __forceinline__ void add(float4& sum, float factor, float4 x) {
-        sum.x += factor * x.x;
-        sum.y += factor * x.y;
-        sum.z += factor * x.z;
-        sum.w += factor * x.w;
+    __device__ __forceinline__ void add(float factor, const float* from) {
+#pragma unroll
+        for (unsigned i = 0; i < HEAD_DIM / 64; ++i) {
+            const float2 pair = __ldcg(reinterpret_cast<const float2*>(from) + i * 32 + (threadIdx.x & 31));
+            pairs[i].x += factor * pair.x;
+            pairs[i].y += factor * pair.y;
+        }
     }
-    static __device__ __forceinline__ float4 times(float4 x, float by) { return make_float4(x.x * by, x.y * by, x.z * by, x.w * by); }
-    static __device__ __forceinline__ void write(__nv_bfloat16* to, float4 x) {
-        *reinterpret_cast<uint2*>(to) = make_uint2(pack(x.x, x.y), pack(x.z, x.w));
+    __device__ __forceinline__ void write(__nv_bfloat16* to) const {
+#pragma unroll
+        for (unsigned i = 0; i < HEAD_DIM / 64; ++i) {
+            reinterpret_cast<unsigned*>(to)[i * 32 + (threadIdx.x & 31)] = pack(pairs[i].x, pairs[i].y);
+        }
     }
 };
 
-// Writes the attention of one row of a group from the partial sums of CTAs `first` to `last`; for one warp.
+// Writes the attention of one row of the CTA's group from the partial sums of shares `first` to `last`; for one warp.
 template <int HEAD_DIM>
 __device__ __forceinline__ void combine(const DecodeArgs& args, unsigned first, unsigned last, unsigned group, unsigned row,
                                         __nv_bfloat16* output) {
-    using Row = typename Vector<HEAD_DIM>::Type;
     const unsigned lane = threadIdx.x & 31, count = last - first + 1;
-    // The first CTA begins the strand, the others go on with it.
-    auto line = [&](unsigned part) { return (2 * (first + part) + (part == 0)) * group + row; };
-    Row sum = {};
+    // The first share begins the strand, the others go on with it.
+    auto line = [&](unsigned part) { return (2 * (first + part) + (part == 0)) * args.q_heads + blockIdx.x * group + row; };
+    Row<HEAD_DIM> sum;
     float top = MINUS_INFINITY, weight = 0.0f;
     for (unsigned begin = 0; begin < count; begin += 32) {
         const unsigned parts = min(count - begin, 32u);
@@ -201,16 +220,17 @@ __device__ __forceinline__ void combine(const DecodeArgs& args, unsigned first, 
         const float before = exp2_fast(top - next), factor = exp2_fast(scale.x - next);
         top = next;
         weight = weight * before + factor * scale.y;
-        sum = Vector<HEAD_DIM>::times(sum, before);
+        sum.scale(before);
 #pragma unroll 8
         for (unsigned part = 0; part < parts; ++part) {
             const float* from = args.sums + static_cast<unsigned long long>(line(begin + part)) * HEAD_DIM;
-            Vector<HEAD_DIM>::add(sum, __shfl_sync(0xffffffffu, factor, part), __ldcg(reinterpret_cast<const Row*>(from) + lane));
+            sum.add(__shfl_sync(0xffffffffu, factor, part), from);
         }
     }
 #pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) weight += __shfl_xor_sync(0xffffffffu, weight, distance);
-    Vector<HEAD_DIM>::write(output + row * HEAD_DIM + lane * (HEAD_DIM / 32), Vector<HEAD_DIM>::times(sum, 1.0f / weight));
+    sum.scale(1.0f / weight);
+    sum.write(output + row * HEAD_DIM);
 }
 
 template <int HEAD_DIM>
@@ -228,15 +248,18 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     await_predecessor();
     const unsigned group = args.q_heads / args.kv_heads;
     const unsigned row_width = args.q_heads * HEAD_DIM;
+    auto output_of = [&](unsigned sequence) {
+        return args.output + static_cast<unsigned long long>(sequence) * row_width + blockIdx.x * group * HEAD_DIM;
+    };
     // What nobody attends to.
     auto clear = [&] {
-        for (unsigned sequence = blockIdx.x; sequence < args.seq_count; sequence += gridDim.x) {
+        for (unsigned sequence = blockIdx.y; sequence < args.seq_count; sequence += gridDim.y) {
             if (args.context[sequence] != 0) continue;
-            __nv_bfloat16* row = args.output + static_cast<unsigned long long>(sequence) * row_width;
-            for (unsigned i = threadIdx.x; i < row_width; i += blockDim.x) row[i] = __float2bfloat16_rn(0.0f);
+            __nv_bfloat16* rows = output_of(sequence);
+            for (unsigned i = threadIdx.x; i < group * HEAD_DIM; i += blockDim.x) rows[i] = __float2bfloat16_rn(0.0f);
         }
     };
-    const Share share = args.shares[blockIdx.x];
+    const Share share = args.shares[blockIdx.y];
     if (share.steps == 0) {
         clear();
         return;
@@ -248,26 +271,17 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     const unsigned ring = static_cast<unsigned>(__cvta_generic_to_shared(memory)) + ring_at;
     Segment at;
     at.sequence = share.sequence;
-    at.head = share.head;
     at.first_step = share.step;
     at.left = share.steps;
     at.open(share.context);
     Loader<HEAD_DIM> loader;
-    loader.open(at, warp);
+    loader.open(args, at, warp);
 #pragma unroll
     for (unsigned i = 0; i < STAGES - 1; ++i) loader.load(args, warp, ring + i * STAGE_BYTES);
-    clear();
-    auto output_of = [&](unsigned sequence, unsigned head) {
-        return args.output + static_cast<unsigned long long>(sequence) * row_width + head * group * HEAD_DIM;
-    };
-    unsigned stage = 0;             // the next to be read
-    unsigned free = STAGES - 1;     // the one that nothing is on its way to
-    const bool goes_on = share.step > 0;
-    bool begins = !goes_on, whole;
-    for (;; begins = true) {
-        unsigned query[K_STEPS][4];
+    unsigned query[K_STEPS][4];
+    auto load_query = [&](unsigned sequence) {
         const __nv_bfloat16* q =
-            args.q + static_cast<unsigned long long>(at.sequence) * args.token_stride + at.head * group * HEAD_DIM;
+            args.q + static_cast<unsigned long long>(sequence) * args.token_stride + blockIdx.x * group * HEAD_DIM;
 #pragma unroll
         for (int kk = 0; kk < K_STEPS; ++kk) {
 #pragma unroll
@@ -276,7 +290,15 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
                 query[kk][r] = row < group ? *reinterpret_cast<const unsigned*>(q + row * HEAD_DIM + d) : 0u;
             }
         }
-
+    };
+    load_query(at.sequence);
+    clear();
+    unsigned stage = 0;             // the next to be read
+    unsigned free = STAGES - 1;     // the one that nothing is on its way to
+    const bool goes_on = share.step > 0;
+    bool begins = !goes_on;
+    Segment done;
+    for (;; begins = true) {
         float sum[D_TILES][4] = {};
         float top[2] = {MINUS_INFINITY, MINUS_INFINITY};
         float weight[2] = {0.0f, 0.0f};
@@ -341,6 +363,11 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
             }
         }
 
+        done = at;
+        const bool more = at.next(args);
+        // On its way while sums are merged.
+        if (more) load_query(at.sequence);
+
         // Merge the four warps through shared memory: [row][head_dim] in the free stage of each warp's ring.
         __syncwarp();
         float* merged = reinterpret_cast<float*>(memory + ring_at + free * STAGE_BYTES);
@@ -361,9 +388,9 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
             }
         }
         __syncthreads();
-        whole = at.steps == at.strand_steps;
-        __nv_bfloat16* output = output_of(at.sequence, at.head);
-        const unsigned line = (2 * blockIdx.x + begins) * group;
+        const bool whole = done.steps == done.strand_steps;
+        __nv_bfloat16* output = output_of(done.sequence);
+        const unsigned line = (2 * blockIdx.y + begins) * args.q_heads + blockIdx.x * group;
         for (unsigned i = threadIdx.x; i < group * HEAD_DIM; i += blockDim.x) {
             const unsigned row = i / HEAD_DIM, d = i % HEAD_DIM;
             float high = tops[0][row];
@@ -384,29 +411,30 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
                 if (d == 0) args.scales[line + row] = make_float2(high, total);
             }
         }
-        if (!at.next(args)) break;
+        if (!more) break;
         // The stages of the sums are refilled from here on.
         __syncthreads();
     }
 
     // Both strands that this CTA shares with others, at once.
-    const bool leaves = begins && !whole;
+    const bool leaves = begins && done.steps < done.strand_steps;
     if (!goes_on && !leaves) return;
     __threadfence();
     __syncthreads();
     if (lane == 0 && warp < 2) {
-        const unsigned first = warp == 0 ? share.first : blockIdx.x, last = warp == 0 ? share.last : share.last_behind;
-        complete[warp] = (warp == 0 ? goes_on : leaves) && atomicAdd(args.arrived + first, 1) == last - first;
-        if (complete[warp]) args.arrived[first] = 0;
+        const unsigned first = warp == 0 ? share.first : blockIdx.y, last = warp == 0 ? share.last : share.last_behind;
+        unsigned* arrived = args.arrived + first * args.kv_heads + blockIdx.x;
+        complete[warp] = (warp == 0 ? goes_on : leaves) && atomicAdd(arrived, 1) == last - first;
+        if (complete[warp]) *arrived = 0;
     }
     __syncthreads();
     if (!complete[0] && !complete[1]) return;
     __threadfence();
     for (unsigned i = warp; i < 2 * group; i += WARPS) {
         if (i < group && complete[0]) {
-            combine<HEAD_DIM>(args, share.first, share.last, group, i, output_of(share.sequence, share.head));
+            combine<HEAD_DIM>(args, share.first, share.last, group, i, output_of(share.sequence));
         } else if (i >= group && complete[1]) {
-            combine<HEAD_DIM>(args, blockIdx.x, share.last_behind, group, i - group, output_of(at.sequence, at.head));
+            combine<HEAD_DIM>(args, blockIdx.y, share.last_behind, group, i - group, output_of(done.sequence));
         }
     }
 }

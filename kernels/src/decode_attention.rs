@@ -93,9 +93,10 @@ impl DecodeWorkspace {
     /// # Errors
     /// [`Error::OutOfMemory`], or what the driver refuses.
     pub fn new(stream: &Stream, layout: &KvLayout, q_heads: u32) -> Result<Self, Error> {
-        let shares = shares_most(stream.gpu.info().multiprocessors);
-        let rows = partial_rows(shares, q_heads, layout.kv_heads);
-        let arrived = DeviceBuffer::new(&stream.gpu, 4 * u64::from(shares))?;
+        let shares = shares_most(stream.gpu.info().multiprocessors, layout.kv_heads);
+        let rows = partial_rows(shares, q_heads);
+        let counters = u64::from(shares) * u64::from(layout.kv_heads);
+        let arrived = DeviceBuffer::new(&stream.gpu, 4 * counters)?;
         stream.fill(arrived.view(), 0)?;
         stream.synchronize()?;
         Ok(Self {
@@ -110,9 +111,9 @@ impl DecodeWorkspace {
     }
 }
 
-/// Rows of partial sums: two a share, for each Q head of a KV head.
-fn partial_rows(shares: u32, q_heads: u32, kv_heads: u32) -> u64 {
-    2 * u64::from(shares) * u64::from(q_heads.div_ceil(kv_heads.max(1)))
+/// Rows of partial sums: two a share, for each Q head.
+fn partial_rows(shares: u32, q_heads: u32) -> u64 {
+    2 * u64::from(shares) * u64::from(q_heads)
 }
 
 impl DecodeAttention {
@@ -145,13 +146,14 @@ impl DecodeAttention {
         batch: &DecodeBatch,
         workspace: &DecodeWorkspace,
     ) -> Result<(), Error> {
-        let shares = shares_most(self.multiprocessors);
+        let kv_heads = batch.pool.layout.kv_heads;
+        let shares = shares_most(self.multiprocessors, kv_heads);
         let parameters = batch.check(shares, workspace.views())?;
         if batch.seq_count == 0 {
             return Ok(());
         }
         let launch = Launch {
-            grid: [shares, 1, 1],
+            grid: [kv_heads, shares, 1],
             threads: 32 * WARPS,
         };
         let kernel = if batch.pool.layout.head_dim == 64 {
@@ -217,11 +219,12 @@ impl DecodeBatch {
         holds(operation, "output", self.output, 2 * seqs * row, 16)?;
         let words = u64::from(DecodePlan::words_of(shares));
         holds(operation, "plan", self.plan, 4 * words, 16)?;
-        let rows = partial_rows(shares, self.q_heads, layout.kv_heads);
+        let rows = partial_rows(shares, self.q_heads);
         let bytes = 4 * rows * u64::from(layout.head_dim);
         holds(operation, "workspace", sums, bytes, 16)?;
         holds(operation, "workspace", scales, 8 * rows, 8)?;
-        holds(operation, "workspace", arrived, 4 * u64::from(shares), 4)?;
+        let counters = u64::from(shares) * u64::from(layout.kv_heads);
+        holds(operation, "workspace", arrived, 4 * counters, 4)?;
         let (k, v) = self.pool.layer_addresses(self.layer);
         Ok(Parameters {
             q: self.q.address(),
@@ -312,8 +315,8 @@ mod tests {
     fn shapes_that_the_kernel_was_not_built_for_are_refused() {
         let wide = View::new(0, 1 << 40);
         let good = batch(3, 100);
-        assert!(good.check(264, [wide; 3]).is_ok());
-        let error = |bad: DecodeBatch| bad.check(264, [wide; 3]).expect_err("refused").to_string();
+        assert!(good.check(33, [wide; 3]).is_ok());
+        let error = |bad: DecodeBatch| bad.check(33, [wide; 3]).expect_err("refused").to_string();
         let mut odd = good;
         odd.pool.layout.head_dim = 96;
         assert!(error(odd).contains("64 and 128"));
@@ -347,20 +350,20 @@ mod tests {
             .contains("`token_stride`")
         );
         assert!(error(DecodeBatch { layer: 2, ..good }).contains("`layer` is 2"));
-        let plan = View::new(0, 4 * 8 * 264 - 1);
-        assert!(error(DecodeBatch { plan, ..good }).contains("`plan` has 8447"));
+        let plan = View::new(0, 4 * 8 * 33 - 1);
+        assert!(error(DecodeBatch { plan, ..good }).contains("`plan` has 1055"));
     }
 
     #[test]
     fn a_workspace_holds_two_rows_of_sums_for_every_share() {
         let wide = View::new(0, 1 << 40);
-        // 264 shares of 4 heads: 2,112 rows of 128 floats, as many pairs, and the counters.
+        // 33 shares of 32 heads: 2,112 rows of 128 floats, as many pairs, and a counter for each KV head.
         let enough = [2_112 * 512, 2_112 * 8, 264 * 4].map(|bytes| View::new(0, bytes));
-        assert!(batch(3, 100).check(264, enough).is_ok());
+        assert!(batch(3, 100).check(33, enough).is_ok());
         for short in 0..3 {
             let mut views = [wide; 3];
             views[short] = View::new(0, enough[short].bytes() - 1);
-            assert!(batch(3, 100).check(264, views).is_err());
+            assert!(batch(3, 100).check(33, views).is_err());
         }
     }
 }

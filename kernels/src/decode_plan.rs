@@ -1,7 +1,7 @@
 //! Which CTAs of decode attention read what.
 //!
-//! The host shares a batch out once a pass, for all of its layers. Strands, the KV of one head of one sequence, lie one behind the other in steps
-//! of 64 tokens. There are two ways to cut them up:
+//! The host shares a batch out once a pass, for all of its layers and heads. Strands, the KV of one head of one sequence, lie one behind the other
+//! in steps of 64 tokens. There are two ways to cut them up:
 //!
 //! ```text
 //!   even    as many CTAs as the GPU holds, or one a multiprocessor, each with a run of as many steps (as stream-K, PPoPP 2023, cuts up products)
@@ -10,8 +10,14 @@
 //!
 //! Even shares read contexts of any lengths at one speed, but most begin and end within a strand: they have sums to leave and to combine. Parts
 //! are better for batches that are soon read, and where their number happens to fit the GPU. The plan is the one whose estimated time is
-//! least. The constants are read off measurements like `measurements/decode_shares.csv` (H200, 132 multiprocessors, 92 batches): with the cuts
-//! chosen attention takes 0.6 % longer than with the best ones on average, and 15 % at worst, where 72 CTAs read 1,024 tokens each.
+//! least.
+//!
+//! All heads are cut up alike, so that the CTAs of one share read the same blocks at the same time and find them in the same entries of the TLB:
+//! in a model of 32 heads steps of 16 and 32 sequences take 1 to 1.5 % less than with shares that run on from head to head. The price are CTAs that
+//! do not divide by the heads (8 of 264 for 32 heads: batches of 128 sequences take 0.8 % longer).
+//!
+//! The constants are read off measurements like `measurements/decode_shares.csv` (H200, 132 multiprocessors, 92 batches): with the cuts
+//! chosen attention takes 0.4 % longer than with the best ones on average, and 8 % at worst (two sequences of 500 tokens).
 
 use crate::decode_attention::{TILE, WARPS};
 
@@ -37,22 +43,21 @@ const LOADS: [(f64, f64); 8] = [
 ];
 /// What it takes to leave sums and to combine them, and more for each Q head of a KV head: for parts, and for even shares, which may end in one
 /// strand and begin in another.
-const PARTS_PS: [u64; 2] = [1_000_000, 300_000];
-const EVEN_PS: [u64; 2] = [1_500_000, 1_000_000];
+const PARTS_PS: [u64; 2] = [1_500_000, 100_000];
+const EVEN_PS: [u64; 2] = [1_500_000, 500_000];
 
 /// Words of a share.
 const WORDS: usize = 8;
 
-/// What a CTA reads; `Share` of `decode_attention.cu`, word by word.
+/// What a CTA of each head reads; `Share` of `decode_attention.cu`, word by word.
 #[derive(Debug, Clone, Copy)]
 struct Share {
-    /// Where it begins: sequence, head, and step of that strand.
+    /// Where it begins: sequence, and step of its strand.
     sequence: u32,
-    head: u32,
     step: u32,
     /// How many it reads; none of a share that only fills the list.
     steps: u32,
-    /// CTAs, which are numbered as their shares, that read the strand in which it begins.
+    /// Shares that have a part of the strand in which it begins.
     first: u32,
     last: u32,
     /// The last of those that read the strand in which it ends.
@@ -65,27 +70,27 @@ impl Share {
     fn words(self) -> [u32; WORDS] {
         [
             self.sequence,
-            self.head,
             self.step,
             self.steps,
             self.first,
             self.last,
             self.last_behind,
             self.context,
+            0,
         ]
     }
 }
 
-/// The work of a pass: a share for each CTA.
+/// The work of a pass: the shares of each head.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DecodePlan {
     words: Vec<u32>,
 }
 
-/// How strands are cut up.
+/// How the strands of a head are cut up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Into so many shares of as many steps.
+    /// All together into so many shares of as many steps.
     Even(u32),
     /// Each into so many parts.
     Parts(u32),
@@ -98,7 +103,7 @@ pub struct Strands {
     q_heads: u32,
     kv_heads: u32,
     multiprocessors: u32,
-    /// Steps of all strands.
+    /// Steps of the strands of a head.
     total: u64,
 }
 
@@ -107,23 +112,22 @@ pub struct Strands {
 struct Sequence {
     number: u32,
     context: u32,
-    /// Steps of each of its strands.
     steps: u32,
-    /// Steps of all strands before its first.
+    /// Steps of those before it.
     before: u64,
 }
 
-/// CTAs of a launch.
+/// Shares of a head that a launch has CTAs for.
 #[must_use]
-pub(crate) fn shares_most(multiprocessors: u32) -> u32 {
-    CTAS_PER_MULTIPROCESSOR * multiprocessors
+pub(crate) fn shares_most(multiprocessors: u32, kv_heads: u32) -> u32 {
+    (CTAS_PER_MULTIPROCESSOR * multiprocessors / kv_heads.max(1)).max(1)
 }
 
 impl DecodePlan {
-    /// Words of any plan for such a GPU: those of all its shares, with or without steps.
+    /// Words of any plan for such a GPU and so many KV heads: those of all its shares, with or without steps.
     #[must_use]
-    pub fn word_count(multiprocessors: u32) -> u32 {
-        Self::words_of(shares_most(multiprocessors))
+    pub fn word_count(multiprocessors: u32, kv_heads: u32) -> u32 {
+        Self::words_of(shares_most(multiprocessors, kv_heads))
     }
 
     pub(crate) fn words_of(shares: u32) -> u32 {
@@ -156,7 +160,7 @@ impl Strands {
                     steps,
                     before: total,
                 });
-                total += u64::from(steps) * u64::from(kv_heads);
+                total += u64::from(steps);
             }
         }
         Self {
@@ -193,7 +197,8 @@ impl Strands {
         cuts.extend((1..=parts).map(Cut::Parts));
         let shares = (self.total / u64::from(LEAST)).max(1);
         let even = |most: u32| Cut::Even(shares.min(most.into()) as u32);
-        cuts.extend([self.multiprocessors, self.shares_most()].map(even));
+        let single = (self.multiprocessors / self.kv_heads.max(1)).max(1);
+        cuts.extend([single, self.shares_most()].map(even));
         cuts.dedup();
         cuts
     }
@@ -209,12 +214,12 @@ impl Strands {
     }
 
     fn shares_most(&self) -> u32 {
-        shares_most(self.multiprocessors)
+        shares_most(self.multiprocessors, self.kv_heads)
     }
 
     /// Parts of each strand that there are CTAs for; none if there are more strands.
     fn parts_most(&self) -> u32 {
-        self.shares_most() / self.count().max(1)
+        self.shares_most() / (self.sequences.len() as u32).max(1)
     }
 
     fn even(&self, shares: u32) -> DecodePlan {
@@ -228,15 +233,14 @@ impl Strands {
         let mut list = Vec::with_capacity(count as usize);
         for share in (0..count).take_while(|_| self.total > 0) {
             let (from, to) = (begin(share), begin(share + 1));
-            let [head, step] = self.place(&mut left, from);
+            let step = place(&mut left, from);
             let (own, strand) = (left[0], from - u64::from(step));
             let (first, last) = (owner(strand), owner(strand + u64::from(own.steps) - 1));
             let mut behind = left;
-            let [_, step_behind] = self.place(&mut behind, to - 1);
+            let step_behind = place(&mut behind, to - 1);
             let end = to - 1 - u64::from(step_behind) + u64::from(behind[0].steps);
             list.push(Share {
                 sequence: own.number,
-                head,
                 step,
                 steps: (to - from) as u32,
                 first,
@@ -255,21 +259,18 @@ impl Strands {
             let count = parts.clamp(1, own.steps);
             let begin =
                 |part: u32| (u64::from(part) * u64::from(own.steps) / u64::from(count)) as u32;
-            for head in 0..self.kv_heads {
-                let first = list.len() as u32;
-                let last = first + count - 1;
-                for part in 0..count {
-                    list.push(Share {
-                        sequence: own.number,
-                        head,
-                        step: begin(part),
-                        steps: begin(part + 1) - begin(part),
-                        first,
-                        last,
-                        last_behind: last,
-                        context: own.context,
-                    });
-                }
+            let first = list.len() as u32;
+            let last = first + count - 1;
+            for part in 0..count {
+                list.push(Share {
+                    sequence: own.number,
+                    step: begin(part),
+                    steps: begin(part + 1) - begin(part),
+                    first,
+                    last,
+                    last_behind: last,
+                    context: own.context,
+                });
             }
         }
         self.list(&list)
@@ -277,24 +278,9 @@ impl Strands {
 
     fn list(&self, shares: &[Share]) -> DecodePlan {
         let mut words: Vec<u32> = shares.iter().flat_map(|share| share.words()).collect();
-        words.resize(DecodePlan::word_count(self.multiprocessors) as usize, 0);
+        let count = DecodePlan::word_count(self.multiprocessors, self.kv_heads);
+        words.resize(count as usize, 0);
         DecodePlan { words }
-    }
-
-    /// Head and step in a strand of `step` of all; `left` loses the sequences before it.
-    fn place(&self, left: &mut &[Sequence], step: u64) -> [u32; 2] {
-        while let [own, behind @ ..] = *left
-            && step - own.before >= u64::from(own.steps) * u64::from(self.kv_heads)
-        {
-            *left = behind;
-        }
-        let (within, steps) = (step - left[0].before, u64::from(left[0].steps));
-        [(within / steps) as u32, (within % steps) as u32]
-    }
-
-    /// Strands.
-    fn count(&self) -> u32 {
-        self.sequences.len() as u32 * self.kv_heads
     }
 
     /// Estimated time beside what all cuts take.
@@ -310,14 +296,15 @@ impl Strands {
                 let longest = self.sequences.iter().map(|own| own.steps).max();
                 let steps = u64::from(longest.unwrap_or(0));
                 let ends = if parts == 1 { 0 } else { ends(PARTS_PS) };
-                steps * self.step_ps(self.count() * parts) / u64::from(parts) + ends
+                let shares = self.sequences.len() as u32 * parts;
+                steps * self.step_ps(shares) / u64::from(parts) + ends
             }
         }
     }
 
-    /// How long CTAs that are there together take for a step.
+    /// How long CTAs that are there together take for a step: so many for each head.
     fn step_ps(&self, shares: u32) -> u64 {
-        let load = f64::from(shares) / f64::from(self.multiprocessors.max(1));
+        let load = f64::from(shares * self.kv_heads) / f64::from(self.multiprocessors.max(1));
         let between = LOADS.windows(2).find(|ends| load <= ends[1].0);
         let takes = between.map_or(load, |ends| {
             let [(low, least), (high, most)] = [ends[0], ends[1]];
@@ -327,52 +314,54 @@ impl Strands {
     }
 }
 
+/// Step in its strand of `step` of all; `left` loses the sequences before it.
+fn place(left: &mut &[Sequence], step: u64) -> u32 {
+    while let [own, behind @ ..] = *left
+        && step - own.before >= u64::from(own.steps)
+    {
+        *left = behind;
+    }
+    (step - left[0].before) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measured::longer_than_best;
     use std::collections::BTreeMap;
 
-    fn shares(plan: &DecodePlan) -> Vec<[u32; 8]> {
-        let shares = plan.words().as_chunks().0.iter().copied();
-        shares.filter(|share| share[3] > 0).collect()
-    }
+    /// Segments of each sequence, as the kernel walks them: first step, steps, share, and the shares that it believes to have parts of the strand.
+    type Walked = BTreeMap<u32, Vec<(u32, u32, u32, [u32; 2])>>;
 
-    /// Segments of each strand, as the kernel walks them: sequence and head; first step, steps, CTA, CTAs that it believes to share.
-    type Walked = BTreeMap<(u32, u32), Vec<(u32, u32, u32, [u32; 2])>>;
-
-    fn walk(plan: &DecodePlan, kv_heads: u32, contexts: &[u32]) -> Walked {
+    fn walk(plan: &DecodePlan, contexts: &[u32]) -> Walked {
         let mut walked = Walked::new();
-        for (cta, share) in plan.words().as_chunks().0.iter().enumerate() {
-            let cta = cta as u32;
+        for (own, share) in plan.words().as_chunks().0.iter().enumerate() {
+            let own = own as u32;
             let [
                 mut sequence,
-                mut head,
                 mut step,
                 mut left,
                 first,
                 last,
                 behind,
+                context,
                 _,
             ]: [u32; 8] = *share;
+            assert!(left == 0 || context == contexts[sequence as usize]);
             let mut between = if step > 0 {
                 [first, last]
             } else {
-                [cta, behind]
+                [own, behind]
             };
             while left > 0 {
                 let strand = contexts[sequence as usize].div_ceil(STEP);
                 let steps = left.min(strand - step);
-                let segments = walked.entry((sequence, head)).or_default();
-                segments.push((step, steps, cta, between));
-                (left, step, between) = (left - steps, 0, [cta, behind]);
-                head += 1;
-                if head == kv_heads {
-                    head = 0;
+                let segments = walked.entry(sequence).or_default();
+                segments.push((step, steps, own, between));
+                (left, step, between) = (left - steps, 0, [own, behind]);
+                sequence += 1;
+                while contexts.get(sequence as usize) == Some(&0) {
                     sequence += 1;
-                    while contexts.get(sequence as usize) == Some(&0) {
-                        sequence += 1;
-                    }
                 }
             }
         }
@@ -395,30 +384,29 @@ mod tests {
         for kv_heads in [1, 3, 8, 32] {
             for contexts in batches {
                 let strands = strands(kv_heads, contexts);
+                let most = shares_most(132, kv_heads);
                 // Also more than there are CTAs for.
                 let cuts = [Cut::Even(u32::MAX), Cut::Even(1), Cut::Parts(100)];
                 for cut in strands.cuts().into_iter().chain(cuts) {
                     let plan = strands.cut(cut);
-                    assert!(plan.words().len() == 8 * 264, "{cut:?}");
-                    let walked = walk(&plan, kv_heads, contexts);
+                    assert!(plan.words().len() as u32 == 8 * most, "{cut:?}");
+                    let walked = walk(&plan, contexts);
                     for (sequence, context) in contexts.iter().enumerate() {
-                        for head in 0..kv_heads {
-                            let Some(segments) = walked.get(&(sequence as u32, head)) else {
-                                assert_eq!(*context, 0);
-                                continue;
-                            };
-                            let mut read = 0;
-                            for &(step, steps, ..) in segments {
-                                assert_eq!(step, read);
-                                read += steps;
-                            }
-                            assert_eq!(read, context.div_ceil(STEP));
-                            let ctas: Vec<u32> = segments.iter().map(|segment| segment.2).collect();
-                            let ends = [ctas[0], ctas[ctas.len() - 1]];
-                            assert!(ctas.windows(2).all(|pair| pair[1] == pair[0] + 1));
-                            if ctas.len() > 1 {
-                                assert!(segments.iter().all(|segment| segment.3 == ends));
-                            }
+                        let Some(segments) = walked.get(&(sequence as u32)) else {
+                            assert_eq!(*context, 0);
+                            continue;
+                        };
+                        let mut read = 0;
+                        for &(step, steps, ..) in segments {
+                            assert_eq!(step, read);
+                            read += steps;
+                        }
+                        assert_eq!(read, context.div_ceil(STEP));
+                        let shares: Vec<u32> = segments.iter().map(|segment| segment.2).collect();
+                        let ends = [shares[0], shares[shares.len() - 1]];
+                        assert!(shares.windows(2).all(|pair| pair[1] == pair[0] + 1));
+                        if shares.len() > 1 {
+                            assert!(segments.iter().all(|segment| segment.3 == ends));
                         }
                     }
                 }
@@ -433,8 +421,9 @@ mod tests {
     #[test]
     fn even_shares_are_alike_whatever_the_contexts() {
         for contexts in [&[20_300; 3][..], &[1_024; 9], &[100, 90_000, 3_000, 17]] {
-            let plan = strands(8, contexts).cut(Cut::Even(264));
-            let steps: Vec<u32> = shares(&plan).iter().map(|share| share[3]).collect();
+            let plan = strands(8, contexts).cut(Cut::Even(33));
+            let shares: &[[u32; 8]] = plan.words().as_chunks().0;
+            let steps: Vec<u32> = shares.iter().map(|share| share[2]).collect();
             let (least, most) = (steps.iter().min(), steps.iter().max());
             assert!(
                 most.zip(least)
@@ -447,7 +436,7 @@ mod tests {
     fn a_batch_without_kv_has_nothing_to_read() {
         for contexts in [&[][..], &[0, 0]] {
             let plan = strands(8, contexts).plan();
-            assert_eq!((shares(&plan).len(), plan.words().len()), (0, 8 * 264));
+            assert_eq!(plan.words(), vec![0; 8 * 33]);
         }
     }
 
@@ -458,9 +447,9 @@ mod tests {
         assert_eq!(best(32, &[2_600]), Some(Cut::Parts(8)));
         // Eleven parts of 24 strands are 264; six of 40 would leave 24 places empty.
         assert_eq!(best(8, &[20_300; 3]), Some(Cut::Parts(11)));
-        assert_eq!(best(8, &[61_700; 5]), Some(Cut::Even(264)));
-        assert_eq!(best(32, &[1_024; 9]), Some(Cut::Even(264)));
-        assert_eq!(best(8, &[40_000, 300, 300]), Some(Cut::Even(264)));
+        assert_eq!(best(8, &[61_700; 5]), Some(Cut::Even(33)));
+        assert_eq!(best(32, &[1_024; 9]), Some(Cut::Even(8)));
+        assert_eq!(best(8, &[40_000, 300, 300]), Some(Cut::Even(33)));
         // Three strands of one step each.
         assert_eq!(best(3, &[10]), Some(Cut::Parts(1)));
     }

@@ -56,13 +56,13 @@ pub(super) struct Written {
 }
 
 impl Inputs {
-    pub fn new(gpu: &Gpu, limits: &Limits) -> Result<Self, ModelError> {
+    pub fn new(gpu: &Gpu, limits: &Limits, kv_heads: u32) -> Result<Self, ModelError> {
         let wide = u64::from;
         // Tokens, positions, slots; contexts, samples.
         let words = 3 * wide(limits.tokens) + 2 * wide(limits.sequences);
         let multiprocessors = gpu.info().multiprocessors;
         let prefill = PrefillPlan::words_most(multiprocessors, limits.tokens, limits.sequences);
-        let words = words + wide(DecodePlan::word_count(multiprocessors)) + wide(prefill);
+        let words = words + wide(DecodePlan::word_count(multiprocessors, kv_heads)) + wide(prefill);
         let slot_words = words + wide(limits.table_entries);
         let read = (0..SLOTS)
             .map(|_| Event::new(gpu))

@@ -155,7 +155,7 @@ impl Model {
         )?;
         Ok(Self {
             forward,
-            inputs: Inputs::new(gpu, &limits)?,
+            inputs: Inputs::new(gpu, &limits, geometry.kv_heads)?,
             graphs: Graphs::new(gpu, &limits)?,
             limits,
         })
