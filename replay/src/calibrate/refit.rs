@@ -241,7 +241,7 @@ mod tests {
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-9.toml"
+        "/measurements/validation/card-10.toml"
     );
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
             ("llama-2-7b", Path::new(MEASURED).to_owned()),
             (
                 "llama-3.1-8b",
-                Path::new(MEASURED).with_file_name("card-9-long.toml"),
+                Path::new(MEASURED).with_file_name("card-10-long.toml"),
             ),
         ] {
             let refit = refit(&measured, Others::default(), "djinn-replay refit").unwrap();
