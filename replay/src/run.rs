@@ -147,7 +147,7 @@ pub fn cuda_options(setup: &Setup) -> Result<CudaOptions, ReplayError> {
                 weight_bytes: setup.model.weight_bytes().0,
                 kv_token_bytes: setup.model.kv_bytes_per_token().0,
             },
-            ComputeKind::Spin => Compute::Spin(setup.steps.clone()),
+            ComputeKind::Spin => Compute::Spin(Box::new(setup.steps.clone())),
             ComputeKind::Model => Compute::Model {
                 geometry: Geometry::of(&setup.model)?,
                 tokens: engine.batching.max_batched_tokens,

@@ -234,7 +234,7 @@ fn padding(compute: ComputeKind) -> Padding {
     }
 }
 
-/// The cost of steps on a rested card, and how load slows them down; says of `points` how much of their time was load.
+/// The cost of steps on a rested card, how load slows them down, and what equal ones differ by; says of `points` how much of their time was load.
 ///
 /// # Errors
 /// If there are too few points of a kind.
@@ -246,9 +246,12 @@ fn cost(
     // Which steps cost what is known well enough to see how equal ones differ.
     let throttle = throttle::fit(bursts, &step_fit::fit(points, padding)?);
     throttle::settle(points, &throttle);
+    let rested = step_fit::fit(points, padding)?;
+    let jitter = throttle::jitter(bursts, &rested, &throttle);
     Ok(StepCost {
         throttle,
-        ..step_fit::fit(points, padding)?
+        jitter,
+        ..rested
     })
 }
 

@@ -152,7 +152,8 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
         text,
         "context_from = {}\nmixed_ps = {}\n\
          idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
-         throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}",
+         throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}\n\
+         jitter = {{ prompt_ppm = {}, decode_ppm = {} }}",
         cost.context_from,
         cost.mixed_ps,
         cost.idle.dispatch_ns,
@@ -162,6 +163,8 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
         cost.throttle.full_tokens,
         cost.throttle.prompt_ppm,
         cost.throttle.decode_ppm,
+        cost.jitter.prompt_ppm,
+        cost.jitter.decode_ppm,
     );
     let tables = [
         ("gemm", &cost.gemm),
@@ -186,7 +189,7 @@ pub(super) mod tests {
     use super::*;
     use crate::calibrate::fit::Point;
     use crate::calibrate::{copies_csv, steps_csv};
-    use devices::{IdleCost, StepTable, StepTotals, Throttle};
+    use devices::{IdleCost, Jitter, StepTable, StepTotals, Throttle};
     use engine::device::StepShape;
 
     pub fn measured() -> Measured {
@@ -268,6 +271,10 @@ pub(super) mod tests {
                     full_tokens: 512,
                     prompt_ppm: 150_000,
                     decode_ppm: 60_000,
+                },
+                jitter: Jitter {
+                    prompt_ppm: 12_000,
+                    decode_ppm: 5_000,
                 },
                 gemm: StepTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
                 decode_attention: StepTable::new(vec![(1, 120_000), (8, 960_000)]).unwrap(),

@@ -48,7 +48,7 @@ pub enum Compute {
         kv_token_bytes: u64,
     },
     /// Passes as much time as a cost model says, on one multiprocessor. For tests of the harness.
-    Spin(StepCost),
+    Spin(Box<StepCost>),
     /// The forward pass of a transformer with random weights.
     Model {
         /// Its shape; that of the pool follows from it.

@@ -39,7 +39,7 @@ enum Kind {
         kv_at: u64,
         sink: DeviceBuffer,
     },
-    Spin(StepCost),
+    Spin(Box<StepCost>),
     Model(Box<(Model, Placement)>),
 }
 

@@ -16,7 +16,8 @@ use std::path::PathBuf;
 ///
 /// Open loop: the cost model predicts each operation that the GPU run recorded. Closed loop: two independent runs of one
 /// workload, by wake-up, session and total. Runs are paired by their spec; several GPU runs of one spec show the GPU's own
-/// repeatability, and an error below their spread passes. Several simulations of one spec, with calibrations of like machines, show how far
+/// repeatability, and an error below their spread passes. Of simulations by several draws of the jitter (`engine.jitter`) the median is judged: one
+/// course of a scheduler at its limit is one of many. Further simulations of one spec, with calibrations of like machines, show how far
 /// a result carries: the first by name is judged. With two policies or more, the ranking is compared.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -42,6 +43,7 @@ const EXAMPLES: &str = "\
 Examples:
   djinn validate results/djinn results/djinn-gpu
   djinn validate results/sim results/gpu --out results/validation      all pairs that both folders hold
+  djinn sweep my.toml --policy djinn,ski --set 'sweep.engine.jitter=\"0..9\"' --keep --out results/sim     courses of each policy
   djinn run my.toml --policy ski --set hardware=other.toml --ops --out results/sim/ski-other     another simulation of a pair
 An error is simulated / measured - 1. The tables are CSV files in DIR, and the figure is validation.{svg,pdf,png}.";
 
@@ -95,8 +97,8 @@ fn match_runs(
     let mut matched: Vec<(String, Matched)> = Vec::new();
     for run in simulated {
         let own = key(&run.manifest().spec);
-        if let Some((_, first)) = matched.iter_mut().find(|(key, _)| *key == own) {
-            first.again.push(run);
+        if let Some((_, pair)) = matched.iter_mut().find(|(key, _)| *key == own) {
+            add(pair, run);
             continue;
         }
         let (with, without): (Vec<_>, Vec<_>) = left
@@ -110,7 +112,9 @@ fn match_runs(
             ));
             continue;
         }
+        let jittered = run.manifest().spec.engine.jitter > 0;
         let pair = Matched {
+            drawn: jittered.then(|| run.clone()).into_iter().collect(),
             simulated: run,
             again: Vec::new(),
             measured: with,
@@ -130,6 +134,16 @@ fn match_runs(
         ));
     }
     Ok(matched.into_iter().map(|(_, pair)| pair).collect())
+}
+
+/// Adds one more simulation of the spec: a draw of the jitter of the card that is judged, or another calibration.
+fn add(pair: &mut Matched, run: RunFolder) {
+    let [own, first] = [&run, &pair.simulated].map(|run| &run.manifest().spec);
+    match (own.hardware == first.hardware, own.engine.jitter) {
+        (true, 1..) => pair.drawn.push(run),
+        (true, 0) if first.engine.jitter > 0 => pair.simulated = run,
+        _ => pair.again.push(run),
+    }
 }
 
 /// Says how many measured runs did work that the model does not have.
@@ -176,11 +190,14 @@ fn open_report(rows: &[OpenLoopRow]) -> String {
 fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
     let repeats = pair.measured.len();
     let mut text = format!("closed loop: {}, {repeats} measured", pair.policy);
-    if !pair.again.is_empty() {
-        let _ = write!(text, ", {} simulated", pair.again.len() + 1);
+    let simulations = pair.again.len() + pair.drawn.len() > 0;
+    if simulations {
+        let _ = write!(text, ", {} simulated", 1 + pair.again.len());
+    }
+    if !pair.drawn.is_empty() {
+        let _ = write!(text, ", judged by the median of {} draws", pair.drawn.len());
     }
     text.push('\n');
-    let simulations = !pair.again.is_empty();
     let mut heading = vec![
         "",
         "samples",

@@ -202,6 +202,43 @@ fn simulations_with_other_profiles_show_how_far_one_carries() {
 }
 
 #[test]
+fn of_draws_of_the_jitter_the_median_is_judged() {
+    let place = Place::new();
+    let draw = |number: usize| ["--set".to_owned(), format!("engine.jitter={number}")];
+    for number in [0, 1, 2, 3] {
+        let [set, jitter] = draw(number);
+        // Named so that the run without jitter does not come first.
+        let out = format!("sim/{}", 9 - number);
+        simulate(&place, "swap-on-demand", &out, &[&set, &jitter]);
+    }
+    simulate(&place, "swap-on-demand", "gpu", &[]);
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(
+        &done.out,
+        &["1 measured, 1 simulated, judged by the median of 3 draws"],
+    );
+    let jct = closed(&place, "jct_ns_mean");
+    let (least, most) = (jct.drawn_min.expect("draws"), jct.drawn_max.expect("draws"));
+    assert!(least < jct.simulated && jct.simulated < most, "{jct:?}");
+    assert_eq!((jct.draws, jct.without_jitter), (3, Some(jct.measured)));
+    // They differ by something, and by no more than steps do.
+    assert!(most < least * 1.05, "{jct:?}");
+
+    let [set, jitter] = draw(1);
+    let rough = [
+        "run",
+        "--set",
+        "hardware=a100-80g-pcie4",
+        "--out",
+        "x",
+        &set,
+        &jitter,
+    ];
+    let error = place.refuses(1, &[&rough[..], AGENTS].concat());
+    has(&error, &["engine.jitter", "was not measured; leave it 0"]);
+}
+
+#[test]
 fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
     let place = Place::new();
     fs::create_dir(place.path("r")).expect("the folder can be written");
@@ -210,8 +247,14 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
     }
     simulate(&place, "ski", "r/few/gpu/ski", &[]);
     let h200 = devices::hardware_text("h200").expect("it is shipped");
-    place.write("r/card.toml", h200.as_bytes());
-    place.write("r/slower.toml", h200.replace("mixed_ps = ", "mixed_ps = 9"));
+    // Of a card whose equal steps take the same there is nothing to draw.
+    let steady = h200.replace("jitter = {", "# jitter = {");
+    place.write("r/card.toml", steady.as_bytes());
+    place.write(
+        "r/slower.toml",
+        steady.replace("mixed_ps = ", "mixed_ps = 9"),
+    );
+    place.write("r/jittered.toml", h200.as_bytes());
     let list = "[[recording]]\nname = \"few\"\nkernels = \"none\"\njudge = \"card.toml\"\nlike = [\"slower.toml\"]\n";
     place.write("r/recordings.toml", list);
     let again = |more: &[&'static str]| [&["revalidate", "r", "--out", "v"], more].concat();
@@ -234,6 +277,14 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
     has(&done.err, &["3 tables replaced"]);
     assert_eq!(place.read("r/tables.md"), place.read("v/tables.md"));
     place.ok(&again(&["--check"]));
+    // By a card with jitter: 25 draws and one simulation without.
+    place.write(
+        "r/recordings.toml",
+        list.replace("card.toml", "jittered.toml"),
+    );
+    let done = place.ok(&again(&[]));
+    has(&done.out, &["| `few` | 27 | 2 |"]);
+    place.write("r/recordings.toml", list);
     // One recording alone does not touch the tables of all.
     place.write("r/tables.md", "of others");
     place.ok(&again(&["--only", "few", "--check"]));

@@ -22,9 +22,9 @@
 //!
 //! **What must hold:** from step to step of a decode run the cost grows by a constant, for only the KV tokens grow,
 //! so that a run has a [closed form](crate::Ramp).
-//! **Absent on purpose:** noise. Spread belongs to the workload, or to a replay.
+//! What steps differ by that cost the same is no part of it: a simulation may draw it ([`Jitter`]).
 
-use crate::{StepTotals, Throttle};
+use crate::{Jitter, StepTotals, Throttle};
 use engine::device::{QUERY_TILE, StepShape};
 use model::{Nanos, PrefillEstimate};
 use serde::Deserialize;
@@ -82,6 +82,9 @@ pub struct StepCost {
     /// What steps take longer of late prompts. Everything else is of a rested card.
     #[serde(default)]
     pub throttle: Throttle,
+    /// What steps differ by that cost the same.
+    #[serde(default)]
+    pub jitter: Jitter,
 }
 
 /// What a step costs that finds the compute queue empty: one that follows another at once is submitted while that runs.

@@ -15,6 +15,7 @@ mod error;
 mod geometry;
 mod hardware;
 mod host;
+mod jitter;
 mod link;
 pub mod playback;
 pub mod predict;
@@ -38,6 +39,7 @@ pub use hardware::{
     LinkSection, MemorySection, PieceCost, Provenance,
 };
 pub use host::{CopyFault, FaultPlan, HostDevice, HostPools};
+pub use jitter::Jitter;
 pub use link::{Beside, LaneCost, LinkCost};
 pub use ramp::{Ramp, SlowDown};
 pub use roofline::Roofline;

@@ -111,6 +111,7 @@ pub fn sim_device(setup: &Setup) -> SimDevice {
         u32::from(setup.engine.batching.ahead),
     )
     .with_disk(setup.disk)
+    .with_jitter(setup.spec.engine.jitter)
 }
 
 /// Metrics of a simulated run; nothing is written.

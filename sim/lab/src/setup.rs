@@ -80,9 +80,20 @@ impl Setup {
             .with_lane_depth(depth);
         let disk = disk_cost(spec, &hardware, depth)?;
         let engine = engine_config(spec, &hardware, &model, disk.as_ref())?;
+        let steps = hardware.step_cost(&model);
+        if spec.engine.jitter > 0 && !steps.jitter.is_on() {
+            return Err(LabError::Value {
+                key: "engine.jitter",
+                what: format!(
+                    "what equal steps of `{}` differ by on `{}` was not measured; leave it 0, or take a profile that `djinn-replay calibrate` \
+                     wrote",
+                    model.name, spec.hardware
+                ),
+            });
+        }
         let mut setup = Self {
             spec: spec.clone(),
-            steps: hardware.step_cost(&model),
+            steps,
             link,
             disk,
             counts: Counts {

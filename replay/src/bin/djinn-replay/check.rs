@@ -154,7 +154,7 @@ fn small_device(
         method,
         chunk_blocks: BLOCKS,
         // Steps of 200 us.
-        compute: Compute::Spin(StepCost::linear(200_000_000, 0, 0, 0)),
+        compute: Compute::Spin(Box::new(StepCost::linear(200_000_000, 0, 0, 0))),
         integrity: true,
         lane_depth: options.lane_depth,
     };

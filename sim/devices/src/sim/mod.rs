@@ -54,6 +54,15 @@ impl SimDevice {
         self
     }
 
+    /// The same device with steps that differ by the [`Jitter`](crate::Jitter) of their costs, drawn by this number; 0 for none.
+    #[must_use]
+    pub fn with_jitter(mut self, draw: u32) -> Self {
+        if draw > 0 {
+            self.steps.draw(draw);
+        }
+        self
+    }
+
     /// The present: what the last `wait` returned.
     pub fn now(&self) -> Time {
         self.now

@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 pub(crate) struct StepQueue {
     cost: StepCost,
     ahead: u32,
+    /// Which draw of the jitter, if any.
+    draw: Option<u32>,
     load: Load,
     /// What comes of it now.
     slowed_down: SlowedDown,
@@ -69,6 +71,7 @@ impl StepQueue {
         Self {
             cost,
             ahead,
+            draw: None,
             load: Load::default(),
             slowed_down: SlowedDown::default(),
             slow_down: (0, SlowDown::NONE),
@@ -76,6 +79,11 @@ impl StepQueue {
             ended: None,
             spare: Vec::new(),
         }
+    }
+
+    /// From now on steps take what the jitter's draw of this number makes of their cost.
+    pub fn draw(&mut self, number: u32) {
+        self.draw = Some(number);
     }
 
     /// Queues `run`; if nothing runs it starts as soon as it has been dispatched.
@@ -90,6 +98,15 @@ impl StepQueue {
         );
         let mut phases = self.spare.pop().unwrap_or_default();
         phases.clear();
+        let prompt_tokens = run.phases.iter().map(|p| p.shape.prefill_tokens()).sum();
+        let factor_ppm = self.draw.map(|draw| {
+            let jitter = self.cost.jitter;
+            jitter.factor_ppm(draw, run.id, prompt_tokens > 0)
+        });
+        let takes = |cost_ps: u64| match factor_ppm {
+            None => cost_ps,
+            Some(ppm) => (u128::from(cost_ps) * u128::from(ppm) / 1_000_000) as u64,
+        };
         for phase in &run.phases {
             assert!(
                 phase.steps > 0,
@@ -102,8 +119,8 @@ impl StepQueue {
                 run.id
             );
             phases.push(Phase {
-                first_ps: self.cost.step_ps(&phase.shape),
-                growth_ps: self.cost.growth_ps(&phase.shape),
+                first_ps: takes(self.cost.step_ps(&phase.shape)),
+                growth_ps: takes(self.cost.growth_ps(&phase.shape)),
                 steps: phase.steps,
             });
         }
@@ -115,7 +132,6 @@ impl StepQueue {
             start = now + Nanos(self.cost.idle.dispatch_ns);
             base = start + self.cost.idle.longer(idle);
         }
-        let prompt_tokens = run.phases.iter().map(|p| p.shape.prefill_tokens()).sum();
         let over_step = (prompt_tokens > 0).then(|| {
             let rested = SlowDown::NONE.nanos(phases[0].first_ps);
             self.cost.throttle.over_step(prompt_tokens, rested)

@@ -1,7 +1,7 @@
 //! The simulated device against sums by hand, and against itself one step at a time.
 
 use super::*;
-use crate::Throttle;
+use crate::{Jitter, Throttle};
 use engine::device::{CopyClass, CopyRun, PrefillChunk, StepPhase, StepRun, StepShape};
 use model::{Bytes, SessionId};
 use proptest::prelude::*;
@@ -274,6 +274,46 @@ fn a_second_run_without_scheduling_ahead_is_a_bug() {
     let mut device = device(0);
     device.submit(decode(1, 1, 0));
     device.submit(decode(2, 1, 0));
+}
+
+#[test]
+fn steps_differ_by_what_was_drawn_and_a_run_of_them_by_one_factor() {
+    let jitter = Jitter {
+        prompt_ppm: 200_000,
+        decode_ppm: 100_000,
+    };
+    let cost = StepCost { jitter, ..steps() };
+    let times = |draw: u32| {
+        let mut device = SimDevice::new(cost.clone(), &link(), 0).with_jitter(draw);
+        let runs = [prompt(1, 20), decode(2, 1, 0), decode(3, 4, 0)];
+        runs.map(|run| {
+            let begun = device.now();
+            device.submit(run);
+            wait(&mut device, None);
+            device.now().since(begun).0
+        })
+    };
+    // Where none is drawn: 1,000 + 20 x 100 + 20 x 10.
+    let mut none = SimDevice::new(cost.clone(), &link(), 0).with_jitter(0);
+    none.submit(prompt(1, 20));
+    assert_eq!(wait(&mut none, None).0, 3_200);
+    for draw in [1, 2] {
+        let factor = |op, prompts| jitter.factor_ppm(draw, OpId(op), prompts);
+        let costs = [
+            (1, true, 3_200),
+            (2, false, times(0)[1]),
+            (3, false, times(0)[2]),
+        ];
+        for (took, (op, prompts, cost)) in times(draw).into_iter().zip(costs) {
+            let expected = cost * factor(op, prompts) / 1_000_000;
+            // Each step is rounded down to a nanosecond.
+            assert!(
+                took.abs_diff(expected) <= 4 && took != cost,
+                "{took} {expected}"
+            );
+        }
+    }
+    assert_ne!(times(1), times(2));
 }
 
 /// A card that is under full load after some ten microseconds of prompts, and takes 64 % longer for steps then.

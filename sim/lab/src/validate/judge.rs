@@ -13,8 +13,10 @@ use std::path::Path;
 /// Runs of one spec.
 #[derive(Debug)]
 pub struct Matched {
-    /// The simulation that is judged.
+    /// Simulated, steps that cost the same taking the same.
     pub simulated: RunFolder,
+    /// Simulated by draws of what such steps differ by; if there are any, these are judged.
+    pub drawn: Vec<RunFolder>,
     /// Simulated again, with calibrations of like machines.
     pub again: Vec<RunFolder>,
     /// Measured, once or repeatedly.
@@ -59,6 +61,7 @@ impl Judged {
             pairs.push(Pair {
                 policy: spec.policy.clone(),
                 simulated: Side::of_folder(&runs.simulated)?,
+                drawn: sides(&runs.drawn)?,
                 again: sides(&runs.again)?,
                 measured: sides(&runs.measured)?,
             });

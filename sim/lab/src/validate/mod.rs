@@ -13,20 +13,24 @@ pub mod recordings;
 pub use judge::{Judged, Matched};
 pub use open_loop::open_loop;
 
-use results::spec::{Replay, RunSpec};
+use results::spec::{Engine, Replay, RunSpec};
 
 /// The spec of a run as far as simulation and measurement share it: two runs with equal keys are of one workload and policy.
 ///
-/// The hardware is left out, for a measured run may name the profile that is being judged or another.
+/// The hardware is left out, for a measured run may name the profile that is being judged or another; and so is the draw of the jitter.
 pub fn key(spec: &RunSpec) -> String {
-    with_hardware(spec, "").canonical_json()
+    simulating(spec, "", 0).canonical_json()
 }
 
-/// What simulates `spec` on `hardware`.
-fn with_hardware(spec: &RunSpec, hardware: &str) -> RunSpec {
+/// What simulates `spec` on `hardware`, by a draw of its jitter.
+fn simulating(spec: &RunSpec, hardware: &str, jitter: u32) -> RunSpec {
     RunSpec {
         replay: Replay::default(),
         hardware: hardware.to_owned(),
+        engine: Engine {
+            jitter,
+            ..spec.engine.clone()
+        },
         ..spec.clone()
     }
 }

@@ -8,7 +8,7 @@
 //!   like = ["refit/card-6.toml"]           # those of like cards: how far one simulation carries
 //! ```
 
-use super::{Matched, key, with_hardware};
+use super::{Matched, key, simulating};
 use crate::run::{Ran, RunOptions, simulate};
 use crate::{LabError, Setup};
 use rayon::prelude::*;
@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// Name of the list in its folder.
 pub const LIST: &str = "recordings.toml";
+/// Draws of the jitter by which each spec is simulated; their median is judged. Odd, so that it is one of them.
+const DRAWS: u32 = 25;
 /// Folder of the measured runs in that of their recording.
 const MEASURED: &str = "gpu";
 
@@ -104,7 +106,8 @@ impl Recordings {
         self.folder.join(&recording.name)
     }
 
-    /// Simulates the specs of a recording in `out`, each by every profile; `progress` hears of each that is done, and how many there are.
+    /// Simulates the specs of a recording in `out`, each by every profile and by draws of the jitter of the one that is judged; `progress` hears of
+    /// each that is done, and how many there are.
     /// What is there already is taken up.
     ///
     /// # Errors
@@ -132,43 +135,53 @@ impl Recordings {
                 None => specs.push((own, vec![run])),
             }
         }
-        let profiles: Vec<&PathBuf> = [&recording.judge]
-            .into_iter()
-            .chain(&recording.like)
-            .collect();
-        let spec_of = |runs: &[RunFolder]| runs[0].manifest().spec.clone();
         let mut tasks = Vec::new();
+        let mut draws = Vec::with_capacity(specs.len());
         for (_, runs) in &specs {
-            tasks.extend(profiles.iter().map(|profile| (spec_of(runs), *profile)));
+            let spec = &runs[0].manifest().spec;
+            let drawn = self.draws(spec, &recording.judge)?;
+            let profiles = [&recording.judge].into_iter().chain(&recording.like);
+            tasks.extend(profiles.map(|profile| (spec, profile, 0)));
+            tasks.extend((1..=drawn).map(|draw| (spec, &recording.judge, draw)));
+            draws.push(drawn);
         }
-        let simulated = tasks.par_iter().map(|(spec, profile)| {
-            let folder = self.one(spec, profile, out, options)?;
+        let simulated = tasks.par_iter().map(|(spec, profile, draw)| {
+            let folder = self.one(spec, profile, *draw, out, options)?;
             progress(tasks.len());
             Ok(folder)
         });
         let mut simulated = simulated
             .collect::<Result<Vec<RunFolder>, LabError>>()?
             .into_iter();
-        let matched = specs.into_iter().filter_map(|(_, measured)| {
-            let mut own = simulated.by_ref().take(profiles.len());
+        let matched = specs.into_iter().zip(draws);
+        let matched = matched.filter_map(|((_, measured), drawn)| {
             Some(Matched {
-                simulated: own.next()?,
-                again: own.collect(),
+                simulated: simulated.next()?,
+                again: simulated.by_ref().take(recording.like.len()).collect(),
+                drawn: simulated.by_ref().take(drawn as usize).collect(),
                 measured,
             })
         });
         Ok(matched.collect())
     }
 
+    /// Draws by which `spec` is simulated on a card: none if what its equal steps differ by was not measured.
+    fn draws(&self, spec: &RunSpec, profile: &Path) -> Result<u32, LabError> {
+        let hardware = devices::hardware(&self.folder.join(profile).to_string_lossy())?;
+        let steps = hardware.step_cost(&devices::model(&spec.model)?);
+        Ok(if steps.jitter.is_on() { DRAWS } else { 0 })
+    }
+
     fn one(
         &self,
         spec: &RunSpec,
         profile: &Path,
+        draw: u32,
         out: &Path,
         options: &RunOptions,
     ) -> Result<RunFolder, LabError> {
         let hardware = self.folder.join(profile);
-        let spec = with_hardware(spec, &hardware.to_string_lossy());
+        let spec = simulating(spec, &hardware.to_string_lossy(), draw);
         let setup = Setup::new(&spec)?;
         let target = out.join(spec.run_id());
         match simulate(&setup, &target, options, |_| ())? {

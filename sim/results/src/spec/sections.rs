@@ -33,7 +33,10 @@ pub struct Engine {
     pub watermark: f64,
     /// Prefill tokens of one long prompt in one step; 0 for no limit of its own.
     pub long_prefill_token_threshold: u32,
-    /// Submit decode runs one step at a time: slower, with identical results.
+    /// Number of a draw of what steps of the same cost differ by, as measured on the card; 0 for none. Simulations only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub jitter: u32,
+    /// Submit decode runs one step at a time: slower, with identical results (where nothing is drawn).
     pub stepwise: bool,
     /// Check every invariant after every action.
     pub check: bool,
@@ -50,6 +53,15 @@ choice! {
     }
 }
 
+/// Runs without draws are named as they were before there were any.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Default for Engine {
     fn default() -> Self {
         Self {
@@ -60,6 +72,7 @@ impl Default for Engine {
             reserve_full: true,
             watermark: 0.0,
             long_prefill_token_threshold: 0,
+            jitter: 0,
             stepwise: false,
             check: false,
         }

@@ -5,7 +5,7 @@ use crate::compare::{Bootstrap, CompareError, Difference, Metric, RunSample, Sta
 use crate::folder::{FolderError, RunFolder};
 use crate::metrics::{Measure, RunMetrics};
 use crate::rows::TurnRow;
-use crate::stats::P99_SAMPLES_MIN;
+use crate::stats::{P99_SAMPLES_MIN, Quantile};
 use std::collections::BTreeMap;
 
 /// The quantity that is the largest distance of the distributions of wake-ups.
@@ -52,12 +52,32 @@ impl Side {
 pub struct Pair {
     /// The policy.
     pub policy: String,
-    /// Simulated.
+    /// Simulated, steps that cost the same taking the same.
     pub simulated: Side,
+    /// Simulated by draws of what such steps differ by. If there are any, the median of what they come to is judged: a simulation without is one
+    /// course of many.
+    pub drawn: Vec<Side>,
     /// Simulated again, with calibrations of like machines: how far one result carries.
     pub again: Vec<Side>,
     /// Measured, once or repeatedly; at least one.
     pub measured: Vec<Side>,
+}
+
+impl Pair {
+    /// The simulations that are judged.
+    pub(super) fn judged(&self) -> &[Side] {
+        match self.drawn.as_slice() {
+            [] => std::slice::from_ref(&self.simulated),
+            drawn => drawn,
+        }
+    }
+
+    /// What they come to: the median.
+    pub(super) fn simulated(&self, quantity: Quantity) -> Option<f64> {
+        let mut values = quantity.of_each(self.judged());
+        values.sort_by(f64::total_cmp);
+        Quantile::P50.of_sorted(&values)
+    }
 }
 
 /// What is compared of a run.
@@ -217,13 +237,17 @@ pub fn closed_loop(pair: &Pair, bootstrap: Bootstrap) -> Result<Vec<ClosedLoopRo
 }
 
 fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<ClosedLoopRow> {
-    let simulated = quantity.of(&pair.simulated.metrics)?;
+    let simulated = pair.simulated(quantity)?;
     let values = quantity.of_each(&pair.measured);
     let measured = mean(&values)?;
     let repeats = values.len();
     let (least, most) = ends(&values);
+    let without_jitter = quantity.of(&pair.simulated.metrics);
+    let draws = quantity.of_each(&pair.drawn);
+    let drawn = (!draws.is_empty()).then(|| ends(&draws));
     let mut simulations = quantity.of_each(&pair.again);
-    simulations.push(simulated);
+    simulations.extend(&draws);
+    simulations.extend(without_jitter);
     let (simulated_min, simulated_max) = ends(&simulations);
     // A part of nothing is no large error: it counts by what it adds to the wake-up.
     let scale = match quantity {
@@ -251,6 +275,10 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
         quantity: quantity.name().to_owned(),
         samples,
         simulated,
+        draws: draws.len() as u64,
+        drawn_min: drawn.map(|(least, _)| least),
+        drawn_max: drawn.map(|(_, most)| most),
+        without_jitter,
         simulated_min,
         simulated_max,
         measured,
@@ -287,10 +315,11 @@ pub(super) fn ends(values: &[f64]) -> (f64, f64) {
     (least, most)
 }
 
-/// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), and that of the first two repeats.
+/// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), of all draws together and the first repeat; and that of the first
+/// two repeats.
 fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
     let of_one = |side| latencies(std::slice::from_ref(side));
-    let simulated = of_one(&pair.simulated);
+    let simulated = latencies(pair.judged());
     let measured: Vec<Vec<u64>> = pair.measured.iter().map(of_one).collect();
     let error = cdf_distance(&simulated, measured.first()?)?;
     let own = match measured.as_slice() {

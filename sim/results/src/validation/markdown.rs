@@ -78,7 +78,7 @@ impl Summary {
             tails: pairs.iter().filter_map(Tail::of).collect(),
             simulations: pairs
                 .iter()
-                .map(|pair| 1 + pair.again.len())
+                .map(|pair| 1 + pair.drawn.len() + pair.again.len())
                 .max()
                 .unwrap_or(0),
         }
@@ -109,7 +109,7 @@ impl Tail {
         let quantity = Quantity::WakeupP99;
         let pooled = latencies(&pair.measured);
         let target = quantity.target(pooled.len() as u64)?;
-        let simulated = quantity.of(&pair.simulated.metrics)?;
+        let simulated = Quantile::P99.of_sorted(&latencies(pair.judged()))? as f64;
         let measured = Quantile::P99.of_sorted(&pooled)? as f64;
         let error = simulated / measured.max(1.0) - 1.0;
         let runs = ends(&quantity.of_each(&pair.measured));
@@ -248,7 +248,7 @@ fn whole(text: &mut String, recording: &Summary) {
     }
     let _ = write!(
         text,
-        "\n### `{}`, policies that ran more than once\n\nSimulated / mean of the GPU (least to most of its runs).\n\n",
+        "\n### `{}`, policies that ran more than once\n\nSimulated (least to most of the draws) / mean of the GPU (least to most of its runs).\n\n",
         recording.name
     );
     let titles = COLUMNS.map(|(_, title)| title.to_owned());
@@ -285,14 +285,16 @@ fn whole_cell(quantity: Quantity, row: &ClosedLoopRow) -> String {
     if never(row) {
         return "none".to_owned();
     }
-    let simulated = emphasised(shown(row.simulated), row.verdict == MISSED);
-    let [least, most] = [row.measured_min, row.measured_max].map(shown);
-    let range = if least == most {
-        least
-    } else {
-        format!("{least} to {most}")
+    let range = |least: f64, most: f64| match [least, most].map(shown) {
+        [least, most] if least == most => format!("({least})"),
+        [least, most] => format!("({least} to {most})"),
     };
-    format!("{simulated} / {} ({range})", shown(row.measured))
+    let mut text = emphasised(shown(row.simulated), row.verdict == MISSED);
+    if let Some((least, most)) = row.drawn_min.zip(row.drawn_max) {
+        let _ = write!(text, " {}", range(least, most));
+    }
+    let measured = range(row.measured_min, row.measured_max);
+    format!("{text} / {} {measured}", shown(row.measured))
 }
 
 fn tails(text: &mut String, recordings: &[Summary]) {
@@ -340,7 +342,7 @@ fn spans(text: &mut String, recordings: &[Summary]) {
     }
     let _ = write!(
         text,
-        "\n## How far one simulation carries\n\nP50 wake-up by calibrations of like cards: policies whose simulations differ by more than {:.0} %, and \
+        "\n## How far one simulation carries\n\nP50 wake-up by draws of the jitter, and by calibrations of like cards: policies whose simulations differ by more than {:.0} %, and \
          those of which some run of the GPU is within {:.0} % of what the simulations span.\n\n",
         DISAGREE * 100.0,
         DISAGREE * 100.0

@@ -41,8 +41,8 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
         ..RankRow::default()
     });
     for (row, quantity) in rows.iter_mut().zip(RANKED) {
-        let score = |pair: &Pair| quantity.of(&pair.simulated.metrics);
-        let simulated: Option<Vec<f64>> = pairs.iter().map(score).collect();
+        let simulated: Option<Vec<f64>> =
+            pairs.iter().map(|pair| pair.simulated(quantity)).collect();
         let measured: Option<Vec<f64>> = pairs
             .iter()
             .map(|pair| mean(&quantity.of_each(&pair.measured)))
@@ -68,10 +68,8 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                     continue;
                 }
                 row.separated += 1;
-                let simulated = quantity
-                    .of(&b.simulated.metrics)
-                    .zip(quantity.of(&a.simulated.metrics))
-                    .map(|(b, a)| b - a);
+                let simulated = b.simulated(quantity).zip(a.simulated(quantity));
+                let simulated = simulated.map(|(b, a)| b - a);
                 if simulated.is_none_or(|simulated| simulated * (mean_b - mean_a) <= 0.0) {
                     if !row.swapped.is_empty() {
                         row.swapped.push(';');

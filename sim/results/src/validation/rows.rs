@@ -86,9 +86,17 @@ pub struct ClosedLoopRow {
     pub quantity: String,
     /// Samples in the simulated run that it rests on.
     pub samples: u64,
-    /// Simulated.
+    /// Simulated: the median of the draws of the jitter, or without jitter if there are none.
     pub simulated: f64,
-    /// The smallest of all simulations of this spec, with calibrations of like machines.
+    /// Draws.
+    pub draws: u64,
+    /// The smallest of them.
+    pub drawn_min: Option<f64>,
+    /// The largest of them.
+    pub drawn_max: Option<f64>,
+    /// Simulated without jitter.
+    pub without_jitter: Option<f64>,
+    /// The smallest of all simulations of this spec: by every draw, and with calibrations of like machines.
     pub simulated_min: f64,
     /// The largest of them.
     pub simulated_max: f64,
@@ -102,7 +110,7 @@ pub struct ClosedLoopRow {
     pub measured_max: f64,
     /// `simulated / measured - 1`; empty where nothing was measured. For a part of the wake-up, relative to the mean wake-up.
     pub error: Option<f64>,
-    /// 95 % interval of `simulated - measured` (first repeat) over sessions.
+    /// 95 % interval of `simulated - measured` (without jitter, first repeat) over sessions.
     pub difference_low: Option<f64>,
     /// Its upper end.
     pub difference_high: Option<f64>,

@@ -64,6 +64,7 @@ fn pair(policy: &str, simulated: Side, measured: Vec<Side>) -> Pair {
     Pair {
         policy: policy.to_owned(),
         simulated,
+        drawn: Vec::new(),
         again: Vec::new(),
         measured,
     }
@@ -175,6 +176,26 @@ fn other_simulations_show_how_far_one_carries_and_change_no_verdict() {
     assert!((p50.simulated_max / p50.measured - 1.2).abs() < 0.001);
     let swaps = row_of(&rows, "swaps");
     assert_eq!((swaps.simulated_min, swaps.simulated_max), (90.0, 120.0));
+}
+
+#[test]
+fn of_several_draws_the_median_is_judged_and_ranked() {
+    let mut a = pair("a", side(1.5, 3), vec![side(1.0, 3)]);
+    a.drawn = vec![side(1.4, 3), side(1.0, 4), side(0.9, 3)];
+    let rows = closed_loop(&a, QUICK).unwrap();
+    let p50 = row_of(&rows, "wakeup_ns_p50");
+    assert_eq!((p50.error, p50.verdict.as_str()), (Some(0.0), "ok"));
+    assert_eq!((p50.draws, p50.simulated), (3, p50.measured));
+    let shares = [p50.drawn_min, p50.drawn_max, p50.without_jitter];
+    for (value, share) in shares.into_iter().zip([0.9, 1.4, 1.5]) {
+        assert!((value.unwrap() / p50.measured - share).abs() < 0.001);
+    }
+    // Swaps have a median of their own, whichever draw it is of.
+    let swaps = row_of(&rows, "swaps");
+    assert_eq!((swaps.simulated, swaps.drawn_max), (90.0, Some(120.0)));
+    // By the run without jitter `a` would be behind `b`.
+    let b = pair("b", side(1.2, 3), vec![side(1.2, 3)]);
+    assert_eq!(rankings(&[a, b], QUICK).unwrap()[0].swapped, "");
 }
 
 #[test]
