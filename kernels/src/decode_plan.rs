@@ -17,7 +17,7 @@
 //! do not divide by the heads (8 of 264 for 32 heads: batches of 128 sequences take 0.8 % longer).
 //!
 //! The constants are read off measurements like `measurements/decode_shares.csv` (H200, 132 multiprocessors, 92 batches): with the cuts
-//! chosen attention takes 0.4 % longer than with the best ones on average, and 8 % at worst (two sequences of 500 tokens).
+//! chosen attention takes 0.3 % longer than with the best ones on average, and 9 % at worst (two sequences of 500 tokens).
 
 use crate::decode_attention::{TILE, WARPS};
 
@@ -480,7 +480,7 @@ mod tests {
         });
         assert_eq!(longer.len(), 92);
         let mean = longer.iter().sum::<f64>() / longer.len() as f64;
-        assert!(mean < 0.01, "{mean}");
-        assert!(longer.iter().all(|longer| *longer < 0.15), "{longer:?}");
+        assert!(mean < 0.005, "{mean}");
+        assert!(longer.iter().all(|longer| *longer < 0.1), "{longer:?}");
     }
 }

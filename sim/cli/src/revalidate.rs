@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 /// Simulate recorded GPU runs again, and judge the simulator by them: the tables of the validation
 ///
 /// DIR has a list, `recordings.toml`, that says by which calibration each recording is judged, and which calibrations of like cards show how far a
-/// simulation carries. The spec of each recorded run is simulated by each of them, and both are compared as `djinn validate` does.
+/// simulation carries. The spec of each recorded run is simulated by each of them, and by 25 draws of the jitter of the first, whose median is judged;
+/// they are compared as `djinn validate` does.
 /// Without `--update` the tables in DIR stay as they are, and those that would change are named.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,7 +40,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  djinn revalidate                        all recordings, some 1,000 simulations: under a minute on two cores
+  djinn revalidate                        all recordings, some 7,000 simulations: a minute on two cores
   djinn revalidate --only registry-5 --check
   djinn revalidate --update               after a change of the simulator, or a recording more
 DIR/NAME/closed_loop.csv and ranking.csv are tables of one recording, DIR/tables.md those of all (with --only it is left alone).";
