@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Compare runs of one workload, turn by turn, with 95 % intervals
 ///
-/// Runs are paired by trace and seed, and their turns and sessions one by one. Whole sessions are drawn again (bootstrap) to see
-/// how much a difference hangs on them; from 5 seeds on, seeds are. Where the interval includes 0, no difference is shown.
+/// Runs are paired by trace, seed and draw of the jitter, and their turns and sessions one by one. Whole sessions are drawn again (bootstrap)
+/// to see how much a difference hangs on them; from 5 such pairs on, pairs are. Where the interval includes 0, no difference is shown.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

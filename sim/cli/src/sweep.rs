@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-/// One line for each setting: the range over its seeds.
+/// One line for each setting: the range over its seeds and draws of the jitter.
 fn table(rows: &[RunRow]) -> String {
     let heading = [
         "policy",
@@ -96,13 +96,12 @@ fn table(rows: &[RunRow]) -> String {
     let mut table = Table::new(&heading).left(2).words_last();
     let mut rest = rows;
     while let Some(first) = rest.first() {
-        let same =
-            |row: &&RunRow| row.id.policy == first.id.policy && row.id.params == first.id.params;
+        let own = setting(first);
+        let same = |row: &&RunRow| row.id.policy == first.id.policy && setting(row) == own;
         let count = rest.iter().take_while(same).count();
         let (group, others) = rest.split_at(count);
         rest = others;
-        let setting = first.id.params.trim_matches(['{', '}']).replace('"', "");
-        let mut cells = vec![first.id.policy.clone(), setting, count.to_string()];
+        let mut cells = vec![first.id.policy.clone(), own, count.to_string()];
         cells.extend(range(group, |row| row.metrics.wakeup_ns_p50));
         cells.extend(range(group, |row| row.metrics.wakeup_ns_p99));
         let unstable = group
@@ -114,9 +113,17 @@ fn table(rows: &[RunRow]) -> String {
         table.row(cells);
     }
     format!(
-        "over the seeds of each setting: median, smallest and largest\n\n{}",
+        "over the seeds and draws of each setting: median, smallest and largest\n\n{}",
         table.render()
     )
+}
+
+/// What a run's setting is beside its policy, without what repeats it.
+fn setting(row: &RunRow) -> String {
+    let params = row.id.params.trim_matches(['{', '}']).replace('"', "");
+    let mut varied: Vec<&str> = params.split(',').collect();
+    varied.retain(|param| !param.starts_with("engine.jitter:"));
+    varied.join(",")
 }
 
 /// Median (upper), smallest and largest over runs.

@@ -40,19 +40,23 @@ pub enum CompareError {
     },
     /// A run without a partner.
     #[error(
-        "unpaired: `{run}` (seed {seed}, trace {trace}) has no partner with the same trace and seed on \
-         the other side; compare runs of one workload, seed by seed"
+        "unpaired: `{run}` (seed {seed}, draw {draw} of the jitter, trace {trace}) has no partner with the same on \
+         the other side; compare runs of one workload, seed by seed and draw by draw"
     )]
     Unpaired {
         /// Name of the run.
         run: String,
         /// Its seed.
         seed: u64,
+        /// Its draw of the jitter.
+        draw: u32,
         /// Start of its trace's hash.
         trace: String,
     },
     /// Two runs of one side that would pair with the same run.
-    #[error("`{first}` and `{second}` have the same trace and seed ({seed}); keep one of them")]
+    #[error(
+        "`{first}` and `{second}` have the same trace, seed ({seed}) and draw of the jitter ({draw}); keep one of them"
+    )]
     Ambiguous {
         /// One run.
         first: String,
@@ -60,6 +64,8 @@ pub enum CompareError {
         second: String,
         /// Their seed.
         seed: u64,
+        /// Their draw of the jitter.
+        draw: u32,
     },
     /// Paired runs without a turn in common.
     #[error("`{a}` and `{b}` have no finished turn in common; did one of them fail?")]
@@ -87,7 +93,7 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
 }
 
-/// Compares runs of two sides, paired by trace and seed; the order of either side does not matter.
+/// Compares runs of two sides, paired by trace, seed and draw of the jitter; the order of either side does not matter.
 ///
 /// # Errors
 /// If a run has no partner, or more than one, or a pair has nothing in common.
@@ -135,7 +141,7 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// Pairs of runs with equal trace and seed, in that order.
+/// Pairs of runs with equal trace, seed and draw, in that order.
 fn pair<'a>(
     a: &'a [RunSample],
     b: &'a [RunSample],
@@ -150,6 +156,7 @@ fn pair<'a>(
     let unpaired = |run: &RunSample| CompareError::Unpaired {
         run: run.name.clone(),
         seed: run.seed,
+        draw: run.draw,
         trace: run.trace.chars().take(12).collect(),
     };
     for (one, other) in [(&a, &b), (&b, &a)] {
@@ -171,6 +178,7 @@ fn sorted(side: &[RunSample]) -> Result<Vec<&RunSample>, CompareError> {
             first: pair[0].name.clone(),
             second: pair[1].name.clone(),
             seed: pair[0].seed,
+            draw: pair[0].draw,
         }),
         None => Ok(side),
     }

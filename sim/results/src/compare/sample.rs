@@ -14,6 +14,8 @@ pub struct RunSample {
     pub trace: String,
     /// Seed of the run.
     pub seed: u64,
+    /// Its draw of the jitter; 0 for none.
+    pub draw: u32,
     pub(super) turns: BTreeMap<(u32, u32), TurnSample>,
     /// Completion time of finished sessions \[ns\].
     pub(super) completion: BTreeMap<u32, u64>,
@@ -110,6 +112,7 @@ impl RunSample {
         let manifest = folder.manifest();
         let measure = Measure::of(&manifest.spec);
         let mut sample = Self::new(&manifest.spec.policy, &manifest.trace.sha256, manifest.seed);
+        sample.draw = manifest.spec.engine.jitter;
         for row in folder.turns()? {
             sample.turn(&row?, measure);
         }
@@ -141,7 +144,7 @@ impl RunSample {
         }
     }
 
-    pub(super) fn key(&self) -> (&str, u64) {
-        (&self.trace, self.seed)
+    pub(super) fn key(&self) -> (&str, u64, u32) {
+        (&self.trace, self.seed, self.draw)
     }
 }

@@ -154,7 +154,7 @@ fn runs_of_different_seeds_or_traces_are_not_compared() {
     assert!(
         error
             .to_string()
-            .starts_with("unpaired: `a` (seed 1, trace trace)"),
+            .starts_with("unpaired: `a` (seed 1, draw 0 of the jitter, trace trace)"),
         "{error}"
     );
     let other = RunSample {
@@ -162,6 +162,16 @@ fn runs_of_different_seeds_or_traces_are_not_compared() {
         ..a.clone()
     };
     assert!(compare(from_ref(&a), &[other], Bootstrap::default()).is_err());
+    // Draws of one seed are runs of their own, and draw by draw they are pairs.
+    let draws = |policy| {
+        [3, 1, 2].map(|draw| RunSample {
+            draw,
+            ..run(policy, 1, |_| 0)
+        })
+    };
+    assert!(compare(from_ref(&a), &draws("b")[..1], Bootstrap::default()).is_err());
+    let pairs = compare(&draws("a"), &draws("b"), Bootstrap::default());
+    assert_eq!(pairs.unwrap().pairs, 3);
     let error = compare(from_ref(&a), &[], Bootstrap::default()).unwrap_err();
     assert_eq!(error, CompareError::Empty { a: 1, b: 0 });
     let twice = [
@@ -175,7 +185,7 @@ fn runs_of_different_seeds_or_traces_are_not_compared() {
     assert!(
         error
             .to_string()
-            .contains("`a` and `again` have the same trace and seed"),
+            .contains("`a` and `again` have the same trace, seed (1) and draw"),
         "{error}"
     );
 }

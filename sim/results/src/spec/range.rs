@@ -1,4 +1,4 @@
-//! Ranges of seeds as text: `1..20` is 1, 2, ..., 20, both ends included.
+//! Ranges of seeds and draws as text: `1..20` is 1, 2, ..., 20, both ends included.
 
 /// The numbers of an inclusive range.
 ///

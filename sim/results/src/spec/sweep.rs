@@ -21,6 +21,9 @@ use toml_edit::{DocumentMut, Value};
 /// More runs than this in one sweep are taken for a slip.
 pub const SWEEP_POINTS_MAX: usize = 100_000;
 
+/// Keys whose values repeat a setting: they may be given as a range, and vary fastest, so that the repeats of a setting are neighbours.
+const REPEATS: [&str; 2] = ["engine.jitter", "seed"];
+
 /// One run of a sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SweepPoint {
@@ -111,14 +114,16 @@ impl SweepSpec {
     }
 }
 
-/// Reads the axes; the seed goes last.
+/// Reads the axes; those that repeat a setting go last.
 fn read_axes(layered: &Layered<'_>) -> Result<Vec<Axis>, SpecError> {
     let mut axes: Vec<Axis> = Vec::new();
     for (path, value) in document::axes(&layered.doc) {
         let key = path.join(".");
         let refuse = |message: String| {
-            let help =
-                Some("an axis is `key = [value, ...]`; a seed may be `\"1..20\"`".to_owned());
+            let help = Some(
+                "an axis is `key = [value, ...]`; `seed` and `engine.jitter` may be `\"1..20\"`"
+                    .to_owned(),
+            );
             layered.locate(Fault {
                 key: key.clone(),
                 message,
@@ -128,11 +133,11 @@ fn read_axes(layered: &Layered<'_>) -> Result<Vec<Axis>, SpecError> {
         let values: Vec<Value> = match &value {
             // Without the line breaks and comments of a list over several lines.
             Value::Array(values) => values.iter().map(|v| v.clone().decorated("", "")).collect(),
-            Value::String(text) if key == "seed" => {
-                let seeds = range::parse_range(text.value()).map_err(refuse)?;
-                seeds
+            Value::String(text) if REPEATS.contains(&key.as_str()) => {
+                let numbers = range::parse_range(text.value()).map_err(refuse)?;
+                numbers
                     .into_iter()
-                    .map(|seed| Value::from(seed as i64))
+                    .map(|number| Value::from(number as i64))
                     .collect()
             }
             other => {
@@ -156,7 +161,7 @@ fn read_axes(layered: &Layered<'_>) -> Result<Vec<Axis>, SpecError> {
         }
         axes.push(Axis { path, values });
     }
-    axes.sort_by_key(|axis| axis.key() == "seed");
+    axes.sort_by_key(|axis| REPEATS.iter().position(|key| *key == axis.key()));
     Ok(axes)
 }
 

@@ -39,9 +39,12 @@ impl Side {
                 wakeups.insert((row.session, row.turn), row);
             }
         }
+        // A measured run has no draw: any is compared with it.
+        let mut sample = RunSample::of_folder(folder)?;
+        sample.draw = 0;
         Ok(Self {
             metrics: folder.metrics()?,
-            sample: RunSample::of_folder(folder)?,
+            sample,
             wakeups,
         })
     }

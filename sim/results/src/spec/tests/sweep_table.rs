@@ -46,6 +46,29 @@ fn a_bare_key_varies_as_a_quoted_one_does() {
 }
 
 #[test]
+fn draws_of_the_jitter_may_be_a_range_and_no_draw_is_not_written_down() {
+    let head = "[workload]\ngen = \"g\"\n[sweep]\n";
+    let swept = |axes: &str| sweep(&format!("{head}{axes}\n")).unwrap();
+    let two = swept("engine.jitter = \"1..2\"\npolicy = [\"a\", \"b\"]");
+    let order = two
+        .points()
+        .iter()
+        .map(|p| (p.spec.policy.as_str(), p.spec.engine.jitter));
+    // Draws of a policy are neighbours, wherever they are written.
+    assert!(order.eq([("a", 1), ("a", 2), ("b", 1), ("b", 2)]));
+    let sweep = swept("engine.jitter = \"0..2\"");
+    let draws: Vec<u32> = sweep
+        .points()
+        .iter()
+        .map(|p| p.spec.engine.jitter)
+        .collect();
+    assert_eq!(draws, [0, 1, 2]);
+    let written = |point: usize| sweep.points()[point].spec.canonical_json();
+    // Runs without a draw keep the names that they had before there were any.
+    assert!(!written(0).contains("jitter") && written(1).contains("\"jitter\":1"));
+}
+
+#[test]
 fn a_file_without_a_sweep_is_one_run() {
     let sweep = sweep("seed = 4").unwrap();
     assert_eq!((sweep.len(), sweep.points()[0].spec.seed), (1, 4));
