@@ -14,6 +14,7 @@
 //!
 //! **Absent on purpose:** spread of copies, which is a fifth of that of steps, and whatever lasts from step to step beyond the throttle.
 
+use engine::mix64;
 use model::OpId;
 use serde::Deserialize;
 
@@ -45,7 +46,7 @@ impl Jitter {
         } else {
             self.decode_ppm
         };
-        let normal_ppm = normal_ppm(mix(u64::from(draw)) ^ op.0);
+        let normal_ppm = normal_ppm(mix64(u64::from(draw)) ^ op.0);
         let off = i64::from(spread) * normal_ppm / WHOLE;
         (WHOLE + off).max(LEAST) as u64
     }
@@ -54,21 +55,13 @@ impl Jitter {
 /// A normal number by address, in millionths: eight uniform ones of 16 bits, whose sum has the mean 4 and the variance 8/12.
 fn normal_ppm(address: u64) -> i64 {
     let parts = [address, !address].map(|address| {
-        let word = mix(address);
+        let word = mix64(address);
         (0..4)
             .map(|part| (word >> (16 * part) & 0xffff) as i64)
             .sum::<i64>()
     });
     // The middle is 4 x 65,535; sqrt(12/8) is 1.224745.
     (parts[0] + parts[1] - 262_140) * 1_224_745 / 65_536
-}
-
-/// SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014).
-fn mix(x: u64) -> u64 {
-    let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

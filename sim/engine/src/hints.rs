@@ -158,13 +158,13 @@ impl Hints {
     /// Uniform in [0, 1), by address.
     fn uniform(&self, session: SessionId, turn: TurnIndex, purpose: Purpose) -> f64 {
         let address = (u64::from(session.0) << 32) | u64::from(turn.0);
-        let mixed = mix(mix(self.config.seed ^ (purpose as u64) << 56) ^ address);
+        let mixed = mix64(mix64(self.config.seed ^ (purpose as u64) << 56) ^ address);
         (mixed >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014).
-fn mix(x: u64) -> u64 {
+/// A number that looks random, by address: SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014).
+pub fn mix64(x: u64) -> u64 {
     let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -33,6 +33,6 @@ pub mod record;
 pub use config::{Batching, EndSignal, EngineConfig};
 pub use driver::{Driver, OffloadSummary, RunError, RunSummary, Truth};
 pub use faults::Faults;
-pub use hints::{HintConfig, HintKind, HintNoise};
+pub use hints::{HintConfig, HintKind, HintNoise, mix64};
 pub use memory::LedgerConfig;
 pub use record::Recorder;
