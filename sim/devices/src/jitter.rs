@@ -8,11 +8,11 @@
 //! leaves, hangs on who came a millisecond earlier, and everything behind it on that. One simulation is one course of many; several *draws* show
 //! which results hold in all of them, as several runs of a GPU do.
 //!
-//! Drawn by address: the same run of steps gets the same factor whatever the policy, so that policies are compared under equal luck. Integers
+//! Drawn by address: as long as two policies hand over the same operations, these get the same factors. Integers
 //! throughout, and the same on every machine: z is a sum of eight uniform numbers, which is normal to within what a few per cent can show and never
 //! beyond 4.9.
 //!
-//! **Absent on purpose:** spread of copies, which is a fifth of that of steps, and whatever lasts from step to step beyond the throttle.
+//! **Absent on purpose:** spread of copies, which recordings do not tell from their error of half a per cent, and whatever lasts from step to step beyond the throttle.
 
 use engine::mix64;
 use model::OpId;
