@@ -13,8 +13,8 @@
 //! least.
 //!
 //! All heads are cut up alike, so that the CTAs of one share read the same blocks at the same time and find them in the same entries of the TLB:
-//! in a model of 32 heads steps of 16 and 32 sequences take 1 to 1.5 % less than with shares that run on from head to head. The price are CTAs that
-//! do not divide by the heads (8 of 264 for 32 heads: batches of 128 sequences take 0.8 % longer).
+//! in a model of 32 heads steps of 16 to 32 sequences take 1 to 2 % less than with shares that run on from head to head. The price are CTAs that
+//! do not divide by the heads (8 of 264 for 32 heads: batches of 128 sequences take up to 0.9 % longer).
 //!
 //! The constants are read off measurements like `measurements/decode_shares.csv` (H200, 132 multiprocessors, 92 batches): with the cuts
 //! chosen attention takes 0.3 % longer than with the best ones on average, and 9 % at worst (two sequences of 500 tokens).

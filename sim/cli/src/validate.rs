@@ -112,6 +112,7 @@ fn match_runs(
             ));
             continue;
         }
+        // Until one without comes.
         let jittered = run.manifest().spec.engine.jitter > 0;
         let pair = Matched {
             drawn: jittered.then(|| run.clone()).into_iter().collect(),
@@ -125,6 +126,16 @@ fn match_runs(
         out::note(&format!(
             "warning: {} has no simulated partner",
             run.path().display()
+        ));
+    }
+    let drawn = |(_, pair): &&(String, Matched)| pair.simulated.manifest().spec.engine.jitter > 0;
+    if let Some((_, pair)) = matched.iter().find(drawn) {
+        return Err(CliError::hinted(
+            format!(
+                "{} is a draw of the jitter, and there is no simulation without",
+                pair.simulated.path().display()
+            ),
+            "simulate it with `engine.jitter` 0 as well, for example by `--set 'sweep.engine.jitter=\"0..25\"'`",
         ));
     }
     if matched.is_empty() {

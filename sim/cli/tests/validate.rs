@@ -224,6 +224,14 @@ fn of_draws_of_the_jitter_the_median_is_judged() {
     // They differ by something, and by no more than steps do.
     assert!(most < least * 1.05, "{jct:?}");
 
+    // Draws alone do not say what a run without is.
+    fs::remove_dir_all(place.path("sim/9")).expect("it is there");
+    let error = place.refuses(1, &["validate", "sim", "gpu", "--out", "w"]);
+    has(
+        &error,
+        &["is a draw of the jitter", "with `engine.jitter` 0 as well"],
+    );
+
     let [set, jitter] = draw(1);
     let rough = [
         "run",

@@ -86,7 +86,7 @@ impl Setup {
                 key: "engine.jitter",
                 what: format!(
                     "what equal steps of `{}` differ by on `{}` was not measured; leave it 0, or take a profile that `djinn-replay calibrate` \
-                     wrote",
+                     wrote, or `refit` again",
                     model.name, spec.hardware
                 ),
             });
