@@ -24,7 +24,7 @@
 // A share has two rows of partial sums: one for the strand that it goes on with, one for the strand that it begins and leaves to
 // others. The last CTA to arrive at a strand combines its sums, in order of the shares, so the result does not depend on the order of arrival.
 // Traffic: reads K and V once, 4 * head_dim bytes a token and KV head; writes and reads up to 8 * (head_dim + 2) bytes a share and
-// Q head of a group.
+// Q head.
 // Needs head_dim 64 or 128 and block_tokens a power of two >= 16 (checked by the launcher).
 #include "mma.cuh"
 #include "overlap.cuh"
