@@ -202,6 +202,14 @@ pub fn median_of(
     let mut times = (0..repeats.max(1))
         .map(|_| time())
         .collect::<Result<Vec<u64>, _>>()?;
+    Ok(median(&mut times))
+}
+
+/// The median: of an even number, the mean of the middle two.
+///
+/// # Panics
+/// If there are none.
+pub fn median(times: &mut [u64]) -> u64 {
     times.sort_unstable();
-    Ok(times[times.len() / 2])
+    u64::midpoint(times[(times.len() - 1) / 2], times[times.len() / 2])
 }

@@ -4,7 +4,7 @@ use super::model::{Limits, Model, ModelError, Placement};
 use super::{Compute, CudaOptions};
 use crate::backend::{StepQueue, Work};
 use devices::StepCost;
-use engine::device::StepShape;
+use engine::device::{PrefillChunk, StepShape};
 use kernels::gpu::{DeviceBuffer, Error, Event, Gpu, Stream, View};
 use kernels::kv::KvPool;
 use kernels::occupy::Occupy;
@@ -91,13 +91,39 @@ impl CudaSteps {
                 Kind::Model(Box::new((model, placement)))
             }
         };
-        Ok(Self {
+        let mut steps = Self {
             gpu: gpu.clone(),
             occupy: Occupy::load(gpu)?,
             stream,
             kind,
             spare: Vec::new(),
-        })
+        };
+        if let Compute::Model { .. } = &options.compute {
+            let layout = &options.layout;
+            steps.warm_up(layout.block_count.min(TABLE_WIDTH_MAX) * layout.block_tokens)?;
+        }
+        Ok(steps)
+    }
+
+    /// Runs a step of each kind, none of more than `context` tokens: the driver loads a kernel when it is first launched, and may wait for
+    /// the steps before it to end.
+    fn warm_up(&mut self, context: u32) -> Result<(), ModelError> {
+        // Behind a context a prompt is split, and its parts are merged.
+        for (tokens, before, decode_seqs) in [(0, 0, 1), (0, 0, 8), (200, 1_024, 4), (2_048, 0, 0)]
+        {
+            let tokens = context.min(tokens);
+            let chunk = PrefillChunk {
+                tokens,
+                context: (context - tokens).min(before),
+            };
+            let work = self.launch(&StepShape {
+                prefill: vec![chunk],
+                decode_seqs,
+                decode_kv_tokens: u64::from(decode_seqs * context.min(1_024)),
+            })?;
+            self.finish(work);
+        }
+        Ok(self.stream.synchronize()?)
     }
 
     fn event(&mut self) -> Result<Event, Error> {
