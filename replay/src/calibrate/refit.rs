@@ -241,7 +241,7 @@ mod tests {
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-10.toml"
+        "/measurements/validation/card-11.toml"
     );
 
     #[test]

@@ -4,7 +4,7 @@
 //!   [[recording]]
 //!   name = "overload-6"                    # its runs are in overload-6/gpu, beside the list
 //!   kernels = "today's"                    # recordings of the same kernels share a table
-//!   judge = "refit/card-10.toml"           # the calibration of the card that it ran on
+//!   judge = "refit/card-11.toml"           # the calibration of the card that it ran on
 //!   like = ["refit/card-6.toml"]           # those of like cards: how far one simulation carries
 //! ```
 
