@@ -1,6 +1,6 @@
 //! Reads the runs below a folder, and sorts them into what may be shown in one figure.
 //!
-//! Runs may share a figure if they differ in nothing but policy and seed. Where a folder holds runs that
+//! Runs may share a figure if they differ in nothing but policy, seed and draw of the jitter. Where a folder holds runs that
 //! differ in more (agents, memory), each such *setting* gets a figure of its own, named after what differs.
 
 use crate::FigureError;
@@ -8,7 +8,7 @@ use crate::theme::{base_policy, sort_policies};
 use results::folder::{MANIFEST, RunFolder, TURNS, find_stored};
 use results::metrics::Measure;
 use results::rows::TurnRow;
-use results::spec::RunSpec;
+use results::spec::{DRAW, RunSpec};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ pub struct RunTurns {
     pub wakeups: Vec<TurnRow>,
 }
 
-/// What a run was given besides policy and seed: dotted keys and values.
+/// What a run was given besides policy, seed and draw: dotted keys and values.
 pub(crate) type Setting = BTreeMap<String, String>;
 
 /// The folders of runs at or below `folder`, by name.
@@ -134,7 +134,7 @@ pub(crate) fn read_for(
     Ok(groups)
 }
 
-/// Every key of a spec but policy and seed.
+/// Every key of a spec but policy, and seed and draw, which repeat a run.
 fn setting(spec: &RunSpec) -> Setting {
     let mut all = Setting::new();
     flatten(
@@ -144,6 +144,7 @@ fn setting(spec: &RunSpec) -> Setting {
     );
     all.remove("policy");
     all.remove("seed");
+    all.remove(DRAW);
     all
 }
 

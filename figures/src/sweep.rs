@@ -1,11 +1,12 @@
 //! Reads `runs.csv` of a sweep: each run as a point over the number that was varied.
 //!
 //! The x axis is the number of agents if a sweep varied it, else their arrival rate, else the first
-//! varied number by name. What else was varied besides policy and seed separates figures.
+//! varied number by name. What else was varied besides policy, seed and draw of the jitter separates figures.
 
 use crate::FigureError;
 use crate::runs::{self, Setting};
 use results::runs::{RunIdentity, read_runs};
+use results::spec::DRAW;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -22,8 +23,6 @@ pub struct RunPoint {
     pub policy: String,
     /// Number of agents, or load.
     pub load: f64,
-    /// Seed of the run.
-    pub seed: u64,
     /// Median wake-up latency \[ns\]; absent if there was no wake-up.
     pub p50_ns: Option<u64>,
     /// 99 % quantile \[ns\].
@@ -74,7 +73,7 @@ pub(crate) fn read(
         load_key(&settings)
     });
     let Some(key) = key else {
-        let why = "no number was varied besides policy and seed";
+        let why = "no number was varied besides policy, seed and draw of the jitter";
         return Err(FigureError::Empty { figure, why, path });
     };
     let short = runs::shorten(runs.iter().map(|run| run.id.policy.as_str()));
@@ -88,7 +87,6 @@ pub(crate) fn read(
         let point = RunPoint {
             policy: short[&run.id.policy].clone(),
             load,
-            seed: run.id.seed,
             p50_ns: run.metrics.wakeup_ns_p50,
             p99_ns: run.metrics.wakeup_ns_p99,
             p99_marked: run.metrics.wakeup_p99_marked,
@@ -113,13 +111,14 @@ fn bad_params(path: &Path, row: usize, id: &RunIdentity, expected: &'static str)
     }
 }
 
-/// What one run was given besides policy and seed.
+/// What one run was given besides policy, and seed and draw, which repeat it.
 fn setting(path: &Path, row: usize, id: &RunIdentity) -> Result<Setting, FigureError> {
     let mut setting = Setting::new();
     if !id.params.is_empty() {
         let value = serde_json::from_str(&id.params)
             .map_err(|_| bad_params(path, row, id, "a JSON object of the varied keys"))?;
         runs::flatten("", &value, &mut setting);
+        setting.remove(DRAW);
     }
     let varied = setting.len();
     setting.retain(|key, _| !matches!(last_part(key), "agents" | "sessions"));
@@ -211,6 +210,27 @@ mod tests {
         assert_eq!(read.load_title, "number of agents");
         assert_eq!(loads(&read.groups[0]), [19.0, 80.0]);
         assert!(read.groups[0].1[0].saturated);
+    }
+
+    #[test]
+    fn draws_of_the_jitter_repeat_a_run_and_are_no_axis() {
+        let of = |agents: u64, draw| {
+            format!(r#"{{"engine.jitter":{draw},"workload.sessions":{agents}}}"#)
+        };
+        let rows = [of(20, 0), of(20, 1), of(80, 0), of(80, 1)];
+        let rows = [0, 1, 2, 3].map(|row| (rows[row].as_str(), [20, 80][row / 2]));
+        let read = sweep(&rows).unwrap();
+        assert_eq!(read.load_title, "number of agents");
+        assert_eq!(read.groups.len(), 1);
+        assert_eq!(loads(&read.groups[0]), [20.0, 20.0, 80.0, 80.0]);
+        let draws_alone = [
+            (r#"{"engine.jitter":0}"#, 20),
+            (r#"{"engine.jitter":1}"#, 20),
+        ];
+        assert!(matches!(
+            sweep(&draws_alone),
+            Err(FigureError::Empty { .. })
+        ));
     }
 
     #[test]

@@ -352,12 +352,11 @@ fn draw_saturated(
 mod tests {
     use super::*;
 
-    fn point(policy: &str, load: f64, seed: u64, p99_ns: u64, saturated: bool) -> RunPoint {
+    fn point(policy: &str, load: f64, p99_ns: u64, saturated: bool) -> RunPoint {
         let p50_ns = Some(p99_ns / 10);
         RunPoint {
             policy: policy.into(),
             load,
-            seed,
             p50_ns,
             p99_ns: Some(p99_ns),
             p99_marked: false,
@@ -368,9 +367,9 @@ mod tests {
     #[test]
     fn seeds_give_a_median_between_their_extremes() {
         let rows = table(&[
-            point("djinn", 20.0, 1, 300, false),
-            point("djinn", 20.0, 2, 100, false),
-            point("djinn", 20.0, 3, 200, false),
+            point("djinn", 20.0, 300, false),
+            point("djinn", 20.0, 100, false),
+            point("djinn", 20.0, 200, false),
         ]);
         let p99 = rows.iter().find(|r| r.quantile == "p99").unwrap();
         let shown = (p99.wakeup_ns_min, p99.wakeup_ns_median, p99.wakeup_ns_max);
@@ -381,9 +380,9 @@ mod tests {
     #[test]
     fn a_saturated_run_enters_no_median_and_is_shown_for_itself() {
         let rows = table(&[
-            point("djinn", 20.0, 1, 100, false),
-            point("djinn", 20.0, 2, 9_000_000, true),
-            point("djinn", 40.0, 1, 8_000_000, true),
+            point("djinn", 20.0, 100, false),
+            point("djinn", 20.0, 9_000_000, true),
+            point("djinn", 40.0, 8_000_000, true),
         ]);
         let p99: Vec<_> = rows.iter().filter(|r| r.quantile == "p99").collect();
         assert_eq!(
@@ -398,9 +397,9 @@ mod tests {
     fn a_p99_of_few_samples_is_marked_in_table_and_drawing() {
         let few = RunPoint {
             p99_marked: true,
-            ..point("djinn", 20.0, 1, 100, false)
+            ..point("djinn", 20.0, 100, false)
         };
-        let rows = table(&[few, point("djinn", 40.0, 1, 100, false)]);
+        let rows = table(&[few, point("djinn", 40.0, 100, false)]);
         let marked: Vec<_> = rows.iter().map(|r| (r.quantile, r.marked_runs)).collect();
         assert_eq!(marked, [("p50", 0), ("p50", 0), ("p99", 1), ("p99", 0)]);
         assert!(svg(&rows, "agents").contains("fewer than 1,000 wake-ups"));
@@ -412,7 +411,7 @@ mod tests {
         let none = RunPoint {
             p50_ns: None,
             p99_ns: None,
-            ..point("djinn", 1.0, 1, 10, false)
+            ..point("djinn", 1.0, 10, false)
         };
         let rows = table(&[none]);
         assert!(
@@ -424,7 +423,7 @@ mod tests {
 
     #[test]
     fn loads_are_ordered_as_numbers() {
-        let rows = table(&[10.0, 9.0, 100.0].map(|load| point("djinn", load, 1, 10, false)));
+        let rows = table(&[10.0, 9.0, 100.0].map(|load| point("djinn", load, 10, false)));
         let loads: Vec<f64> = rows.iter().take(3).map(|r| r.load).collect();
         assert_eq!(loads, [9.0, 10.0, 100.0]);
     }

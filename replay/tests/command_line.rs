@@ -50,7 +50,13 @@ fn without_a_driver_every_verb_says_so_in_one_sentence_and_exits_3() {
 
 #[test]
 fn a_wrong_config_is_found_before_the_gpu_is_looked_for() {
-    let cases: [(&[&str], &str); 4] = [
+    let drawn = "sweep.engine.jitter=\"0..2\"";
+    let agents = "workload.gen=closed-loop-agents";
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["sweep", "--set", drawn, "--set", agents, "--out", "x"],
+            "engine.jitter is for simulations",
+        ),
         (&["run", "--policy", "lru"], "no policy is called `lru`"),
         (&["run", "no-such.toml"], "no-such.toml"),
         (&["run", "--set", "memory.host_gb=1"], "host_gb"),

@@ -267,20 +267,20 @@ fn points(
     metric: Metric,
     by_value: &[(f64, Vec<&RunRow>)],
 ) -> Vec<Point> {
-    let of = |runs: &[&RunRow], policy: &str| -> BTreeMap<u64, f64> {
+    let of = |runs: &[&RunRow], policy: &str| -> BTreeMap<(u64, u64), f64> {
         let own = runs.iter().filter(|run| run.id.policy == policy);
-        own.filter_map(|run| Some((run.id.seed, metric.of(&run.metrics)?)))
+        own.filter_map(|run| Some(((run.id.seed, run.id.draw()), metric.of(&run.metrics)?)))
             .collect()
     };
     let both: Vec<_> = by_value
         .iter()
         .map(|(x, runs)| (*x, runs, of(runs, reference), of(runs, series.policy)))
         .collect();
-    let everywhere = |seed: &u64| {
+    let everywhere = |seed: &(u64, u64)| {
         both.iter()
             .all(|(_, _, a, b)| a.contains_key(seed) && b.contains_key(seed))
     };
-    let seeds: Vec<u64> = both.first().map_or_else(Vec::new, |(_, _, a, _)| {
+    let seeds: Vec<(u64, u64)> = both.first().map_or_else(Vec::new, |(_, _, a, _)| {
         a.keys().copied().filter(everywhere).collect()
     });
     if seeds.is_empty() {

@@ -8,6 +8,7 @@ use crate::{command, out, progress};
 use lab::Wants;
 use lab::sweep::{SweepOptions, run as run_sweep};
 use results::runs::{RunRow, read_runs};
+use results::spec::DRAW;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -39,6 +40,7 @@ const EXAMPLES: &str = "\
 Examples:
   djinn sweep --policy vllm-recompute,djinn --set 'sweep.seed=\"1..20\"' --keep --out results/first
   djinn compare results/first/runs          each policy against the first, over all seeds
+  djinn sweep my.toml --set 'sweep.engine.jitter=\"0..25\"' --keep --out results/courses     one spec, 25 courses of it
   djinn sweep my.toml --threads 2 --out results/rates";
 
 pub fn run(args: &Args) -> Result<(), CliError> {
@@ -122,7 +124,8 @@ fn table(rows: &[RunRow]) -> String {
 fn setting(row: &RunRow) -> String {
     let params = row.id.params.trim_matches(['{', '}']).replace('"', "");
     let mut varied: Vec<&str> = params.split(',').collect();
-    varied.retain(|param| !param.starts_with("engine.jitter:"));
+    let draw = format!("{DRAW}:");
+    varied.retain(|param| !param.starts_with(&draw));
     varied.join(",")
 }
 
@@ -132,4 +135,42 @@ fn range(group: &[RunRow], of: impl Fn(&RunRow) -> Option<u64>) -> [String; 3] {
     values.sort_unstable();
     let median = values.get(values.len() / 2).copied();
     [median, values.first().copied(), values.last().copied()].map(span_or_dash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_and_draws_of_one_setting_share_a_line() {
+        let row = |policy: &str, params: &str, seed, p50| {
+            let mut row = RunRow::default();
+            (row.id.policy, row.id.params, row.id.seed) = (policy.into(), params.into(), seed);
+            row.metrics.wakeup_ns_p50 = Some(p50);
+            row
+        };
+        let of =
+            |rate: &str, draw: u32| format!(r#"{{"workload.rate":{rate},"engine.jitter":{draw}}}"#);
+        let mut rows = Vec::new();
+        for rate in ["0.1", "0.2"] {
+            for (draw, seed) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
+                let p50 = 1_000_000 * (u64::from(draw) * 2 + seed);
+                rows.push(row("djinn", &of(rate, draw), seed, p50));
+            }
+        }
+        rows.push(row("ski", "{}", 1, 7_000_000));
+        let text = table(&rows);
+        // Of 1, 2, 3 and 4 ms: the upper of the middle two, the least, the most.
+        let lines: Vec<&str> = text.lines().skip(3).collect();
+        let numbers = "4 3.00 ms 1.00 ms 4.00 ms - - -";
+        for (line, own) in lines.iter().zip([
+            format!("djinn workload.rate:0.1 {numbers}"),
+            format!("djinn workload.rate:0.2 {numbers}"),
+            "ski 1 7.00 ms 7.00 ms 7.00 ms - - -".to_owned(),
+        ]) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!(words.join(" "), own, "{text}");
+        }
+        assert!(lines.len() >= 3);
+    }
 }

@@ -94,48 +94,35 @@ fn match_runs(
         .into_iter()
         .filter(|run| !run.manifest().partial)
         .collect();
-    let mut matched: Vec<(String, Matched)> = Vec::new();
+    let mut specs: Vec<(String, Vec<RunFolder>)> = Vec::new();
     for run in simulated {
         let own = key(&run.manifest().spec);
-        if let Some((_, pair)) = matched.iter_mut().find(|(key, _)| *key == own) {
-            add(pair, run);
-            continue;
+        match specs.iter_mut().find(|(key, _)| *key == own) {
+            Some((_, runs)) => add(runs, run),
+            None => specs.push((own, vec![run])),
         }
+    }
+    let mut matched = Vec::new();
+    for (own, runs) in specs {
         let (with, without): (Vec<_>, Vec<_>) = left
             .into_iter()
             .partition(|other| key(&other.manifest().spec) == own);
         left = without;
         if with.is_empty() {
-            out::note(&format!(
-                "warning: {} has no measured partner",
-                run.path().display()
-            ));
+            for run in &runs {
+                out::note(&format!(
+                    "warning: {} has no measured partner",
+                    run.path().display()
+                ));
+            }
             continue;
         }
-        // Until one without comes.
-        let jittered = run.manifest().spec.engine.jitter > 0;
-        let pair = Matched {
-            drawn: jittered.then(|| run.clone()).into_iter().collect(),
-            simulated: run,
-            again: Vec::new(),
-            measured: with,
-        };
-        matched.push((own, pair));
+        matched.push(pair(runs, with)?);
     }
     for run in &left {
         out::note(&format!(
             "warning: {} has no simulated partner",
             run.path().display()
-        ));
-    }
-    let drawn = |(_, pair): &&(String, Matched)| pair.simulated.manifest().spec.engine.jitter > 0;
-    if let Some((_, pair)) = matched.iter().find(drawn) {
-        return Err(CliError::hinted(
-            format!(
-                "{} is a draw of the jitter, and there is no simulation without",
-                pair.simulated.path().display()
-            ),
-            "simulate it with `engine.jitter` 0 as well, for example by `--set 'sweep.engine.jitter=\"0..25\"'`",
         ));
     }
     if matched.is_empty() {
@@ -144,17 +131,50 @@ fn match_runs(
             "simulate the very config of the GPU run: all keys but `hardware` and `replay` must agree",
         ));
     }
-    Ok(matched.into_iter().map(|(_, pair)| pair).collect())
+    Ok(matched)
 }
 
-/// Adds one more simulation of the spec: a draw of the jitter of the card that is judged, or another calibration.
-fn add(pair: &mut Matched, run: RunFolder) {
-    let [own, first] = [&run, &pair.simulated].map(|run| &run.manifest().spec);
-    match (own.hardware == first.hardware, own.engine.jitter) {
-        (true, 1..) => pair.drawn.push(run),
-        (true, 0) if first.engine.jitter > 0 => pair.simulated = run,
-        _ => pair.again.push(run),
+/// Adds one more simulation of a spec; a run that lies in two folders counts once.
+fn add(runs: &mut Vec<RunFolder>, run: RunFolder) {
+    let id = &run.manifest().run_id;
+    match runs.iter().find(|other| other.manifest().run_id == *id) {
+        Some(other) => out::note(&format!(
+            "warning: {} is the run of {} again, and is left out",
+            run.path().display(),
+            other.path().display()
+        )),
+        None => runs.push(run),
     }
+}
+
+/// The simulations of one spec, by what they are: judged is the card that has draws, or else the first; whatever is of another is beside it.
+fn pair(mut runs: Vec<RunFolder>, measured: Vec<RunFolder>) -> Result<Matched, CliError> {
+    let card = |run: &RunFolder| run.manifest().spec.hardware.clone();
+    let drawn = |run: &RunFolder| run.manifest().spec.engine.jitter > 0;
+    let by_draws = |own: &RunFolder| {
+        let mut others = runs.iter();
+        !drawn(own) && others.any(|run| drawn(run) && card(run) == card(own))
+    };
+    let first = || runs.iter().position(|run| !drawn(run));
+    let Some(judged) = runs.iter().position(by_draws).or_else(first) else {
+        return Err(CliError::hinted(
+            format!(
+                "{} is a draw of the jitter, and there is no simulation without",
+                runs[0].path().display()
+            ),
+            "simulate it with `engine.jitter` 0 as well, for example by `--set 'sweep.engine.jitter=\"0..25\"'`",
+        ));
+    };
+    let simulated = runs.remove(judged);
+    let (drawn, again) = runs
+        .into_iter()
+        .partition(|run| drawn(run) && card(run) == card(&simulated));
+    Ok(Matched {
+        simulated,
+        drawn,
+        again,
+        measured,
+    })
 }
 
 /// Says how many measured runs did work that the model does not have.
@@ -320,12 +340,21 @@ fn rank_report(rows: &[RankRow]) -> String {
         return String::new();
     };
     let mut text = format!("ranking of {} policies\n", first.policies);
-    let mut table = Table::new(&["by", "Kendall's tau", "separated pairs", "swapped"]).words_last();
+    let mut table = Table::new(&[
+        "by",
+        "Kendall's tau",
+        "separated pairs",
+        "draws apart",
+        "swapped",
+    ])
+    .words_last();
     for row in rows {
         table.row([
             row.quantity.clone(),
             row.tau.map_or("-".to_owned(), |tau| format!("{tau:.3}")),
             count(row.separated),
+            count(row.decided),
+            count(row.contradicted),
             if row.swapped.is_empty() {
                 "none".to_owned()
             } else {

@@ -224,6 +224,32 @@ fn of_draws_of_the_jitter_the_median_is_judged() {
     // They differ by something, and by no more than steps do.
     assert!(most < least * 1.05, "{jct:?}");
 
+    // A draw that lies there twice counts once.
+    let [set, again] = draw(1);
+    simulate(&place, "swap-on-demand", "sim/x", &[&set, &again]);
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(&done.out, &["judged by the median of 3 draws"]);
+    has(
+        &done.err,
+        &["sim/x is the run of ", "again, and is left out"],
+    );
+    assert_eq!(closed(&place, "jct_ns_mean"), jct);
+
+    // Of two cards the one with draws is judged, whichever is named first.
+    let h200 = devices::hardware_text("h200").expect("it is shipped");
+    let slower = h200.replace("mixed_ps = ", "mixed_ps = 9");
+    fs::write(place.path("slower.toml"), slower).expect("a profile");
+    let other = ["--set", "hardware=slower.toml"];
+    simulate(&place, "swap-on-demand", "sim/0", &other);
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(
+        &done.out,
+        &["1 measured, 2 simulated, judged by the median of 3 draws"],
+    );
+    let beside = closed(&place, "jct_ns_mean");
+    assert_eq!((beside.draws, beside.error), (3, jct.error));
+    fs::remove_dir_all(place.path("sim/0")).expect("it is there");
+
     // Draws alone do not say what a run without is.
     fs::remove_dir_all(place.path("sim/9")).expect("it is there");
     let error = place.refuses(1, &["validate", "sim", "gpu", "--out", "w"]);

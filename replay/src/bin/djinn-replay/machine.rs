@@ -45,11 +45,6 @@ impl Machine {
     /// Replays `spec` into `target`, unless that holds it already, and prints what it came to. Whether `target` holds all of it: a signal stops the run.
     pub fn replay(&mut self, spec: &RunSpec, target: &Path) -> Result<bool, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-        if spec.engine.jitter > 0 {
-            return Err(Failure::Failed(
-                "engine.jitter is for simulations: a GPU has its own; leave it 0 (`--set engine.jitter=0`) and repeat with --repeats".to_owned(),
-            ));
-        }
         let mut setup = Setup::new(spec).map_err(|error| failed(&error))?;
         PROGRAM_SHA256.clone_into(&mut setup.inputs.program_sha256);
         // Looked at before the pools are taken; dropped, it takes back what it made.

@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let layers = args.spec.layers(args.policy.as_deref())?;
     let spec = RunSpec::load(&layers).map_err(|error| Failure::Failed(error.to_string()))?;
-    let spec = args.spec.complete(spec);
+    let spec = args.spec.complete(spec)?;
     let name = format!("{}-gpu", spec.run_id());
     let default = || Path::new("results").join(name);
     let target = args.out.clone().unwrap_or_else(default);

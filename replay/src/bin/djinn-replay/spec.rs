@@ -1,7 +1,7 @@
 //! From a config and options to what is replayed.
 
 use crate::{Failure, Kind};
-use results::spec::{Layers, RunSpec, split_policies};
+use results::spec::{DRAW, Layers, RunSpec, split_policies};
 use std::path::PathBuf;
 
 /// A config, and what of it is set on the command line.
@@ -51,11 +51,19 @@ impl SpecArgs {
     }
 
     /// The spec with what steps do written down, so that the run is named after it.
-    pub fn complete(&self, mut spec: RunSpec) -> RunSpec {
+    ///
+    /// # Errors
+    /// If only a simulation can be so.
+    pub fn complete(&self, mut spec: RunSpec) -> Result<RunSpec, Failure> {
+        if spec.engine.jitter > 0 {
+            return Err(Failure::Failed(format!(
+                "{DRAW} is for simulations: a GPU has its own; leave it 0 (`--set {DRAW}=0`), and repeat a run by `sweep --repeats`"
+            )));
+        }
         let given = self.compute.map(Kind::into);
         spec.replay.compute = given
             .or(spec.replay.compute)
             .or(Some(Kind::default().into()));
-        spec
+        Ok(spec)
     }
 }

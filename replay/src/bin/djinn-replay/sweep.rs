@@ -41,7 +41,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let layers = args.spec.layers(args.policy.as_deref())?;
     let sweep = SweepSpec::load(&layers).map_err(|error| Failure::Failed(error.to_string()))?;
     let points = sweep.into_points();
-    let specs: Vec<RunSpec> = points.map(|point| args.spec.complete(point.spec)).collect();
+    let specs: Vec<RunSpec> = points
+        .map(|point| args.spec.complete(point.spec))
+        .collect::<Result<_, _>>()?;
     let runs = runs(&specs, args.repeats.get());
     let mut machine = Machine::new(args.gpu)?;
     let mut failed = Vec::new();

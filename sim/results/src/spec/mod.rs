@@ -32,7 +32,7 @@ pub use sections::{
     Batching, Compute, CopyMethod, EndSignal, Engine, Faults, HintKind, Hints, HostMode, Measure,
     Memory, Noise, Replay, Timing, TooLong, Workload,
 };
-pub use sweep::{SWEEP_POINTS_MAX, SweepPoint, SweepSpec};
+pub use sweep::{DRAW, SWEEP_POINTS_MAX, SweepPoint, SweepSpec};
 pub use template::template;
 
 #[cfg(test)]

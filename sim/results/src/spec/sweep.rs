@@ -21,8 +21,11 @@ use toml_edit::{DocumentMut, Value};
 /// More runs than this in one sweep are taken for a slip.
 pub const SWEEP_POINTS_MAX: usize = 100_000;
 
+/// The key of the draw of the jitter: as a seed, it repeats a run.
+pub const DRAW: &str = "engine.jitter";
+
 /// Keys whose values repeat a setting: they may be given as a range, and vary fastest, so that the repeats of a setting are neighbours.
-const REPEATS: [&str; 2] = ["engine.jitter", "seed"];
+const REPEATS: [&str; 2] = [DRAW, "seed"];
 
 /// One run of a sweep.
 #[derive(Clone, Debug, PartialEq)]

@@ -318,13 +318,22 @@ pub(super) fn ends(values: &[f64]) -> (f64, f64) {
     (least, most)
 }
 
-/// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), of all draws together and the first repeat; and that of the first
-/// two repeats.
+/// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), of a draw and the first repeat: the median of the draws, for draws
+/// taken together are smoother than a run; and that of the first two repeats.
 fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
-    let of_one = |side| latencies(std::slice::from_ref(side));
-    let simulated = latencies(pair.judged());
-    let measured: Vec<Vec<u64>> = pair.measured.iter().map(of_one).collect();
-    let error = cdf_distance(&simulated, measured.first()?)?;
+    let of_each = |sides: &[Side]| -> Vec<Vec<u64>> {
+        let each = sides.iter().map(std::slice::from_ref);
+        each.map(latencies).collect()
+    };
+    let measured = of_each(&pair.measured);
+    let first = measured.first()?;
+    let of_draws = of_each(pair.judged());
+    let mut distances = of_draws
+        .iter()
+        .map(|drawn| cdf_distance(drawn, first))
+        .collect::<Option<Vec<f64>>>()?;
+    distances.sort_by(f64::total_cmp);
+    let (least, most) = ends(&distances);
     let own = match measured.as_slice() {
         [first, second, ..] => cdf_distance(first, second)?,
         _ => 0.0,
@@ -332,10 +341,11 @@ fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
     Some(ClosedLoopRow {
         policy: pair.policy.clone(),
         quantity: DISTANCE.to_owned(),
-        samples: simulated.len() as u64,
-        simulated: error,
-        simulated_min: error,
-        simulated_max: error,
+        samples: pair.simulated.wakeups.len() as u64,
+        simulated: Quantile::P50.of_sorted(&distances)?,
+        draws: pair.drawn.len() as u64,
+        simulated_min: least,
+        simulated_max: most,
         measured: own,
         repeats: measured.len() as u64,
         measured_min: own,

@@ -381,7 +381,7 @@ fn spans(text: &mut String, recordings: &[Summary]) {
 
 fn ranking(text: &mut String, recordings: &[Summary]) {
     text.push_str(
-        "\n## Ranking\n\nPairs of policies whose measured difference excludes 0 (95 %, over sessions) and whose runs do not overlap, and those of them that the simulation orders the other way.\n\n",
+        "\n## Ranking\n\nPairs of policies whose measured difference excludes 0 (95 %, over sessions) and whose runs do not overlap, and those of them that the simulation orders the other way: by the medians of its draws. Of the separated pairs those whose draws do not overlap either are decided in both; contradicted, if in opposite ways.\n\n",
     );
     let cells = [
         "recording",
@@ -390,11 +390,14 @@ fn ranking(text: &mut String, recordings: &[Summary]) {
         "Kendall's tau",
         "separated",
         "swapped",
+        "decided",
+        "contradicted",
     ];
     heading(text, &cells);
     let titles = ["P50 wake-up", "mean wake-up", "P99 wake-up", "mean JCT"];
     for (quantity, title) in RANKED.into_iter().zip(titles) {
         let (mut separated, mut swapped) = (0, 0);
+        let (mut decided, mut contradicted) = (0, 0);
         for recording in recordings {
             for row in recording
                 .ranked
@@ -408,6 +411,8 @@ fn ranking(text: &mut String, recordings: &[Summary]) {
                     .collect();
                 separated += row.separated;
                 swapped += pairs.len();
+                decided += row.decided;
+                contradicted += row.contradicted;
                 let named = if pairs.is_empty() || pairs.len() > NAMED_MOST {
                     String::new()
                 } else {
@@ -415,15 +420,20 @@ fn ranking(text: &mut String, recordings: &[Summary]) {
                 };
                 let _ = writeln!(
                     text,
-                    "| `{}` | {title} | {} | {} | {} | {}{named} |",
+                    "| `{}` | {title} | {} | {} | {} | {}{named} | {} | {} |",
                     recording.name,
                     row.policies,
                     row.tau.map_or("-".to_owned(), |tau| format!("{tau:.2}")),
                     row.separated,
-                    pairs.len()
+                    pairs.len(),
+                    row.decided,
+                    row.contradicted
                 );
             }
         }
-        let _ = writeln!(text, "| all | {title} | | | {separated} | {swapped} |");
+        let _ = writeln!(
+            text,
+            "| all | {title} | | | {separated} | {swapped} | {decided} | {contradicted} |"
+        );
     }
 }

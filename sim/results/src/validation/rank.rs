@@ -1,7 +1,8 @@
 //! Do simulation and measurement order the policies alike?
 //!
 //! A pair of policies is separated if the interval of their measured difference excludes 0, over the sessions of their first runs, and if all runs
-//! of one lie below all of the other: sessions of one run share its chain of decisions, and tell nothing of another's.
+//! of one lie below all of the other: sessions of one run share its chain of decisions, and tell nothing of another's. A simulation that orders such a
+//! pair otherwise contradicts the measurement if its draws lie apart as well; if they overlap, it does not say which is the lower.
 
 use super::closed::{Pair, Quantity, ends, mean};
 use crate::compare::{Bootstrap, CompareError, Difference, compare, kendall_tau};
@@ -26,8 +27,12 @@ pub struct RankRow {
     pub tau: Option<f64>,
     /// Pairs of policies whose measured difference excludes 0 (95 %, over sessions), and whose runs do not overlap.
     pub separated: u64,
-    /// Of these: pairs that the simulation orders the other way, `a/b` separated by `;`.
+    /// Of these: pairs that the simulation orders the other way, by the medians of its draws; `a/b` separated by `;`.
     pub swapped: String,
+    /// Of the separated pairs: those of which the draws of the simulation do not overlap either.
+    pub decided: u64,
+    /// Of these: pairs that the simulation orders the other way.
+    pub contradicted: u64,
 }
 
 /// The orders by mean and median wake-up, by its P99 and by mean completion time; of policies on one workload.
@@ -68,9 +73,13 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                     continue;
                 }
                 row.separated += 1;
+                let [of_a, of_b] = [a, b].map(|pair| quantity.of_each(pair.judged()));
+                let decided = u64::from(!overlap(&of_a, &of_b));
+                row.decided += decided;
                 let simulated = b.simulated(quantity).zip(a.simulated(quantity));
                 let simulated = simulated.map(|(b, a)| b - a);
                 if simulated.is_none_or(|simulated| simulated * (mean_b - mean_a) <= 0.0) {
+                    row.contradicted += decided;
                     if !row.swapped.is_empty() {
                         row.swapped.push(';');
                     }

@@ -84,7 +84,7 @@ pub struct ClosedLoopRow {
     pub policy: String,
     /// What, for example `wakeup_ns_p50`.
     pub quantity: String,
-    /// Samples in the simulated run that it rests on; for the distance of the distributions those of all draws together.
+    /// Samples in the simulated run that it rests on.
     pub samples: u64,
     /// Simulated: the median of the draws of the jitter (the lower of the middle two of an even number), or without jitter if there are none.
     pub simulated: f64,

@@ -147,7 +147,13 @@ fn policies_in_one_order_agree_and_a_swapped_pair_is_named() {
     let wrong = pair("b", side(3.0, 1), vec![side(1.5, 1)]);
     let swapped = rankings(&[same("a", 1.0), wrong, same("c", 2.0)], QUICK).unwrap();
     assert!((swapped[1].tau.unwrap() - 1.0 / 3.0).abs() < 1e-12);
-    assert_eq!(swapped[1].swapped, "b/c");
+    let of = |row: &RankRow| (row.swapped.clone(), row.decided, row.contradicted);
+    assert_eq!(of(&swapped[1]), ("b/c".to_owned(), 3, 1));
+    // One draw of `b` is below `c`: the simulation does not say which is faster.
+    let mut unsure = pair("b", side(3.0, 1), vec![side(1.5, 1)]);
+    unsure.drawn = vec![side(3.0, 1), side(3.1, 1), side(1.4, 1)];
+    let swapped = rankings(&[same("a", 1.0), unsure, same("c", 2.0)], QUICK).unwrap();
+    assert_eq!(of(&swapped[1]), ("b/c".to_owned(), 2, 0));
 }
 
 #[test]
@@ -193,6 +199,9 @@ fn of_several_draws_the_median_is_judged_and_ranked() {
     // Swaps have a median of their own, whichever draw it is of.
     let swaps = row_of(&rows, "swaps");
     assert_eq!((swaps.simulated, swaps.drawn_max), (90.0, Some(120.0)));
+    // One draw lies where the measured run does, and two do not: taken together they would be closer than their median is.
+    let apart = row_of(&rows, "wakeup_cdf_distance");
+    assert!(apart.simulated_min == 0.0 && apart.simulated > 0.0 && apart.draws == 3);
     // By the run without jitter `a` would be behind `b`.
     let b = pair("b", side(1.2, 3), vec![side(1.2, 3)]);
     assert_eq!(rankings(&[a, b], QUICK).unwrap()[0].swapped, "");
@@ -255,7 +264,7 @@ fn tables_say_what_is_met_and_mark_what_is_missed() {
         "| `new` | 1 of 2 | 2 of 2 | 2 of 2 |  |  |  |  |  |",
         "| `old` |  |  |  |  | 1 of 1 | 1 of 1 | 1 of 1 |  |",
         "| all | 1 of 2 | 2 of 2 | 2 of 2 |  | 1 of 1 | 1 of 1 | 1 of 1 |  |",
-        "| `new` | P50 wake-up | 2 | 1.00 | 1 | 0 |",
+        "| `new` | P50 wake-up | 2 | 1.00 | 1 | 0 | 1 | 0 |",
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
