@@ -35,7 +35,13 @@ impl Table {
 
     /// Adds a row.
     pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        let cells: Vec<String> = cells.into_iter().map(Into::into).collect();
+        let heading = self.rows.first();
+        debug_assert!(
+            heading.is_none_or(|heading| cells.len() <= heading.len()),
+            "a column has no heading: {cells:?}"
+        );
+        self.rows.push(cells);
     }
 
     /// The lines, each indented by two spaces and ended.

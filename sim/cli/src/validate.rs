@@ -344,7 +344,8 @@ fn rank_report(rows: &[RankRow]) -> String {
         "by",
         "Kendall's tau",
         "separated pairs",
-        "draws apart",
+        "decided in both",
+        "contradicted",
         "swapped",
     ])
     .words_last();
