@@ -380,7 +380,10 @@ mod tests {
             context: 600,
             step_tokens: 64,
         };
-        let points = time(&mut timed, few, &mut |_| ()).unwrap();
+        let mut heard = Vec::new();
+        let points = time(&mut timed, few, &mut |what| heard.push(what.to_owned())).unwrap();
+        assert!(heard[0].starts_with("steps, round 1 of 3, 0 of "));
+        assert!(heard[heard.len() - 1].starts_with("steps, round 3 of 3, "));
         // A busy machine may leave a pause between the steps of a decode run; a step with prompts is timed alone.
         for point in &points {
             let alone = point.kind() != "decode";

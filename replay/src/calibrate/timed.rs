@@ -213,3 +213,17 @@ pub fn median(times: &mut [u64]) -> u64 {
     times.sort_unstable();
     u64::midpoint(times[(times.len() - 1) / 2], times[times.len() / 2])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(median(&mut [9, 1, 4]), 4);
+        assert_eq!(median(&mut [10, 1, 4, 6]), 5);
+        // The first timing is not counted.
+        let mut times = [100, 3, 1, 2].into_iter();
+        assert_eq!(median_of(3, || Ok(times.next().unwrap())), Ok(2));
+    }
+}
