@@ -21,8 +21,8 @@ pub struct RunTurns {
     pub name: String,
     /// Its policy: the bare name, or with parameters where the figure shows several variants of it.
     pub policy: String,
-    /// Its seed.
-    pub seed: u64,
+    /// Its seed, and its draw of the jitter.
+    pub repeat: (u64, u32),
     /// Its turns that followed a wait and were ready after the warm-up.
     pub wakeups: Vec<TurnRow>,
 }
@@ -85,7 +85,7 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<(String, Vec<RunTurns>)>, Figure
         let turns = RunTurns {
             name,
             policy: spec.policy.clone(),
-            seed: spec.seed,
+            repeat: (spec.seed, spec.engine.jitter),
             wakeups,
         };
         runs.push((setting(spec), turns));
@@ -275,7 +275,7 @@ pub(crate) mod testing {
         RunTurns {
             name: format!("{policy}-{seed}"),
             policy: policy.to_owned(),
-            seed,
+            repeat: (seed, 0),
             wakeups,
         }
     }

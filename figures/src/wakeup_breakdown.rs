@@ -2,7 +2,7 @@
 //!
 //! Runs:   every run below the folder that kept `turns.csv`
 //! Output: `wakeup_breakdown.{svg,pdf,png}`, `wakeup_breakdown.csv`
-//! Shows:  per policy the mean of each of the seven parts of the wake-up latency, wake-ups of all seeds
+//! Shows:  per policy the mean of each of the seven parts of the wake-up latency, wake-ups of all seeds and draws
 //!         pooled; left over all wake-ups, right over the slowest 1 % (at least one)
 //!
 //! **Invariant:** the parts of a bar sum to its mean exactly; a row that does not sum is refused.
@@ -150,14 +150,14 @@ pub fn table(runs: &[RunTurns]) -> Result<Vec<BreakdownRow>, FigureError> {
     let mut rows = Vec::new();
     for policy in policies_of(runs) {
         let own = runs.iter().filter(|run| run.policy == policy);
-        let mut turns: Vec<(u64, &TurnRow)> = own
-            .flat_map(|run| run.wakeups.iter().map(|turn| (run.seed, turn)))
+        let mut turns: Vec<((u64, u32), &TurnRow)> = own
+            .flat_map(|run| run.wakeups.iter().map(|turn| (run.repeat, turn)))
             .collect();
-        // Slowest first; among equals the earlier seed, session, turn.
-        turns.sort_by_key(|(seed, t)| {
+        // Slowest first; among equals the earlier seed, draw, session, turn.
+        turns.sort_by_key(|(repeat, t)| {
             (
                 Reverse(latency(t)),
-                *seed,
+                *repeat,
                 SessionId(t.session),
                 TurnIndex(t.turn),
             )

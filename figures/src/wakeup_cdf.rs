@@ -2,7 +2,7 @@
 //!
 //! Runs:   every run below the folder that kept `turns.csv`
 //! Output: `wakeup_cdf.{svg,pdf,png}`, `wakeup_cdf.csv`
-//! Shows:  the distribution of wake-up latency per policy, wake-ups of all seeds pooled; above the share
+//! Shows:  the distribution of wake-up latency per policy, wake-ups of all seeds and draws pooled; above the share
 //!         that is at most so long, below the share that is at least so long, on a log scale
 //!
 //! A percentile is the nearest rank, as everywhere: the curve steps at values that occurred.

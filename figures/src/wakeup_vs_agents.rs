@@ -1,8 +1,8 @@
 //! Figure: how many agents one GPU carries before wake-ups become slow, by policy.
 //!
-//! Runs:   `runs.csv` of a sweep over agents (or load), policies and seeds
+//! Runs:   `runs.csv` of a sweep over agents (or load), policies, seeds and draws
 //! Output: `wakeup_vs_agents.{svg,pdf,png}`, `wakeup_vs_agents.csv`
-//! Shows:  P50 and P99 of each run; the line is the median over the seeds' stable runs, the band reaches
+//! Shows:  P50 and P99 of each run; the line is the median over the stable runs, the band reaches
 //!         from their smallest to their largest. Each saturated run is an open marker of its own: the
 //!         latency of a queue that never settles is a matter of when one stopped looking, so it enters
 //!         no median. A P99 that rests on fewer than 1,000 wake-ups in any of its runs has a white dot.

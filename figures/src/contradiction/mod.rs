@@ -267,20 +267,27 @@ fn points(
     metric: Metric,
     by_value: &[(f64, Vec<&RunRow>)],
 ) -> Vec<Point> {
-    let of = |runs: &[&RunRow], policy: &str| -> BTreeMap<(u64, u64), f64> {
-        let own = runs.iter().filter(|run| run.id.policy == policy);
-        own.filter_map(|run| Some(((run.id.seed, run.id.draw()), metric.of(&run.metrics)?)))
-            .collect()
+    // Draws of a seed are courses of the same sessions: their geometric mean stands for it.
+    let of = |runs: &[&RunRow], policy: &str| -> BTreeMap<u64, f64> {
+        let mut by_seed: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        for run in runs.iter().filter(|run| run.id.policy == policy) {
+            if let Some(value) = metric.of(&run.metrics) {
+                by_seed.entry(run.id.seed).or_default().push(value.ln());
+            }
+        }
+        let mean = |logs: Vec<f64>| (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+        let means = by_seed.into_iter();
+        means.map(|(seed, logs)| (seed, mean(logs))).collect()
     };
     let both: Vec<_> = by_value
         .iter()
         .map(|(x, runs)| (*x, runs, of(runs, reference), of(runs, series.policy)))
         .collect();
-    let everywhere = |seed: &(u64, u64)| {
+    let everywhere = |seed: &u64| {
         both.iter()
             .all(|(_, _, a, b)| a.contains_key(seed) && b.contains_key(seed))
     };
-    let seeds: Vec<(u64, u64)> = both.first().map_or_else(Vec::new, |(_, _, a, _)| {
+    let seeds: Vec<u64> = both.first().map_or_else(Vec::new, |(_, _, a, _)| {
         a.keys().copied().filter(everywhere).collect()
     });
     if seeds.is_empty() {

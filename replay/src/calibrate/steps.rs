@@ -13,8 +13,8 @@
 //! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill lowers its clock, and takes
 //! a tenth longer for the same prompt. What is left of that is known ([`super::throttle`]), and taken out.
 //!
-//! Equal steps with prompts differ by 2 %, and those that follow each other by less: a card drifts. They are therefore timed in rounds over the whole grid,
-//! half a minute apart.
+//! Equal steps with prompts differ by 2 %, and those that follow each other by less: a card drifts. They are therefore timed in rounds over the grid,
+//! half a minute apart or more.
 
 use super::step_fit::StepPoint;
 use super::timed::{Timed, TimedSteps, median, median_of};
@@ -218,6 +218,8 @@ pub fn time<B: Backend>(
 ) -> Result<Vec<StepPoint>, String> {
     let grid = grid(limits);
     let mut times: Vec<Vec<u64>> = vec![Vec::new(); grid.len()];
+    // Prompt tokens of the shape that was timed last.
+    let mut behind = 0;
     for round in 0..ROUNDS {
         for (place, ((shape, _), times)) in grid.iter().zip(&mut times).enumerate() {
             if place % 16 == 0 {
@@ -227,17 +229,24 @@ pub fn time<B: Backend>(
                     grid.len()
                 ));
             }
-            match (shape.prefill.is_empty(), round) {
-                (true, 0) => times.push(decode_step(timed, shape)?),
-                (true, _) => {}
-                (false, 0) => {
-                    times.extend(prompt_steps(timed, shape)?);
-                    if times[0] > ONE_ROUND_FROM {
-                        times.extend(prompt_steps(timed, shape)?);
-                    }
+            if shape.prefill.is_empty() {
+                if round == 0 {
+                    times.push(decode_step(timed, shape)?);
+                    behind = 0;
                 }
-                (false, _) if times[0] > ONE_ROUND_FROM => {}
-                (false, _) => times.extend(prompt_steps(timed, shape)?),
+                continue;
+            }
+            let long = times
+                .iter()
+                .min()
+                .is_some_and(|least| *least > ONE_ROUND_FROM);
+            if long && round > 0 {
+                continue;
+            }
+            times.extend(prompt_steps(timed, shape, behind)?);
+            behind = shape.prefill_tokens();
+            if times.iter().min() > Some(&ONE_ROUND_FROM) {
+                times.extend(prompt_steps(timed, shape, behind)?);
             }
         }
     }
@@ -262,10 +271,11 @@ fn decode_step<B: Backend>(timed: &mut Timed<'_, B>, shape: &StepShape) -> Resul
     Ok(nanos / u64::from(DECODE_STEPS))
 }
 
-/// Times of a step with prompts in one round. The first is not counted: its load was another shape's.
+/// Times of a step with prompts in one round, after one of `behind` prompt tokens. The first is not counted: its load was another shape's.
 fn prompt_steps<B: Backend>(
     timed: &mut Timed<'_, B>,
     shape: &StepShape,
+    behind: u32,
 ) -> Result<[u64; 2], String> {
     let step = TimedSteps {
         shape: shape.clone(),
@@ -275,6 +285,9 @@ fn prompt_steps<B: Backend>(
         shape: decode(1, MIXED_LENGTH),
         count: DECODE_STEPS,
     };
+    if behind > shape.prefill_tokens() {
+        timed.steps(&before)?;
+    }
     timed.steps(&step)?;
     let mut times = [0; 2];
     for nanos in &mut times {
@@ -370,18 +383,52 @@ mod tests {
         }
     }
 
+    /// Small, so that timing all of it takes a moment.
+    const FEW_TOKENS: Limits = Limits {
+        kv_tokens: 8_000,
+        context: 600,
+        step_tokens: 64,
+    };
+
+    #[test]
+    fn prompts_are_timed_twice_in_each_of_three_rounds_and_decode_steps_in_one() {
+        let shapes = grid(FEW_TOKENS);
+        let run = DECODE_STEPS;
+        // Tokens of the prompts that were timed last, after which lighter ones rest; none behind decode steps.
+        let (mut launches, mut last) = (0, 0);
+        for round in 0..3 {
+            for (shape, _) in &shapes {
+                let tokens = shape.prefill_tokens();
+                if tokens > 0 {
+                    launches += u32::from(last > tokens) * run + 1 + 2 * (run + 1);
+                    last = tokens;
+                } else if round == 0 {
+                    launches += 4 * run;
+                    last = 0;
+                }
+            }
+        }
+        let timed = |steps_left| {
+            let mut gpu = FakeGpu::new(64, 64);
+            gpu.steps_left = steps_left;
+            let mut device = ReplayDevice::new(gpu, DeviceOptions::default()).unwrap();
+            let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
+            time(&mut timed, FEW_TOKENS, &mut |_| ()).map(|points| points.len())
+        };
+        assert_eq!(timed(launches), Ok(shapes.len()));
+        assert!(timed(launches - 1).is_err());
+    }
+
     #[test]
     fn steps_are_timed_on_any_backend() {
         // 50 us a step, whatever it computes.
         let mut device = ReplayDevice::new(FakeGpu::new(64, 64), DeviceOptions::default()).unwrap();
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
-        let few = Limits {
-            kv_tokens: 8_000,
-            context: 600,
-            step_tokens: 64,
-        };
         let mut heard = Vec::new();
-        let points = time(&mut timed, few, &mut |what| heard.push(what.to_owned())).unwrap();
+        let points = time(&mut timed, FEW_TOKENS, &mut |what| {
+            heard.push(what.to_owned());
+        })
+        .unwrap();
         assert!(heard[0].starts_with("steps, round 1 of 3, 0 of "));
         assert!(heard[heard.len() - 1].starts_with("steps, round 3 of 3, "));
         // A busy machine may leave a pause between the steps of a decode run; a step with prompts is timed alone.

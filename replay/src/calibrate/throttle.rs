@@ -233,7 +233,7 @@ fn slow_down(classes: &BTreeMap<Class, Vec<Sample>>, prompts: bool) -> (f64, f64
 }
 
 /// Says of each timed step how much longer it took than on a rested card: its own prompts were the load before it, with the decode run between two
-/// timings ([`super::steps`]). Of what was timed before them, a quarter is left at most, and that was a neighbour in the grid.
+/// timings ([`super::steps`]). Of a heavier shape that was timed before them a quarter is left at most.
 pub fn settle(points: &mut [StepPoint], throttle: &Throttle) {
     let between = points.iter().find(|point| {
         let totals = &point.totals;

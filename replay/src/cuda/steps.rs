@@ -106,7 +106,7 @@ impl CudaSteps {
     }
 
     /// Runs a step of each kind, none of more than `context` tokens: the driver loads a kernel when it is first launched, and may wait for
-    /// the steps before it to end.
+    /// the steps before it to end. For a model; what stands in for one has a kernel, and nothing to wait for.
     fn warm_up(&mut self, context: u32) -> Result<(), ModelError> {
         // Behind a context a prompt is split, and its parts are merged.
         for (tokens, before, decode_seqs) in [(0, 0, 1), (0, 0, 8), (200, 1_024, 4), (2_048, 0, 0)]

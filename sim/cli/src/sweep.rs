@@ -40,7 +40,7 @@ const EXAMPLES: &str = "\
 Examples:
   djinn sweep --policy vllm-recompute,djinn --set 'sweep.seed=\"1..20\"' --keep --out results/first
   djinn compare results/first/runs          each policy against the first, over all seeds
-  djinn sweep my.toml --set 'sweep.engine.jitter=\"0..25\"' --keep --out results/courses     one spec, 25 courses of it
+  djinn sweep my.toml --set 'sweep.engine.jitter=\"1..25\"' --keep --out results/courses     one spec, 25 courses of it
   djinn sweep my.toml --threads 2 --out results/rates";
 
 pub fn run(args: &Args) -> Result<(), CliError> {

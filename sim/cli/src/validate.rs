@@ -134,10 +134,13 @@ fn match_runs(
     Ok(matched)
 }
 
-/// Adds one more simulation of a spec; a run that lies in two folders counts once.
+/// Adds one more simulation of a spec; a run that lies in two folders counts once. One of the same spec by another program or profile is another.
 fn add(runs: &mut Vec<RunFolder>, run: RunFolder) {
-    let id = &run.manifest().run_id;
-    match runs.iter().find(|other| other.manifest().run_id == *id) {
+    let same = |other: &&RunFolder| {
+        let [own, other] = [&run, *other].map(RunFolder::manifest);
+        own.run_id == other.run_id && own.inputs == other.inputs
+    };
+    match runs.iter().find(same) {
         Some(other) => out::note(&format!(
             "warning: {} is the run of {} again, and is left out",
             run.path().display(),
@@ -149,7 +152,11 @@ fn add(runs: &mut Vec<RunFolder>, run: RunFolder) {
 
 /// The simulations of one spec, by what they are: judged is the card that has draws, or else the first; whatever is of another is beside it.
 fn pair(mut runs: Vec<RunFolder>, measured: Vec<RunFolder>) -> Result<Matched, CliError> {
-    let card = |run: &RunFolder| run.manifest().spec.hardware.clone();
+    // A profile of one name may have been timed again.
+    let card = |run: &RunFolder| {
+        let inputs = run.manifest().inputs.clone().unwrap_or_default();
+        (run.manifest().spec.hardware.clone(), inputs.hardware_sha256)
+    };
     let drawn = |run: &RunFolder| run.manifest().spec.engine.jitter > 0;
     let by_draws = |own: &RunFolder| {
         let mut others = runs.iter();
@@ -166,12 +173,19 @@ fn pair(mut runs: Vec<RunFolder>, measured: Vec<RunFolder>) -> Result<Matched, C
         ));
     };
     let simulated = runs.remove(judged);
-    let (drawn, again) = runs
+    let (own, again): (Vec<_>, Vec<_>) = runs
         .into_iter()
         .partition(|run| drawn(run) && card(run) == card(&simulated));
+    if let Some(run) = again.iter().find(|run| drawn(run)) {
+        out::note(&format!(
+            "warning: {} is a draw of another card than {}, which is judged; it is beside it",
+            run.path().display(),
+            simulated.path().display()
+        ));
+    }
     Ok(Matched {
         simulated,
-        drawn,
+        drawn: own,
         again,
         measured,
     })
@@ -281,8 +295,7 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
             verdict,
         ];
         if simulations {
-            let known = row.quantity != DISTANCE;
-            cells.insert(3, spread(known, row.simulated_min, row.simulated_max));
+            cells.insert(3, spread(true, row.simulated_min, row.simulated_max));
         }
         table.row(cells);
     }

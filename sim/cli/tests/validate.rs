@@ -248,7 +248,15 @@ fn of_draws_of_the_jitter_the_median_is_judged() {
     );
     let beside = closed(&place, "jct_ns_mean");
     assert_eq!((beside.draws, beside.error), (3, jct.error));
-    fs::remove_dir_all(place.path("sim/0")).expect("it is there");
+    // Another profile under the same name is another card.
+    let slowest = h200.replace("mixed_ps = ", "mixed_ps = 99");
+    fs::write(place.path("slower.toml"), slowest).expect("a profile");
+    simulate(&place, "swap-on-demand", "sim/00", &other);
+    let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
+    has(&done.out, &["1 measured, 3 simulated, judged by the"]);
+    for more in ["sim/0", "sim/00"] {
+        fs::remove_dir_all(place.path(more)).expect("it is there");
+    }
 
     // Draws alone do not say what a run without is.
     fs::remove_dir_all(place.path("sim/9")).expect("it is there");

@@ -8,7 +8,6 @@ use crate::folder::{columns, write_whole};
 use crate::inputs::Inputs;
 use crate::manifest::Manifest;
 use crate::metrics::RunMetrics;
-use crate::spec::DRAW;
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -68,14 +67,6 @@ impl RunIdentity {
             demand_blocks: manifest.counts.demand_blocks,
             params: params.to_owned(),
         }
-    }
-}
-
-impl RunIdentity {
-    /// The draw of the jitter, where the sweep varied it.
-    pub fn draw(&self) -> u64 {
-        let params: serde_json::Value = serde_json::from_str(&self.params).unwrap_or_default();
-        params[DRAW].as_u64().unwrap_or(0)
     }
 }
 

@@ -333,7 +333,15 @@ fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
         .map(|drawn| cdf_distance(drawn, first))
         .collect::<Option<Vec<f64>>>()?;
     distances.sort_by(f64::total_cmp);
-    let (least, most) = ends(&distances);
+    let of_one = |side: &Side| cdf_distance(&latencies(std::slice::from_ref(side)), first);
+    let without_jitter = of_one(&pair.simulated);
+    let drawn = (!pair.drawn.is_empty()).then(|| ends(&distances));
+    let others = pair.again.iter().filter_map(of_one);
+    let all: Vec<f64> = others
+        .chain(without_jitter)
+        .chain(distances.clone())
+        .collect();
+    let (least, most) = ends(&all);
     let own = match measured.as_slice() {
         [first, second, ..] => cdf_distance(first, second)?,
         _ => 0.0,
@@ -344,6 +352,9 @@ fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
         samples: pair.simulated.wakeups.len() as u64,
         simulated: Quantile::P50.of_sorted(&distances)?,
         draws: pair.drawn.len() as u64,
+        drawn_min: drawn.map(|(least, _)| least),
+        drawn_max: drawn.map(|(_, most)| most),
+        without_jitter,
         simulated_min: least,
         simulated_max: most,
         measured: own,

@@ -74,7 +74,8 @@ pub fn rankings(pairs: &[Pair], bootstrap: Bootstrap) -> Result<Vec<RankRow>, Co
                 }
                 row.separated += 1;
                 let [of_a, of_b] = [a, b].map(|pair| quantity.of_each(pair.judged()));
-                let decided = u64::from(!overlap(&of_a, &of_b));
+                let both = !of_a.is_empty() && !of_b.is_empty();
+                let decided = u64::from(both && !overlap(&of_a, &of_b));
                 row.decided += decided;
                 let simulated = b.simulated(quantity).zip(a.simulated(quantity));
                 let simulated = simulated.map(|(b, a)| b - a);

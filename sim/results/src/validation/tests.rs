@@ -1,4 +1,4 @@
-use super::closed::cdf_distance;
+use super::closed::{cdf_distance, latencies};
 use super::*;
 use crate::compare::{Bootstrap, RunSample};
 use crate::metrics::{Measure, RunMetrics};
@@ -201,7 +201,9 @@ fn of_several_draws_the_median_is_judged_and_ranked() {
     assert_eq!((swaps.simulated, swaps.drawn_max), (90.0, Some(120.0)));
     // One draw lies where the measured run does, and two do not: taken together they would be closer than their median is.
     let apart = row_of(&rows, "wakeup_cdf_distance");
-    assert!(apart.simulated_min == 0.0 && apart.simulated > 0.0 && apart.draws == 3);
+    assert!(apart.drawn_min < Some(apart.simulated) && apart.draws == 3);
+    let [pooled, measured] = [&a.drawn, &a.measured].map(|sides| latencies(sides));
+    assert!(apart.simulated > cdf_distance(&pooled, &measured).unwrap());
     // By the run without jitter `a` would be behind `b`.
     let b = pair("b", side(1.2, 3), vec![side(1.2, 3)]);
     assert_eq!(rankings(&[a, b], QUICK).unwrap()[0].swapped, "");
