@@ -272,12 +272,15 @@ fn points(
         let mut by_seed: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for run in runs.iter().filter(|run| run.id.policy == policy) {
             if let Some(value) = metric.of(&run.metrics) {
-                by_seed.entry(run.id.seed).or_default().push(value.ln());
+                by_seed.entry(run.id.seed).or_default().push(value);
             }
         }
-        let mean = |logs: Vec<f64>| (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+        let mean = |values: Vec<f64>| match values[..] {
+            [one] => one,
+            _ => (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp(),
+        };
         let means = by_seed.into_iter();
-        means.map(|(seed, logs)| (seed, mean(logs))).collect()
+        means.map(|(seed, values)| (seed, mean(values))).collect()
     };
     let both: Vec<_> = by_value
         .iter()

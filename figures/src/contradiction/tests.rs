@@ -98,6 +98,26 @@ fn runs_are_paired_by_seed_and_ratios_are_free_of_what_the_seeds_have_in_common(
 }
 
 #[test]
+fn draws_of_a_seed_are_no_seeds_of_their_own() {
+    let mut rows = rows();
+    // Of each run a course twice as fast, and one half as fast: on the average the same.
+    for factor in [2.0, 0.5] {
+        for mut course in rows.clone() {
+            let speed = course.metrics.turns_per_s.unwrap() * factor;
+            course.metrics = run("", 1, 1, speed).metrics;
+            rows.push(course);
+        }
+    }
+    for (row, ratio) in table(&SPEC, &curves_of(&rows).unwrap())
+        .iter()
+        .zip([0.25, 4.0, 4.0, 0.25])
+    {
+        assert_eq!(row.pairs, 6);
+        assert!((row.ratio / ratio - 1.0).abs() < 1e-6, "{row:?}");
+    }
+}
+
+#[test]
 fn the_sides_change_half_way_and_the_other_metric_goes_the_other_way() {
     let curves = curves_of(&rows()).unwrap();
     let crossings = crossings(&SPEC, &curves);
