@@ -9,6 +9,7 @@ use lab::Wants;
 use lab::sweep::{SweepOptions, run as run_sweep};
 use results::runs::{RunRow, read_runs};
 use results::spec::DRAW;
+use results::stats::Quantile;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -129,11 +130,11 @@ fn setting(row: &RunRow) -> String {
     varied.join(",")
 }
 
-/// Median (upper), smallest and largest over runs.
+/// Median (the nearest rank), smallest and largest over runs.
 fn range(group: &[RunRow], of: impl Fn(&RunRow) -> Option<u64>) -> [String; 3] {
     let mut values: Vec<u64> = group.iter().filter_map(of).collect();
     values.sort_unstable();
-    let median = values.get(values.len() / 2).copied();
+    let median = Quantile::P50.of_sorted(&values);
     [median, values.first().copied(), values.last().copied()].map(span_or_dash)
 }
 
@@ -160,9 +161,9 @@ mod tests {
         }
         rows.push(row("ski", "{}", 1, 7_000_000));
         let text = table(&rows);
-        // Of 1, 2, 3 and 4 ms: the upper of the middle two, the least, the most.
+        // Of 1, 2, 3 and 4 ms: the lower of the middle two, the least, the most.
         let lines: Vec<&str> = text.lines().skip(3).collect();
-        let numbers = "4 3.00 ms 1.00 ms 4.00 ms - - -";
+        let numbers = "4 2.00 ms 1.00 ms 4.00 ms - - -";
         for (line, own) in lines.iter().zip([
             format!("djinn workload.rate:0.1 {numbers}"),
             format!("djinn workload.rate:0.2 {numbers}"),

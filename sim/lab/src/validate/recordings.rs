@@ -137,9 +137,12 @@ impl Recordings {
         }
         let mut tasks = Vec::new();
         let mut draws = Vec::with_capacity(specs.len());
+        let judge = devices::hardware(&self.folder.join(&recording.judge).to_string_lossy())?;
         for (_, runs) in &specs {
             let spec = &runs[0].manifest().spec;
-            let drawn = self.draws(spec, &recording.judge)?;
+            // None if what its equal steps differ by was not measured.
+            let steps = judge.step_cost(&devices::model(&spec.model)?);
+            let drawn = if steps.jitter.is_on() { DRAWS } else { 0 };
             let profiles = [&recording.judge].into_iter().chain(&recording.like);
             tasks.extend(profiles.map(|profile| (spec, profile, 0)));
             tasks.extend((1..=drawn).map(|draw| (spec, &recording.judge, draw)));
@@ -163,13 +166,6 @@ impl Recordings {
             })
         });
         Ok(matched.collect())
-    }
-
-    /// Draws by which `spec` is simulated on a card: none if what its equal steps differ by was not measured.
-    fn draws(&self, spec: &RunSpec, profile: &Path) -> Result<u32, LabError> {
-        let hardware = devices::hardware(&self.folder.join(profile).to_string_lossy())?;
-        let steps = hardware.step_cost(&devices::model(&spec.model)?);
-        Ok(if steps.jitter.is_on() { DRAWS } else { 0 })
     }
 
     fn one(
