@@ -218,6 +218,7 @@ pub fn time<B: Backend>(
 ) -> Result<Vec<StepPoint>, String> {
     let grid = grid(limits);
     let mut times: Vec<Vec<u64>> = vec![Vec::new(); grid.len()];
+    let long = |times: &[u64]| times.iter().min() > Some(&ONE_ROUND_FROM);
     // Prompt tokens of the shape that was timed last.
     let mut behind = 0;
     for round in 0..ROUNDS {
@@ -236,16 +237,12 @@ pub fn time<B: Backend>(
                 }
                 continue;
             }
-            let long = times
-                .iter()
-                .min()
-                .is_some_and(|least| *least > ONE_ROUND_FROM);
-            if long && round > 0 {
+            if round > 0 && long(times) {
                 continue;
             }
             times.extend(prompt_steps(timed, shape, behind)?);
             behind = shape.prefill_tokens();
-            if times.iter().min() > Some(&ONE_ROUND_FROM) {
+            if long(times) {
                 times.extend(prompt_steps(timed, shape, behind)?);
             }
         }

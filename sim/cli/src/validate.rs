@@ -5,7 +5,7 @@ use crate::format::{count, signed_span};
 use crate::out;
 use crate::table::Table;
 use figures::validation;
-use lab::validate::{Judged, Matched, key};
+use lab::validate::{Judged, Matched, by_key, key};
 use results::compare::Bootstrap;
 use results::folder::RunFolder;
 use results::validation::{ClosedLoopRow, DISTANCE, ErrorSummary, OpenLoopRow, Pair, RankRow};
@@ -94,16 +94,8 @@ fn match_runs(
         .into_iter()
         .filter(|run| !run.manifest().partial)
         .collect();
-    let mut specs: Vec<(String, Vec<RunFolder>)> = Vec::new();
-    for run in simulated {
-        let own = key(&run.manifest().spec);
-        match specs.iter_mut().find(|(key, _)| *key == own) {
-            Some((_, runs)) => add(runs, run),
-            None => specs.push((own, vec![run])),
-        }
-    }
     let mut matched = Vec::new();
-    for (own, runs) in specs {
+    for (own, runs) in by_key(once_each(simulated)) {
         let (with, without): (Vec<_>, Vec<_>) = left
             .into_iter()
             .partition(|other| key(&other.manifest().spec) == own);
@@ -134,20 +126,24 @@ fn match_runs(
     Ok(matched)
 }
 
-/// Adds one more simulation of a spec; a run that lies in two folders counts once. One of the same spec by another program or profile is another.
-fn add(runs: &mut Vec<RunFolder>, run: RunFolder) {
-    let same = |other: &&RunFolder| {
-        let [own, other] = [&run, *other].map(RunFolder::manifest);
-        own.run_id == other.run_id && own.inputs == other.inputs
-    };
-    match runs.iter().find(same) {
-        Some(other) => out::note(&format!(
-            "warning: {} is the run of {} again, and is left out",
-            run.path().display(),
-            other.path().display()
-        )),
-        None => runs.push(run),
+/// Runs that lie in two folders count once. One of the same spec by another program or profile is another.
+fn once_each(runs: Vec<RunFolder>) -> Vec<RunFolder> {
+    let mut once: Vec<RunFolder> = Vec::with_capacity(runs.len());
+    for run in runs {
+        let same = |other: &&RunFolder| {
+            let [own, other] = [&run, *other].map(RunFolder::manifest);
+            own.run_id == other.run_id && own.inputs == other.inputs
+        };
+        match once.iter().find(same) {
+            Some(other) => out::note(&format!(
+                "warning: {} is the run of {} again, and is left out",
+                run.path().display(),
+                other.path().display()
+            )),
+            None => once.push(run),
+        }
     }
+    once
 }
 
 /// The simulations of one spec, by what they are: judged is the card that has draws, or else the first; whatever is of another is beside it.

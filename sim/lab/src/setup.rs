@@ -83,7 +83,7 @@ impl Setup {
         let steps = hardware.step_cost(&model);
         if spec.engine.jitter > 0 && !steps.jitter.is_on() {
             return Err(LabError::Value {
-                key: "engine.jitter",
+                key: spec::DRAW,
                 what: format!(
                     "what equal steps of `{}` differ by on `{}` was not measured; leave it 0, or take a profile that `djinn-replay calibrate` \
                      wrote, or `refit` again",

@@ -13,6 +13,7 @@ pub mod recordings;
 pub use judge::{Judged, Matched};
 pub use open_loop::open_loop;
 
+use results::folder::RunFolder;
 use results::spec::{Engine, Replay, RunSpec};
 
 /// The spec of a run as far as simulation and measurement share it: two runs with equal keys are of one workload and policy.
@@ -20,6 +21,19 @@ use results::spec::{Engine, Replay, RunSpec};
 /// The hardware is left out, for a measured run may name the profile that is being judged or another; and so is the draw of the jitter.
 pub fn key(spec: &RunSpec) -> String {
     simulating(spec, "", 0).canonical_json()
+}
+
+/// Runs by [`key`], in the order of the first of each.
+pub fn by_key(runs: Vec<RunFolder>) -> Vec<(String, Vec<RunFolder>)> {
+    let mut groups: Vec<(String, Vec<RunFolder>)> = Vec::new();
+    for run in runs {
+        let own = key(&run.manifest().spec);
+        match groups.iter_mut().find(|(key, _)| *key == own) {
+            Some((_, group)) => group.push(run),
+            None => groups.push((own, vec![run])),
+        }
+    }
+    groups
 }
 
 /// What simulates `spec` on `hardware`, by a draw of its jitter.

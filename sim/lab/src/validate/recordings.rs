@@ -8,7 +8,7 @@
 //!   like = ["refit/card-6.toml"]           # those of like cards: how far one simulation carries
 //! ```
 
-use super::{Matched, key, simulating};
+use super::{Matched, by_key, simulating};
 use crate::run::{Ran, RunOptions, simulate};
 use crate::{LabError, Setup};
 use rayon::prelude::*;
@@ -120,21 +120,14 @@ impl Recordings {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Matched>, LabError> {
         let measured = RunFolder::open_all(&self.folder_of(recording).join(MEASURED))?;
-        let mut specs: Vec<(String, Vec<RunFolder>)> = Vec::new();
-        for run in measured {
-            if run.manifest().partial {
-                return Err(LabError::Recordings {
-                    path: run.path().to_owned(),
-                    what: "the run was stopped early; take its folder away, or record it again"
-                        .to_owned(),
-                });
-            }
-            let own = key(&run.manifest().spec);
-            match specs.iter_mut().find(|(key, _)| *key == own) {
-                Some((_, runs)) => runs.push(run),
-                None => specs.push((own, vec![run])),
-            }
+        if let Some(run) = measured.iter().find(|run| run.manifest().partial) {
+            return Err(LabError::Recordings {
+                path: run.path().to_owned(),
+                what: "the run was stopped early; take its folder away, or record it again"
+                    .to_owned(),
+            });
         }
+        let specs = by_key(measured);
         let mut tasks = Vec::new();
         let mut draws = Vec::with_capacity(specs.len());
         let judge = devices::hardware(&self.folder.join(&recording.judge).to_string_lossy())?;

@@ -77,10 +77,37 @@ impl Pair {
 
     /// What they come to: the median.
     pub(super) fn simulated(&self, quantity: Quantity) -> Option<f64> {
-        let mut values = quantity.of_each(self.judged());
-        values.sort_by(f64::total_cmp);
-        Quantile::P50.of_sorted(&values)
+        median(quantity.of_each(self.judged()))
     }
+
+    /// The row of what each simulation comes to by `of`; of the measured runs it says nothing yet.
+    fn simulated_row(&self, quantity: &str, of: impl Fn(&Side) -> Option<f64>) -> ClosedLoopRow {
+        let each = |sides: &[Side]| -> Vec<f64> { sides.iter().filter_map(&of).collect() };
+        let draws = each(&self.drawn);
+        let drawn = (!draws.is_empty()).then(|| ends(&draws));
+        let without_jitter = of(&self.simulated);
+        let mut all = each(&self.again);
+        all.extend(&draws);
+        all.extend(without_jitter);
+        let (simulated_min, simulated_max) = ends(&all);
+        ClosedLoopRow {
+            policy: self.policy.clone(),
+            quantity: quantity.to_owned(),
+            draws: draws.len() as u64,
+            drawn_min: drawn.map(|(least, _)| least),
+            drawn_max: drawn.map(|(_, most)| most),
+            without_jitter,
+            simulated_min,
+            simulated_max,
+            ..ClosedLoopRow::default()
+        }
+    }
+}
+
+/// The median, by nearest rank; `None` of none.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    Quantile::P50.of_sorted(&values)
 }
 
 /// What is compared of a run.
@@ -245,13 +272,6 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
     let measured = mean(&values)?;
     let repeats = values.len();
     let (least, most) = ends(&values);
-    let without_jitter = quantity.of(&pair.simulated.metrics);
-    let draws = quantity.of_each(&pair.drawn);
-    let drawn = (!draws.is_empty()).then(|| ends(&draws));
-    let mut simulations = quantity.of_each(&pair.again);
-    simulations.extend(&draws);
-    simulations.extend(without_jitter);
-    let (simulated_min, simulated_max) = ends(&simulations);
     // A part of nothing is no large error: it counts by what it adds to the wake-up.
     let scale = match quantity {
         Quantity::Part(_) => {
@@ -274,16 +294,8 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
         .difference(differences)
         .map(|difference| difference.by_session);
     Some(ClosedLoopRow {
-        policy: pair.policy.clone(),
-        quantity: quantity.name().to_owned(),
         samples,
         simulated,
-        draws: draws.len() as u64,
-        drawn_min: drawn.map(|(least, _)| least),
-        drawn_max: drawn.map(|(_, most)| most),
-        without_jitter,
-        simulated_min,
-        simulated_max,
         measured,
         repeats: repeats as u64,
         measured_min: least,
@@ -293,6 +305,7 @@ fn row(pair: &Pair, quantity: Quantity, differences: &[Difference]) -> Option<Cl
         difference_high: interval.map(|interval| interval.high),
         target,
         verdict: verdict.to_owned(),
+        ..pair.simulated_row(quantity.name(), |side| quantity.of(&side.metrics))
     })
 }
 
@@ -321,47 +334,21 @@ pub(super) fn ends(values: &[f64]) -> (f64, f64) {
 /// The largest vertical distance of the two distributions (Kolmogorov and Smirnov), of a draw and the first repeat: the median of the draws, for draws
 /// taken together are smoother than a run; and that of the first two repeats.
 fn distance(pair: &Pair) -> Option<ClosedLoopRow> {
-    let of_each = |sides: &[Side]| -> Vec<Vec<u64>> {
-        let each = sides.iter().map(std::slice::from_ref);
-        each.map(latencies).collect()
-    };
-    let measured = of_each(&pair.measured);
-    let first = measured.first()?;
-    let of_draws = of_each(pair.judged());
-    let mut distances = of_draws
-        .iter()
-        .map(|drawn| cdf_distance(drawn, first))
-        .collect::<Option<Vec<f64>>>()?;
-    distances.sort_by(f64::total_cmp);
-    let of_one = |side: &Side| cdf_distance(&latencies(std::slice::from_ref(side)), first);
-    let without_jitter = of_one(&pair.simulated);
-    let drawn = (!pair.drawn.is_empty()).then(|| ends(&distances));
-    let others = pair.again.iter().filter_map(of_one);
-    let all: Vec<f64> = others
-        .chain(without_jitter)
-        .chain(distances.clone())
-        .collect();
-    let (least, most) = ends(&all);
-    let own = match measured.as_slice() {
-        [first, second, ..] => cdf_distance(first, second)?,
-        _ => 0.0,
+    let first = latencies(pair.measured.get(..1)?);
+    let to_first = |side: &Side| cdf_distance(&latencies(std::slice::from_ref(side)), &first);
+    let distances: Option<Vec<f64>> = pair.judged().iter().map(to_first).collect();
+    let own = match pair.measured.get(1) {
+        Some(second) => to_first(second)?,
+        None => 0.0,
     };
     Some(ClosedLoopRow {
-        policy: pair.policy.clone(),
-        quantity: DISTANCE.to_owned(),
         samples: pair.simulated.wakeups.len() as u64,
-        simulated: Quantile::P50.of_sorted(&distances)?,
-        draws: pair.drawn.len() as u64,
-        drawn_min: drawn.map(|(least, _)| least),
-        drawn_max: drawn.map(|(_, most)| most),
-        without_jitter,
-        simulated_min: least,
-        simulated_max: most,
+        simulated: median(distances?)?,
         measured: own,
-        repeats: measured.len() as u64,
+        repeats: pair.measured.len() as u64,
         measured_min: own,
         measured_max: own,
-        ..ClosedLoopRow::default()
+        ..pair.simulated_row(DISTANCE, to_first)
     })
 }
 
