@@ -1,4 +1,4 @@
-//! Matrix products by cuBLASLt: `output = input * weight^T`, bf16 in, float accumulation.
+//! Matrix products by cuBLASLt: `output = input * weight^T`, or `output += ..`, bf16 in, float accumulation.
 //!
 //! ```text
 //!   input  [rows][inner]     bf16, activations
@@ -69,7 +69,7 @@ impl Gemm {
         })
     }
 
-    /// Submits the product to `stream`; `accumulate` adds it to what `output` holds.
+    /// Submits the product to `stream`.
     ///
     /// # Errors
     /// A typed argument error for buffers too short or misaligned, or what the library refuses.
@@ -80,16 +80,9 @@ impl Gemm {
         input: View,
         weight: View,
         output: View,
-        accumulate: bool,
     ) -> Result<(), Error> {
         plan.shape.check_buffers(input, weight, output)?;
-        self.submit(
-            stream,
-            plan,
-            plan.chosen,
-            [input, weight, output],
-            accumulate,
-        )
+        self.submit(stream, plan, plan.chosen, [input, weight, output])
     }
 
     fn submit(
@@ -98,10 +91,9 @@ impl Gemm {
         plan: &GemmPlan,
         algorithm: usize,
         [input, weight, output]: [View; 3],
-        accumulate: bool,
     ) -> Result<(), Error> {
         let one = 1.0_f32;
-        let beta = if accumulate { 1.0_f32 } else { 0.0 };
+        let beta = if plan.shape.accumulate { 1.0_f32 } else { 0.0 };
         let [weight_layout, input_layout, output_layout] = plan.layouts;
         let pointer = |view: View| view.address() as *mut c_void;
         // SAFETY: all handles live; the buffers cover the shape; scalars are read during the call.

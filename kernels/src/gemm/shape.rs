@@ -23,6 +23,9 @@ pub struct GemmShape {
     pub inner: u32,
     /// Type of the output.
     pub output: GemmOutput,
+    /// Whether the product is added to what the output holds. The library has other kernels for that, and the driver loads a kernel when it
+    /// is first launched, for 2 to 7 ms: a plan is tuned in the form in which it runs.
+    pub accumulate: bool,
 }
 
 impl GemmShape {
@@ -64,6 +67,7 @@ mod tests {
         columns: 5,
         inner: 8,
         output: GemmOutput::Float,
+        accumulate: false,
     };
 
     #[test]

@@ -11,9 +11,9 @@ const LAUNCHES: usize = 4;
 const LONG_ROWS: u32 = 512;
 
 impl Gemm {
-    /// Times the candidates on real buffers and keeps the fastest; `output` is overwritten. The weights are used in turn: enough of them
-    /// that none is in L2 when its turn comes make the candidates read from HBM, as a pass over many layers does. `between` submits what
-    /// stands between two products in a pass, and is part of the time: products alone would overlap each other as they never do there.
+    /// Times the candidates on real buffers and keeps the fastest; `output` is overwritten, or added to. The weights are used in turn: enough
+    /// of them that none is in L2 when its turn comes make the candidates read from HBM, as a pass over many layers does. `between` submits
+    /// what stands between two products in a pass, and is part of the time: products alone would overlap each other as they never do there.
     /// Returns its time \[ns\], the median of five rounds. A round times every candidate, so that they share the clocks that the
     /// GPU's power allows.
     ///
@@ -43,7 +43,7 @@ impl Gemm {
             for (algorithm, times) in times.iter_mut().enumerate() {
                 start.record(stream)?;
                 for weight in weights.by_ref().take(launches) {
-                    self.submit(stream, plan, algorithm, [input, weight, output], false)?;
+                    self.submit(stream, plan, algorithm, [input, weight, output])?;
                     between()?;
                 }
                 end.record(stream)?;

@@ -10,16 +10,16 @@ pub fn check(suite: &mut Suite) -> Result<(), Error> {
     let gemm = Gemm::new(&suite.gpu)?;
     for (rows, columns, inner) in [(1, 512, 256), (7, 1032, 520), (129, 4096, 264)] {
         for output in [GemmOutput::Bf16, GemmOutput::Float] {
-            one_shape(
-                suite,
-                &gemm,
-                GemmShape {
+            for accumulate in [false, true] {
+                let shape = GemmShape {
                     rows,
                     columns,
                     inner,
                     output,
-                },
-            )?;
+                    accumulate,
+                };
+                one_shape(suite, &gemm, shape)?;
+            }
         }
     }
     Ok(())
@@ -47,7 +47,16 @@ fn one_shape(suite: &mut Suite, gemm: &Gemm, shape: GemmShape) -> Result<(), Err
         GemmOutput::Float => (4, 1e-5),
     };
     let output = suite.poisoned((size * rows * columns) as u64)?;
-    let mut plan = gemm.plan(shape)?;
+    // What is added to; not-a-number where nothing may be.
+    let before = random(3, rows * columns, 1.0);
+    let prepare = |suite: &Suite| match (shape.accumulate, shape.output) {
+        (false, _) => suite.stream.fill(output.view(), 0xff),
+        (true, GemmOutput::Bf16) => suite.stream.upload(output.view(), &before),
+        (true, GemmOutput::Float) => {
+            let before: Vec<f32> = before.iter().map(|x| x.to_f32()).collect();
+            suite.stream.upload(output.view(), &before)
+        }
+    };
     let download = |suite: &Suite| -> Result<Vec<f64>, Error> {
         Ok(match shape.output {
             GemmOutput::Bf16 => doubles(&suite.stream.download::<bf16>(output.view())?),
@@ -59,43 +68,36 @@ fn one_shape(suite: &mut Suite, gemm: &Gemm, shape: GemmShape) -> Result<(), Err
                 .collect(),
         })
     };
-    let want = product(&input, &weight, inner);
-    gemm.launch(
-        &suite.stream,
-        &plan,
-        input_gpu.view(),
-        weight_gpu.view(),
-        output.view(),
-        false,
-    )?;
-    let name = format!("gemm {rows} x {columns} x {inner}, {:?}", shape.output);
-    let have = download(suite)?;
-    suite.close(&name, &have, &want, bound);
-
-    // Once more on top of the first result, with the algorithm that tuning prefers.
-    gemm.tune(
-        &suite.stream,
-        &mut plan,
-        input_gpu.view(),
-        &[weight_gpu.view()],
-        output.view(),
-        &|| Ok(()),
-    )?;
-    gemm.launch(
-        &suite.stream,
-        &plan,
-        input_gpu.view(),
-        weight_gpu.view(),
-        output.view(),
-        true,
-    )?;
-    let twice: Vec<f64> = want.iter().map(|x| 2.0 * x).collect();
-    let have = download(suite)?;
-    suite.close(
-        &format!("{name}, tuned, accumulated"),
-        &have,
-        &twice,
-        2.0 * bound,
-    );
+    let mut want = product(&input, &weight, inner);
+    if shape.accumulate {
+        want.iter_mut()
+            .zip(&before)
+            .for_each(|(x, b)| *x += b.to_f64());
+    }
+    let mut plan = gemm.plan(shape)?;
+    let [input, weight] = [input_gpu.view(), weight_gpu.view()];
+    for by in ["first guess", "tuned"] {
+        prepare(suite)?;
+        gemm.launch(&suite.stream, &plan, input, weight, output.view())?;
+        let sum = if shape.accumulate {
+            "accumulated"
+        } else {
+            "stored"
+        };
+        let name = format!(
+            "gemm {rows} x {columns} x {inner}, {:?}, {sum}, {by}",
+            shape.output
+        );
+        let have = download(suite)?;
+        suite.close(&name, &have, &want, bound);
+        gemm.tune(
+            &suite.stream,
+            &mut plan,
+            input,
+            &[weight],
+            output.view(),
+            &|| Ok(()),
+        )?;
+    }
     Ok(())
 }

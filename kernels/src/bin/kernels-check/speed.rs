@@ -63,13 +63,14 @@ impl Bench {
                     columns,
                     inner,
                     output: GemmOutput::Bf16,
+                    accumulate: false,
                 })?;
                 let mut times = [0; 2];
                 for time in &mut times {
                     let graph = self.stream.capture(|stream| {
                         (0..copies).try_for_each(|copy| {
                             let weight = weights.view().slice(copy * weight_bytes, weight_bytes)?;
-                            gemm.launch(stream, &plan, input.view(), weight, output.view(), false)
+                            gemm.launch(stream, &plan, input.view(), weight, output.view())
                         })
                     })?;
                     *time = median_nanos(&self.gpu, &self.stream, REPEATS, || {

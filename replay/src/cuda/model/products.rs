@@ -107,6 +107,7 @@ impl Projection {
             columns,
             inner,
             output,
+            accumulate: self.epilogue() == Epilogue::Add,
         }
     }
 
@@ -251,9 +252,7 @@ impl Products {
         match self.kernel(projection, rows) {
             None => return Err(ModelError::Unprepared { rows }),
             Some(Kernel::Library(plan)) => {
-                let accumulate = projection.epilogue() == Epilogue::Add;
-                self.gemm
-                    .launch(stream, plan, input, weight, output, accumulate)?;
+                self.gemm.launch(stream, plan, input, weight, output)?;
             }
             Some(Kernel::Skinny) => {
                 let product = self.skinny_product(projection, weight, rows, [input, output]);
