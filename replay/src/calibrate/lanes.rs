@@ -7,6 +7,9 @@
 //! With one piece a block (`contiguous`) and with many (`batch`) the same calls move the same bytes: the two slopes give `p` and
 //! `r`, and a copy of a single block gives `c`. Other methods have a `p` of their own.
 //! Copies of every other size are held out, and judge.
+//!
+//! A neighbour of the host can slow a direction down for seconds, by 4 to 14 % in two of nineteen calibrations. What is fitted is therefore timed in
+//! rounds, a minute apart or more, and their medians count ([`settled`]).
 
 use super::fit::{Point, median};
 use super::timed::{Timed, TimedCopy, TimedSteps, median_of};
@@ -35,7 +38,7 @@ pub struct CopyPoint {
     pub held_out: bool,
 }
 
-/// One direction under one method.
+/// One direction under one method: at least one copy that is fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodTimes {
     /// By size.
@@ -63,6 +66,23 @@ pub struct BesideTimes {
     pub prefill_slowdown: f64,
 }
 
+impl MethodTimes {
+    fn of(points: Vec<CopyPoint>) -> Result<Self, String> {
+        let fitted: Vec<&CopyPoint> = points.iter().filter(|point| !point.held_out).collect();
+        let (Some(single), Some(large)) = (fitted.first(), fitted.last()) else {
+            return Err("the pools hold no block".to_owned());
+        };
+        let slopes = fitted[1..]
+            .iter()
+            .map(|point| point.nanos as f64 / f64::from(point.blocks));
+        Ok(Self {
+            block_ns: median(slopes.collect()).unwrap_or(large.nanos as f64),
+            single_ns: single.nanos as f64,
+            points,
+        })
+    }
+}
+
 /// Times copies of all sizes in one direction.
 ///
 /// # Errors
@@ -84,19 +104,7 @@ pub fn sizes<B: Backend>(
             });
         }
     }
-    let fitted: Vec<CopyPoint> = points.iter().copied().filter(|p| !p.held_out).collect();
-    let (Some(single), Some(large)) = (fitted.first(), fitted.last()) else {
-        return Err("the pools hold no block".to_owned());
-    };
-    let slopes = fitted[1..]
-        .iter()
-        .map(|point| point.nanos as f64 / f64::from(point.blocks));
-    let block_ns = median(slopes.collect()).unwrap_or(large.nanos as f64);
-    Ok(MethodTimes {
-        block_ns,
-        single_ns: single.nanos as f64,
-        points,
-    })
+    MethodTimes::of(points)
 }
 
 /// Times a direction beside the other one and beside steps, and steps beside it.
@@ -164,6 +172,42 @@ pub fn beside<B: Backend>(
         *slowed = (busy as f64 / free as f64 - 1.0).max(0.0);
     }
     Ok(times)
+}
+
+/// Of one direction under one method, alone and beside others.
+pub type Round = (MethodTimes, BesideTimes);
+
+/// The medians of what was timed in each round, alike in all of them.
+///
+/// # Errors
+/// If there is no round.
+pub fn settled(rounds: &[Round]) -> Result<Round, String> {
+    let [(first, _), ..] = rounds else {
+        return Err("copies were not timed".to_owned());
+    };
+    let middle = |of: &dyn Fn(&Round) -> f64| {
+        median(rounds.iter().map(of).collect()).expect("there is a round")
+    };
+    let points = first
+        .points
+        .iter()
+        .enumerate()
+        .map(|(place, point)| CopyPoint {
+            nanos: middle(&|round| round.0.points[place].nanos as f64) as u64,
+            ..*point
+        });
+    let beside = |of: fn(&BesideTimes) -> f64| middle(&|round| of(&round.1));
+    Ok((
+        MethodTimes::of(points.collect())?,
+        BesideTimes {
+            alone_ns: beside(|times| times.alone_ns),
+            other_ns: beside(|times| times.other_ns),
+            decode_ns: beside(|times| times.decode_ns),
+            prefill_ns: beside(|times| times.prefill_ns),
+            decode_slowdown: beside(|times| times.decode_slowdown),
+            prefill_slowdown: beside(|times| times.prefill_slowdown),
+        },
+    ))
 }
 
 /// The constants of one direction.
@@ -334,6 +378,28 @@ mod tests {
         // 10 blocks: 3 chunks, one piece each.
         let predicted = predict(&fit, 0, 10, shape);
         close(predicted, 9_000.0 + 10.0 * (400.0 + alone_ns));
+    }
+
+    #[test]
+    fn a_round_in_which_the_link_was_disturbed_does_not_count() {
+        let round = |slower: f64| -> Round {
+            let point = |blocks: u32, held_out| CopyPoint {
+                blocks,
+                nanos: (160_000.0 * f64::from(blocks) * slower) as u64,
+                held_out,
+            };
+            let points = vec![point(1, false), point(64, false), point(8, true)];
+            let beside = BesideTimes {
+                alone_ns: 160_000.0 * slower,
+                other_ns: 180_000.0 * slower,
+                ..BesideTimes::default()
+            };
+            (MethodTimes::of(points).unwrap(), beside)
+        };
+        let settled_rounds = settled(&[1.1, 1.0, 0.99].map(round)).unwrap();
+        assert_eq!(settled_rounds, round(1.0));
+        assert!(settled(&[]).unwrap_err().contains("not timed"));
+        assert!(MethodTimes::of(Vec::new()).is_err());
     }
 
     #[test]

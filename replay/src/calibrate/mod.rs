@@ -35,6 +35,7 @@ pub use remarks::disturbed;
 pub use step_fit::{Padding, StepPoint, csv as steps_csv};
 pub use throttle::{RanStep, csv as bursts_csv};
 
+use crate::backend::Backend;
 use crate::cuda::model::{ROWS, SEQUENCES};
 use crate::run::{ComputeKind, ReplayError, cuda_device};
 use devices::StepCost;
@@ -149,12 +150,15 @@ pub fn measure(
         chunk_blocks: setup.engine.chunk_blocks,
         pieces: setup.model.pieces_per_block(),
     };
+    let mut contiguous = Direction::LINK.map(|_| Vec::new());
     progress("pools");
     let mut device = cuda_device(&setup, gpu, &mut |_| ())?;
     device.start_clock();
     let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
     let limits = limits(&setup);
+    link_round(&mut timed, limits, &mut contiguous, progress).map_err(device_error)?;
     let mut points = steps::time(&mut timed, limits, progress).map_err(device_error)?;
+    link_round(&mut timed, limits, &mut contiguous, progress).map_err(device_error)?;
     progress("steps behind pauses");
     let idle = idle::time(&mut timed, &idle::PAUSES_US).map_err(device_error)?;
     progress("bursts of prompts");
@@ -163,14 +167,7 @@ pub fn measure(
         idle: idle::fit(&idle),
         ..cost(&mut points, &bursts, padding(plan.compute)).map_err(device_error)?
     };
-    let (decode, prefill) = neighbours(limits);
-    let mut contiguous = Vec::new();
-    for direction in Direction::LINK {
-        progress(&format!("{direction}, and what is beside it"));
-        let sizes = lanes::sizes(&mut timed, direction).map_err(device_error)?;
-        let beside = lanes::beside(&mut timed, direction, &decode, &prefill);
-        contiguous.push((sizes, beside.map_err(device_error)?));
-    }
+    link_round(&mut timed, limits, &mut contiguous, progress).map_err(device_error)?;
     drop(device);
     let mut by_method = Vec::new();
     for method in METHODS.into_iter().skip(1) {
@@ -188,17 +185,14 @@ pub fn measure(
         by_method.push([d2h.map_err(device_error)?, h2d.map_err(device_error)?]);
     }
     let lane = |side: usize| -> Result<LaneTimes, ReplayError> {
-        let (own, beside) = &contiguous[side];
-        let all: Vec<_> = std::iter::once(own.clone())
+        let (own, beside) = lanes::settled(&contiguous[side]).map_err(device_error)?;
+        let all: Vec<_> = std::iter::once(own)
             .chain(by_method.iter().map(|times| times[side].clone()))
             .collect();
         let methods = all
             .try_into()
             .map_err(|_| device_error("a method was not timed".to_owned()))?;
-        Ok(LaneTimes {
-            methods,
-            beside: *beside,
-        })
+        Ok(LaneTimes { methods, beside })
     };
     let lanes = [lane(0)?, lane(1)?];
     let fits = lanes.each_ref().map(|times| lanes::fit(times, blocks));
@@ -217,6 +211,24 @@ pub fn measure(
         allocation_ns,
         host_pool_s_per_gib,
     })
+}
+
+/// Times each direction once more.
+fn link_round<B: Backend>(
+    timed: &mut Timed<'_, B>,
+    limits: Limits,
+    rounds: &mut [Vec<lanes::Round>; 2],
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), String> {
+    let (decode, prefill) = neighbours(limits);
+    for direction in Direction::LINK {
+        progress(&format!("{direction}, and what is beside it"));
+        rounds[direction.index()].push((
+            lanes::sizes(timed, direction)?,
+            lanes::beside(timed, direction, &decode, &prefill)?,
+        ));
+    }
+    Ok(())
 }
 
 // Steps are recorded by tiles of the engine's size.
