@@ -297,7 +297,7 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
         steady.replace("mixed_ps = ", "mixed_ps = 9"),
     );
     place.write("r/jittered.toml", h200.as_bytes());
-    let list = "[[recording]]\nname = \"few\"\nkernels = \"none\"\njudge = \"card.toml\"\nlike = [\"slower.toml\"]\n";
+    let list = "[[recording]]\nname = \"few\"\nkernels = \"none\"\njudge = \"card.toml\"\nlike = \"all\"\n\n[cards]\nall = [\"card.toml\", \"slower.toml\"]\n";
     place.write("r/recordings.toml", list);
     let again = |more: &[&'static str]| [&["revalidate", "r", "--out", "v"], more].concat();
     let done = place.ok(&again(&[]));

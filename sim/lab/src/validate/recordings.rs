@@ -1,11 +1,14 @@
 //! Recorded runs of GPUs, and what each is judged by: a list in TOML.
 //!
 //! ```text
+//!   [cards]                                # calibrations of like cards
+//!   llama-2-7b = ["refit/card-11.toml", "refit/card-6.toml"]
+//!
 //!   [[recording]]
 //!   name = "overload-6"                    # its runs are in overload-6/gpu, beside the list
 //!   kernels = "today's"                    # recordings of the same kernels share a table
 //!   judge = "refit/card-11.toml"           # the calibration of the card that it ran on
-//!   like = ["refit/card-6.toml"]           # those of like cards: how far one simulation carries
+//!   like = "llama-2-7b"                    # by the others of this list: how far one simulation carries
 //! ```
 
 use super::{Matched, by_key, simulating};
@@ -15,6 +18,7 @@ use rayon::prelude::*;
 use results::folder::RunFolder;
 use results::spec::RunSpec;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Name of the list in its folder.
@@ -34,15 +38,15 @@ pub struct Recording {
     pub kernels: String,
     /// Profile that is judged, beside the list.
     judge: PathBuf,
-    /// Profiles of like machines.
-    #[serde(default)]
-    like: Vec<PathBuf>,
+    /// The list of profiles of like machines.
+    like: Option<String>,
 }
 
 /// A list of recordings.
 #[derive(Clone, Debug)]
 pub struct Recordings {
     folder: PathBuf,
+    cards: BTreeMap<String, Vec<PathBuf>>,
     /// In the order of the list.
     pub all: Vec<Recording>,
 }
@@ -56,6 +60,8 @@ impl Recordings {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct List {
+            #[serde(default)]
+            cards: BTreeMap<String, Vec<PathBuf>>,
             recording: Vec<Recording>,
         }
         let path = folder.join(LIST);
@@ -67,8 +73,16 @@ impl Recordings {
         let list: List = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         for recording in &list.recording {
             let runs = PathBuf::from(&recording.name).join(MEASURED);
-            let named = recording.like.iter().chain([&recording.judge, &runs]);
-            for file in named {
+            let like = match &recording.like {
+                None => &Vec::new(),
+                Some(name) => list.cards.get(name).ok_or_else(|| {
+                    wrong(format!(
+                        "`{}` needs the list `{name}` of [cards], which is not there",
+                        recording.name
+                    ))
+                })?,
+            };
+            for file in like.iter().chain([&recording.judge, &runs]) {
                 if !folder.join(file).exists() {
                     let name = &recording.name;
                     return Err(wrong(format!(
@@ -80,6 +94,7 @@ impl Recordings {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            cards: list.cards,
             all: list.recording,
         })
     }
@@ -104,6 +119,18 @@ impl Recordings {
     /// Folder of a recording.
     pub fn folder_of(&self, recording: &Recording) -> PathBuf {
         self.folder.join(&recording.name)
+    }
+
+    /// Profiles of like machines, without the one that is judged.
+    fn like<'a>(&'a self, recording: &'a Recording) -> impl Iterator<Item = &'a PathBuf> {
+        let list = recording
+            .like
+            .as_ref()
+            .and_then(|name| self.cards.get(name));
+        let judge = &recording.judge;
+        list.into_iter()
+            .flatten()
+            .filter(move |card| *card != judge)
     }
 
     /// Simulates the specs of a recording in `out`, each by every profile and by draws of the jitter of the one that is judged; `progress` hears of
@@ -136,7 +163,7 @@ impl Recordings {
             // None if what its equal steps differ by was not measured.
             let steps = judge.step_cost(&devices::model(&spec.model)?);
             let drawn = if steps.jitter.is_on() { DRAWS } else { 0 };
-            let profiles = [&recording.judge].into_iter().chain(&recording.like);
+            let profiles = std::iter::once(&recording.judge).chain(self.like(recording));
             tasks.extend(profiles.map(|profile| (spec, profile, 0)));
             tasks.extend((1..=drawn).map(|draw| (spec, &recording.judge, draw)));
             draws.push(drawn);
@@ -153,7 +180,10 @@ impl Recordings {
         let matched = matched.filter_map(|((_, measured), drawn)| {
             Some(Matched {
                 simulated: simulated.next()?,
-                again: simulated.by_ref().take(recording.like.len()).collect(),
+                again: simulated
+                    .by_ref()
+                    .take(self.like(recording).count())
+                    .collect(),
                 drawn: simulated.by_ref().take(drawn as usize).collect(),
                 measured,
             })
@@ -203,8 +233,17 @@ mod tests {
             error.ends_with("`b` needs b/gpu, which is not there"),
             "{error}"
         );
-        let error = listed(&format!("{GOOD}like = [\"other.toml\"]\n")).unwrap_err();
+        let like = |cards: &str| listed(&format!("[cards]\n{cards}\n{GOOD}like = \"two\"\n"));
+        let error = like("two = [\"card.toml\", \"other.toml\"]").unwrap_err();
         assert!(error.contains("needs other.toml"), "{error}");
+        let error = like("one = []").unwrap_err();
+        assert!(error.contains("needs the list `two`"), "{error}");
+        let good = like("two = [\"card.toml\"]").unwrap();
+        assert_eq!(
+            good.like(&good.all[0]).count(),
+            0,
+            "the judge is not among them"
+        );
         let error = listed(&format!("{GOOD}jugde = 1\n")).unwrap_err();
         assert!(error.contains("unknown field `jugde`"), "{error}");
     }

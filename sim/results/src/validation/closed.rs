@@ -164,10 +164,21 @@ impl Quantity {
             Self::H2dBytes,
             Self::Recomputed,
         ];
-        latencies
-            .into_iter()
-            .chain((0..PARTS.len()).map(Self::Part))
-            .chain(counts)
+        latencies.into_iter().chain(Self::parts()).chain(counts)
+    }
+
+    /// The parts of the wake-up.
+    pub fn parts() -> impl Iterator<Item = Self> {
+        (0..PARTS.len()).map(Self::Part)
+    }
+
+    /// What readers call it: a part of the wake-up by one word, any other by its [name](Self::name).
+    pub(super) fn title(self) -> &'static str {
+        let name = self.name();
+        let part = name
+            .strip_prefix("wake_")
+            .and_then(|name| name.strip_suffix("_ns_mean"));
+        part.unwrap_or(name)
     }
 
     /// Name of the column of `runs.csv`.

@@ -1,5 +1,7 @@
 //! `tables.md`: what several recordings come to, for readers.
 
+mod missed;
+
 use super::closed::{DISTANCE, MISSED, Pair, Quantity, ends, latencies, verdict};
 use super::rank::{RANKED, RankRow};
 use super::rows::{ClosedLoopRow, ErrorSummary, OpenLoopRow};
@@ -138,6 +140,7 @@ pub fn markdown(recordings: &[Summary]) -> String {
         whole(&mut text, recording);
     }
     tails(&mut text, recordings);
+    missed::missed(&mut text, recordings);
     spans(&mut text, recordings);
     ranking(&mut text, recordings);
     text
