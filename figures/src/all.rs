@@ -3,7 +3,7 @@
 use crate::contradiction::{self, specs};
 use crate::{
     FigureError, policy_heat, policy_places, seed_table, timeline, trace_stat, validation,
-    wakeup_breakdown, wakeup_cdf, wakeup_vs_agents,
+    validation_policies, wakeup_breakdown, wakeup_cdf, wakeup_vs_agents,
 };
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Figure {
 }
 
 /// Every figure, in the order in which they are made.
-pub const ALL: [Figure; 12] = [
+pub const ALL: [Figure; 13] = [
     Figure {
         name: wakeup_cdf::NAME,
         claim: "The policy decides the tail of the wake-up latency far more than its median.",
@@ -62,6 +62,12 @@ pub const ALL: [Figure; 12] = [
         claim: "The simulator's times are those of the GPU, operation by operation and wake-up by wake-up.",
         needs: validation::NEEDS,
         make: validation::make,
+    },
+    Figure {
+        name: validation_policies::NAME,
+        claim: "What the simulator says of a policy is what the GPU measures, from milliseconds to minutes.",
+        needs: validation_policies::NEEDS,
+        make: validation_policies::make,
     },
     Figure {
         name: policy_heat::NAME,

@@ -23,6 +23,7 @@ pub mod seed_table;
 pub mod timeline;
 pub mod trace_stat;
 pub mod validation;
+pub mod validation_policies;
 pub mod wakeup_breakdown;
 pub mod wakeup_cdf;
 pub mod wakeup_vs_agents;

@@ -3,7 +3,7 @@
 use crate::axis::Axis;
 use crate::canvas::{Align, Canvas, Point, Rect, Stroke};
 use crate::font;
-use crate::theme::{GRID, INK, Rgb, TICK_SIZE, TITLE_SIZE};
+use crate::theme::{GRID, INK, PAGE, Rgb, TICK_SIZE, TITLE_SIZE};
 
 const FRAME: Stroke = Stroke::solid(INK, 0.7);
 const MAJOR: f64 = 3.0;
@@ -17,6 +17,19 @@ pub(crate) const TITLE_ROW: f64 = 12.0;
 /// Room that the labels and the title of a y axis take left of the panel \[pt\].
 pub(crate) fn left_margin(label_width: f64) -> f64 {
     TITLE_SIZE + 5.0 + label_width + MAJOR + 2.0
+}
+
+/// Two panels of one size side by side, each with its own y axis.
+pub(crate) fn side_by_side(label_width: f64, top: f64, depth: f64) -> [Rect; 2] {
+    let left = left_margin(label_width) + 2.0;
+    let between = left_margin(label_width) + 10.0;
+    let width = (PAGE - left - between - 8.0) / 2.0;
+    [left, left + width + between].map(|left| Rect {
+        left,
+        top,
+        right: left + width,
+        bottom: top + depth,
+    })
 }
 
 /// Axes over a rectangle of the page.

@@ -7,10 +7,10 @@
 
 use crate::FigureError;
 use crate::axis::Axis;
-use crate::canvas::{Point, Rect, Stroke, draw};
+use crate::canvas::{Point, Stroke, draw};
 use crate::format::grouped;
 use crate::legend::{Key, Legend};
-use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
+use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, side_by_side};
 use crate::render::{write_all, write_csv};
 use crate::theme::{INK, LINE, PAGE, Style, series_styles};
 use results::folder::read_table;
@@ -142,23 +142,15 @@ pub fn svg(rows: &[ErrorRow]) -> String {
     let errors = Axis::log_range(1e-2, (largest * 100.0).max(10.0));
     let shares = Axis::linear(0.0, 1.0, 4);
     let label_width = times.label_width().max(shares.label_width());
-    let left = left_margin(label_width) + 2.0;
-    let between = left_margin(label_width) + 10.0;
-    let width = (PAGE - left - between - 8.0) / 2.0;
     let top = legend.height() + 10.0;
     let depth = 140.0;
     let height = top + depth + TICK_ROW + TITLE_ROW + 3.0;
-    let rect = |from: f64| Rect {
-        left: from,
-        top,
-        right: from + width,
-        bottom: top + depth,
-    };
+    let [left, right] = side_by_side(label_width, top, depth);
 
     draw(PAGE, height, |canvas| {
         legend.draw(canvas, 2.0, PAGE - 2.0, 2.0);
         let scatter = Panel {
-            rect: rect(left),
+            rect: left,
             x: times.clone(),
             y: times.clone(),
         };
@@ -166,7 +158,7 @@ pub fn svg(rows: &[ErrorRow]) -> String {
         let (low, high) = times.range();
         scatter.line(canvas, &[(low, low), (high, high)], Stroke::solid(INK, 0.5));
         let cdf = Panel {
-            rect: rect(left + width + between),
+            rect: right,
             x: errors.clone(),
             y: shares,
         };

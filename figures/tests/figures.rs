@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use synthetic::{
     POLICIES, SEED_TABLE, samples, turns, write_contradictions, write_ranking, write_run,
-    write_sweep, write_trace_stat, write_validation,
+    write_sweep, write_trace_stat, write_validation, write_validation_policies,
 };
 
 /// A fresh folder that outlives the test.
@@ -70,6 +70,7 @@ fn write_everything(from: &Path) {
     fs::write(from.join("seed_table.csv"), SEED_TABLE).unwrap();
     write_trace_stat(from);
     write_validation(from);
+    write_validation_policies(from);
     write_ranking(from);
     write_contradictions(from);
 }
@@ -152,6 +153,7 @@ fn one_policy_with_one_wake_up_makes_figures() {
     .unwrap();
     write_trace_stat(&from);
     write_validation(&from);
+    write_validation_policies(&from);
     write_ranking(&from);
     write_contradictions(&from);
     let out = folder("one/out");

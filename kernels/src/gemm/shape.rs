@@ -24,7 +24,7 @@ pub struct GemmShape {
     /// Type of the output.
     pub output: GemmOutput,
     /// Whether the product is added to what the output holds. The library has other kernels for that, and the driver loads a kernel when it
-    /// is first launched, for 2 to 7 ms: a plan is tuned in the form in which it runs.
+    /// is first launched, which took up to 7 ms of a pass: a plan is tuned in the form in which it runs.
     pub accumulate: bool,
 }
 

@@ -14,6 +14,7 @@ mod attended;
 mod decode_fit;
 mod fit;
 mod idle;
+mod lane_fit;
 mod lanes;
 mod measure;
 mod prefill_fit;
@@ -28,7 +29,8 @@ mod timed;
 
 pub use fit::{Line, Point};
 pub use idle::{IdlePoint, csv as idle_csv};
-pub use lanes::{LaneFit, LaneTimes, csv as copies_csv};
+pub use lane_fit::{LaneFit, csv as copies_csv};
+pub use lanes::LaneTimes;
 pub use profile::{Origin, toml};
 pub use refit::{Others, Refit, RefitError, refit};
 pub use remarks::disturbed;
@@ -94,7 +96,7 @@ pub struct Measured {
 impl Measured {
     /// What the fit of a direction says of a copy of `blocks` blocks by a method, in the order of [`METHODS`] \[ns\].
     fn copy_ns(&self, side: usize, method: usize, blocks: u32) -> f64 {
-        lanes::predict(&self.fits[side], method, blocks, self.blocks)
+        lane_fit::predict(&self.fits[side], method, blocks, self.blocks)
     }
 }
 
@@ -157,8 +159,10 @@ pub fn measure(
     let mut timed = Timed::new(&mut device, blocks.chunk_blocks, setup.engine.block_bytes);
     let limits = limits(&setup);
     link_round(&mut timed, limits, &mut contiguous, progress).map_err(device_error)?;
-    let mut points = steps::time(&mut timed, limits, progress).map_err(device_error)?;
-    link_round(&mut timed, limits, &mut contiguous, progress).map_err(device_error)?;
+    let mut points = steps::time(&mut timed, limits, progress, &mut |timed, progress| {
+        link_round(timed, limits, &mut contiguous, progress)
+    })
+    .map_err(device_error)?;
     progress("steps behind pauses");
     let idle = idle::time(&mut timed, &idle::PAUSES_US).map_err(device_error)?;
     progress("bursts of prompts");
@@ -195,7 +199,7 @@ pub fn measure(
         Ok(LaneTimes { methods, beside })
     };
     let lanes = [lane(0)?, lane(1)?];
-    let fits = lanes.each_ref().map(|times| lanes::fit(times, blocks));
+    let fits = lanes.each_ref().map(|times| lane_fit::fit(times, blocks));
     Ok(Measured {
         plan: plan.clone(),
         blocks,

@@ -96,9 +96,9 @@ pub(super) fn remarks(measured: &Measured, text: &mut String) {
 }
 
 /// What is to be said of a link that something else used: its copies differ among themselves, or they are slower through the device than beneath
-/// it, by more than those that nothing disturbs. Nineteen calibrations of H200s had 0.2 to 3 % held out, and 7 % the one that ran while another
-/// GPU of its host was calibrated; they moved at least 97.5 % of the bytes through the device that a memcpy beneath it moved, and
-/// 95 and 87 % two that a neighbour of the host slowed down.
+/// it, by more than those that nothing disturbs. Of 21 calibrations of H200s the copies held out are 0.2 to 3.5 % off, but for 4.4 and 6.9 % of two that
+/// ran beside another one of the host; and contiguous copies had at least 97.5 % of the rate beneath the device, but for 87, 95 and 96 % of three
+/// that ran faster a moment later. It is not seen if the copies beneath were slow as well.
 pub fn disturbed(measured: &Measured) -> Vec<String> {
     const HELD_OUT: f64 = 0.04;
     const OF_BENEATH: f64 = 0.965;

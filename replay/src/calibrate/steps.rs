@@ -207,7 +207,11 @@ fn fits(shape: &StepShape, limits: Limits) -> bool {
         && shape.prefill_tokens() + shape.decode_seqs <= limits.step_tokens
 }
 
-/// Times every step of the grid; `progress` hears how far it is.
+/// What is timed between two rounds.
+pub type Between<'a, B> =
+    dyn FnMut(&mut Timed<'_, B>, &mut dyn FnMut(&str)) -> Result<(), String> + 'a;
+
+/// Times every step of the grid, and `between` behind the first round; `progress` hears how far it is.
 ///
 /// # Errors
 /// What the device says.
@@ -215,12 +219,13 @@ pub fn time<B: Backend>(
     timed: &mut Timed<'_, B>,
     limits: Limits,
     progress: &mut dyn FnMut(&str),
+    between: &mut Between<'_, B>,
 ) -> Result<Vec<StepPoint>, String> {
     let grid = grid(limits);
     let mut times: Vec<Vec<u64>> = vec![Vec::new(); grid.len()];
     let long = |times: &[u64]| times.iter().min() > Some(&ONE_ROUND_FROM);
-    // Prompt tokens of the shape that was timed last.
-    let mut behind = 0;
+    // Prompt tokens of the shape that was timed last; of what was timed before nothing is known.
+    let mut behind = u32::MAX;
     for round in 0..ROUNDS {
         for (place, ((shape, _), times)) in grid.iter().zip(&mut times).enumerate() {
             if place % 16 == 0 {
@@ -245,6 +250,10 @@ pub fn time<B: Backend>(
             if long(times) {
                 times.extend(prompt_steps(timed, shape, behind)?);
             }
+        }
+        if round == 0 {
+            between(timed, progress)?;
+            behind = u32::MAX;
         }
     }
     let points = grid.iter().zip(&mut times);
@@ -391,8 +400,9 @@ mod tests {
     fn prompts_are_timed_twice_in_each_of_three_rounds_and_decode_steps_in_one() {
         let shapes = grid(FEW_TOKENS);
         let run = DECODE_STEPS;
-        // Tokens of the prompts that were timed last, after which lighter ones rest; none behind decode steps.
-        let (mut launches, mut last) = (0, 0);
+        // Tokens of the prompts that were timed last, after which lighter ones rest; none behind decode steps, and any in the beginning and
+        // behind the first round.
+        let (mut launches, mut last) = (0, u32::MAX);
         for round in 0..3 {
             for (shape, _) in &shapes {
                 let tokens = shape.prefill_tokens();
@@ -404,13 +414,16 @@ mod tests {
                     last = 0;
                 }
             }
+            if round == 0 {
+                last = u32::MAX;
+            }
         }
         let timed = |steps_left| {
             let mut gpu = FakeGpu::new(64, 64);
             gpu.steps_left = steps_left;
             let mut device = ReplayDevice::new(gpu, DeviceOptions::default()).unwrap();
             let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
-            time(&mut timed, FEW_TOKENS, &mut |_| ()).map(|points| points.len())
+            time(&mut timed, FEW_TOKENS, &mut |_| (), &mut |_, _| Ok(())).map(|points| points.len())
         };
         assert_eq!(timed(launches), Ok(shapes.len()));
         assert!(timed(launches - 1).is_err());
@@ -422,11 +435,20 @@ mod tests {
         let mut device = ReplayDevice::new(FakeGpu::new(64, 64), DeviceOptions::default()).unwrap();
         let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
         let mut heard = Vec::new();
-        let points = time(&mut timed, FEW_TOKENS, &mut |what| {
-            heard.push(what.to_owned());
-        })
+        let points = time(
+            &mut timed,
+            FEW_TOKENS,
+            &mut |what| heard.push(what.to_owned()),
+            &mut |_, progress| {
+                progress("between");
+                Ok(())
+            },
+        )
         .unwrap();
         assert!(heard[0].starts_with("steps, round 1 of 3, 0 of "));
+        let between = heard.iter().position(|what| what == "between").unwrap();
+        assert!(heard[between + 1].starts_with("steps, round 2 of 3, 0 of "));
+        assert_eq!(heard.iter().filter(|what| *what == "between").count(), 1);
         assert!(heard[heard.len() - 1].starts_with("steps, round 3 of 3, "));
         // A busy machine may leave a pause between the steps of a decode run; a step with prompts is timed alone.
         for point in &points {

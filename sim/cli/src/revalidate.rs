@@ -8,7 +8,8 @@ use lab::run::RunOptions;
 use lab::validate::Judged;
 use lab::validate::recordings::{Recording, Recordings};
 use results::compare::Bootstrap;
-use results::validation::{CLOSED_LOOP, RANKING, Summary, markdown};
+use results::folder::write_table;
+use results::validation::{CLOSED_LOOP, OPERATIONS, OperationsRow, RANKING, Summary, markdown};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +41,10 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  djinn revalidate                        all recordings, some 7,000 simulations: a minute on two cores
+  djinn revalidate                        all recordings, some 10,000 simulations: a minute and a half on two cores
   djinn revalidate --only registry-5 --check
   djinn revalidate --update               after a change of the simulator, or a recording more
-DIR/NAME/closed_loop.csv and ranking.csv are tables of one recording, DIR/tables.md those of all (with --only it is left alone).";
+DIR/NAME/operations.csv, closed_loop.csv and ranking.csv are tables of one recording, DIR/tables.md those of all (with --only it is left alone).";
 
 /// Tables of all recordings.
 const TABLES: &str = "tables.md";
@@ -63,7 +64,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let out = args.out.join(&recording.name);
         summaries.push(judge(&recordings, recording, &out, &bar)?);
         let own = recordings.folder_of(recording);
-        tables.extend([CLOSED_LOOP, RANKING].map(|name| (out.join(name), own.join(name))));
+        tables.extend(
+            [OPERATIONS, CLOSED_LOOP, RANKING].map(|name| (out.join(name), own.join(name))),
+        );
     }
     bar.finish_and_clear();
     let text = markdown(&summaries);
@@ -126,10 +129,12 @@ fn judge(
     let judged = Judged::of(&matched, None, Bootstrap::default())?;
     judged.write(out)?;
     validation::make(out, out)?;
+    let operations = OperationsRow::of(&judged.open);
+    write_table(&out.join(OPERATIONS), operations.iter().cloned())?;
     Ok(Summary::new(
         &recording.name,
         &recording.kernels,
-        &judged.open,
+        &operations,
         &judged.closed,
         &judged.ranked,
         &judged.pairs,

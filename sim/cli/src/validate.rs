@@ -8,7 +8,9 @@ use figures::validation;
 use lab::validate::{Judged, Matched, by_key, key};
 use results::compare::Bootstrap;
 use results::folder::RunFolder;
-use results::validation::{ClosedLoopRow, DISTANCE, ErrorSummary, OpenLoopRow, Pair, RankRow};
+use results::validation::{
+    ClosedLoopRow, DISTANCE, ErrorSummary, OpenLoopRow, OperationsRow, Pair, RankRow,
+};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -210,17 +212,13 @@ fn percent(share: f64) -> String {
 fn open_report(rows: &[OpenLoopRow]) -> String {
     let mut text = "open loop: predicted against measured time of each operation\n".to_owned();
     let mut table = Table::new(&["", "operations", "bias", "median error", "P99 error"]);
-    for kind in ["prefill", "decode", "mixed", "d2h", "h2d"] {
-        let errors = rows.iter().filter(|row| row.kind == kind);
-        let Some(summary) = ErrorSummary::of(errors.map(OpenLoopRow::error)) else {
-            continue;
-        };
+    for errors in OperationsRow::of(rows) {
         table.row([
-            kind.to_owned(),
-            count(summary.count),
-            percent(summary.bias),
-            format!("{:.2} %", summary.p50 * 100.0),
-            format!("{:.2} %", summary.p99 * 100.0),
+            errors.kind,
+            count(errors.count),
+            percent(errors.bias),
+            format!("{:.2} %", errors.p50 * 100.0),
+            format!("{:.2} %", errors.p99 * 100.0),
         ]);
     }
     text += &table.render();

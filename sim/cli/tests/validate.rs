@@ -297,7 +297,7 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
         steady.replace("mixed_ps = ", "mixed_ps = 9"),
     );
     place.write("r/jittered.toml", h200.as_bytes());
-    let list = "[[recording]]\nname = \"few\"\nkernels = \"none\"\njudge = \"card.toml\"\nlike = \"all\"\n\n[cards]\nall = [\"card.toml\", \"slower.toml\"]\n";
+    let list = "[[recording]]\nname = \"few\"\nload = \"one\"\nkernels = \"none\"\njudge = \"card.toml\"\nlike = \"all\"\n\n[cards]\nall = [\"card.toml\", \"slower.toml\"]\n";
     place.write("r/recordings.toml", list);
     let again = |more: &[&'static str]| [&["revalidate", "r", "--out", "v"], more].concat();
     let done = place.ok(&again(&[]));
@@ -314,9 +314,9 @@ fn recordings_are_simulated_again_and_tables_that_no_longer_hold_are_named() {
     has(&done.err, &["tables.md would become"]);
     assert!(!place.path("r/tables.md").exists());
     let error = place.refuses(1, &again(&["--check"]));
-    has(&error, &["3 tables of r no longer hold", "--update"]);
+    has(&error, &["4 tables of r no longer hold", "--update"]);
     let done = place.ok(&again(&["--update"]));
-    has(&done.err, &["3 tables replaced"]);
+    has(&done.err, &["4 tables replaced"]);
     assert_eq!(place.read("r/tables.md"), place.read("v/tables.md"));
     place.ok(&again(&["--check"]));
     // By a card with jitter: 25 draws and one simulation without.

@@ -8,6 +8,7 @@
 //!                            └────────────────────┘       ▲            manifest.json names everything
 //!   configs/experiments/contradiction-*.toml ──► contradictions/*/runs.csv
 //!   paper/ranking (committed: `djinn rank` takes half an hour) ──────────► figures/, numbers
+//!   replay/measurements/validation (committed: recorded runs of GPUs) ────► figures/, numbers
 //! ```
 //!
 //! Interrupted, it goes on where it was: runs that are there are not repeated, if they were made from the same inputs.
@@ -15,6 +16,7 @@
 mod contradictions;
 mod paper;
 mod ranking;
+mod validation;
 
 use crate::error::CliError;
 use crate::{command, out, progress};
@@ -76,13 +78,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if ranking.is_some() {
         figures.extend(ranking::Record::draw(&out.join("figures"))?);
     }
+    let validation = validation::Record::read()?;
+    if let Some(validation) = &validation {
+        figures.extend(validation.draw(&out.join("validation"), &out.join("figures"))?);
+    }
     let paper = args.paper.clone().or_else(|| {
         Path::new("paper/paper.tex")
             .is_file()
             .then(|| PathBuf::from("paper/generated"))
     });
     if let Some(paper) = &paper {
-        paper::write(paper, &study, ranking.as_ref(), out)?;
+        let records = paper::Records {
+            ranking: ranking.as_ref(),
+            validation: validation.as_ref(),
+        };
+        paper::write(paper, &study, records, out)?;
     }
     write_manifest(out)?;
     out::stdout(&paper::summary(&study))?;

@@ -2,8 +2,7 @@
 //!
 //! No number is typed into the paper. Each name here says what it is in words, because a TeX command has letters only.
 
-use super::ranking::Record;
-use super::{AGENTS, Study, contradictions};
+use super::{AGENTS, Study, contradictions, ranking, validation};
 use crate::error::CliError;
 use figures::format::three_digits;
 use figures::{FigureError, Numbers, render};
@@ -24,23 +23,33 @@ const POLICIES: [(&str, &str); 7] = [
     ("clairvoyant", "Clairvoyant"),
 ];
 
+/// What is committed, in a checkout.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a> {
+    pub ranking: Option<&'a ranking::Record>,
+    pub validation: Option<&'a validation::Record>,
+}
+
 /// Writes everything that the paper includes, and copies its figures.
 pub(super) fn write(
     paper: &Path,
     study: &Study,
-    ranking: Option<&Record>,
+    records: Records<'_>,
     out: &Path,
 ) -> Result<(), CliError> {
     let drawn = &out.join("figures");
     std::fs::create_dir_all(paper).map_err(|cause| CliError::file("create", paper, &cause))?;
     let mut numbers = numbers(study)?;
     contradictions::numbers(&mut numbers, out)?;
-    if let Some(ranking) = ranking {
+    if let Some(ranking) = records.ranking {
         ranking.numbers(&mut numbers)?;
+    }
+    if let Some(validation) = records.validation {
+        validation.numbers(&mut numbers)?;
     }
     numbers.write(paper)?;
     let put = |name: &str, text: &str| render::write(&paper.join(name), text.as_bytes());
-    if let Some(ranking) = ranking {
+    if let Some(ranking) = records.ranking {
         put("ranking.tex", &ranking.table())?;
     }
     put("policies.tex", &policy_table(&study.loaded))?;

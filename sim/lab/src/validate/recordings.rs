@@ -6,6 +6,7 @@
 //!
 //!   [[recording]]
 //!   name = "overload-6"                    # its runs are in overload-6/gpu, beside the list
+//!   load = "36 agents"                     # recordings of one load are drawn alike
 //!   kernels = "today's"                    # recordings of the same kernels share a table
 //!   judge = "refit/card-11.toml"           # the calibration of the card that it ran on
 //!   like = "llama-2-7b"                    # by the others of this list: how far one simulation carries
@@ -29,24 +30,66 @@ const DRAWS: u32 = 25;
 const MEASURED: &str = "gpu";
 
 /// Runs that were recorded together.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Recording {
     /// Its folder, beside the list.
     pub name: String,
-    /// Which kernels ran, for headings.
+    /// What ran, in a few words; recordings of one load are drawn alike.
+    pub load: String,
+    /// Which kernels ran, for headings. Those of the latest come first in the list.
     pub kernels: String,
     /// Profile that is judged, beside the list.
     judge: PathBuf,
-    /// The list of profiles of like machines.
+    /// Profiles of like machines.
+    like: Vec<PathBuf>,
+}
+
+/// A recording as it is listed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    name: String,
+    load: String,
+    kernels: String,
+    judge: PathBuf,
+    /// A list of cards, the judge among them or not.
     like: Option<String>,
+}
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    #[serde(default)]
+    cards: BTreeMap<String, Vec<PathBuf>>,
+    recording: Vec<Listed>,
+}
+
+impl Listed {
+    /// With the cards of its list, but for the judge.
+    fn resolved(self, cards: &BTreeMap<String, Vec<PathBuf>>) -> Result<Recording, String> {
+        let mut like = match &self.like {
+            None => Vec::new(),
+            Some(list) => cards.get(list).cloned().ok_or_else(|| {
+                let name = &self.name;
+                format!("`{name}` needs the list `{list}` of [cards], which is not there")
+            })?,
+        };
+        like.retain(|card| *card != self.judge);
+        Ok(Recording {
+            name: self.name,
+            load: self.load,
+            kernels: self.kernels,
+            judge: self.judge,
+            like,
+        })
+    }
 }
 
 /// A list of recordings.
 #[derive(Clone, Debug)]
 pub struct Recordings {
     folder: PathBuf,
-    cards: BTreeMap<String, Vec<PathBuf>>,
     /// In the order of the list.
     pub all: Vec<Recording>,
 }
@@ -57,13 +100,6 @@ impl Recordings {
     /// # Errors
     /// If it is not there, or names something that is not.
     pub fn read(folder: &Path) -> Result<Self, LabError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct List {
-            #[serde(default)]
-            cards: BTreeMap<String, Vec<PathBuf>>,
-            recording: Vec<Recording>,
-        }
         let path = folder.join(LIST);
         let wrong = |what: String| LabError::Recordings {
             path: path.clone(),
@@ -71,18 +107,11 @@ impl Recordings {
         };
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         let list: List = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        for recording in &list.recording {
+        let mut all = Vec::with_capacity(list.recording.len());
+        for listed in list.recording {
+            let recording = listed.resolved(&list.cards).map_err(wrong)?;
             let runs = PathBuf::from(&recording.name).join(MEASURED);
-            let like = match &recording.like {
-                None => &Vec::new(),
-                Some(name) => list.cards.get(name).ok_or_else(|| {
-                    wrong(format!(
-                        "`{}` needs the list `{name}` of [cards], which is not there",
-                        recording.name
-                    ))
-                })?,
-            };
-            for file in like.iter().chain([&recording.judge, &runs]) {
+            for file in recording.like.iter().chain([&recording.judge, &runs]) {
                 if !folder.join(file).exists() {
                     let name = &recording.name;
                     return Err(wrong(format!(
@@ -91,11 +120,11 @@ impl Recordings {
                     )));
                 }
             }
+            all.push(recording);
         }
         Ok(Self {
             folder: folder.to_owned(),
-            cards: list.cards,
-            all: list.recording,
+            all,
         })
     }
 
@@ -119,18 +148,6 @@ impl Recordings {
     /// Folder of a recording.
     pub fn folder_of(&self, recording: &Recording) -> PathBuf {
         self.folder.join(&recording.name)
-    }
-
-    /// Profiles of like machines, without the one that is judged.
-    fn like<'a>(&'a self, recording: &'a Recording) -> impl Iterator<Item = &'a PathBuf> {
-        let list = recording
-            .like
-            .as_ref()
-            .and_then(|name| self.cards.get(name));
-        let judge = &recording.judge;
-        list.into_iter()
-            .flatten()
-            .filter(move |card| *card != judge)
     }
 
     /// Simulates the specs of a recording in `out`, each by every profile and by draws of the jitter of the one that is judged; `progress` hears of
@@ -163,7 +180,7 @@ impl Recordings {
             // None if what its equal steps differ by was not measured.
             let steps = judge.step_cost(&devices::model(&spec.model)?);
             let drawn = if steps.jitter.is_on() { DRAWS } else { 0 };
-            let profiles = std::iter::once(&recording.judge).chain(self.like(recording));
+            let profiles = [&recording.judge].into_iter().chain(&recording.like);
             tasks.extend(profiles.map(|profile| (spec, profile, 0)));
             tasks.extend((1..=drawn).map(|draw| (spec, &recording.judge, draw)));
             draws.push(drawn);
@@ -180,10 +197,7 @@ impl Recordings {
         let matched = matched.filter_map(|((_, measured), drawn)| {
             Some(Matched {
                 simulated: simulated.next()?,
-                again: simulated
-                    .by_ref()
-                    .take(self.like(recording).count())
-                    .collect(),
+                again: simulated.by_ref().take(recording.like.len()).collect(),
                 drawn: simulated.by_ref().take(drawn as usize).collect(),
                 measured,
             })
@@ -222,8 +236,7 @@ mod tests {
         Recordings::read(folder.path()).map_err(|error| error.to_string())
     }
 
-    const GOOD: &str =
-        "[[recording]]\nname = \"a\"\nkernels = \"today's\"\njudge = \"card.toml\"\n";
+    const GOOD: &str = "[[recording]]\nname = \"a\"\nload = \"few\"\nkernels = \"today's\"\njudge = \"card.toml\"\n";
 
     #[test]
     fn a_list_that_names_what_is_not_there_is_refused() {
@@ -239,11 +252,7 @@ mod tests {
         let error = like("one = []").unwrap_err();
         assert!(error.contains("needs the list `two`"), "{error}");
         let good = like("two = [\"card.toml\"]").unwrap();
-        assert_eq!(
-            good.like(&good.all[0]).count(),
-            0,
-            "the judge is not among them"
-        );
+        assert_eq!(good.all[0].like.len(), 0, "the judge is not among them");
         let error = listed(&format!("{GOOD}jugde = 1\n")).unwrap_err();
         assert!(error.contains("unknown field `jugde`"), "{error}");
     }

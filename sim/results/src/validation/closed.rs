@@ -164,21 +164,10 @@ impl Quantity {
             Self::H2dBytes,
             Self::Recomputed,
         ];
-        latencies.into_iter().chain(Self::parts()).chain(counts)
-    }
-
-    /// The parts of the wake-up.
-    pub fn parts() -> impl Iterator<Item = Self> {
-        (0..PARTS.len()).map(Self::Part)
-    }
-
-    /// What readers call it: a part of the wake-up by one word, any other by its [name](Self::name).
-    pub(super) fn title(self) -> &'static str {
-        let name = self.name();
-        let part = name
-            .strip_prefix("wake_")
-            .and_then(|name| name.strip_suffix("_ns_mean"));
-        part.unwrap_or(name)
+        latencies
+            .into_iter()
+            .chain((0..PARTS.len()).map(Self::Part))
+            .chain(counts)
     }
 
     /// Name of the column of `runs.csv`.
@@ -383,7 +372,7 @@ pub(super) fn latencies(sides: &[Side]) -> Vec<u64> {
     all
 }
 
-fn latency(row: &TurnRow) -> u64 {
+pub(super) fn latency(row: &TurnRow) -> u64 {
     row.first_token_ns.saturating_sub(row.ready_ns)
 }
 

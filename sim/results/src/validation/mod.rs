@@ -11,6 +11,7 @@
 
 mod closed;
 mod markdown;
+mod middle;
 mod rank;
 mod rows;
 
@@ -18,8 +19,8 @@ pub use closed::{DISTANCE, Pair, Quantity, Side, closed_loop, wakeups};
 pub use markdown::{Summary, markdown};
 pub use rank::{RankRow, rankings};
 pub use rows::{
-    CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OpenLoopRow, RANKING, WAKEUPS,
-    WakeupPairRow,
+    CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OPERATIONS, OpenLoopRow, OperationsRow,
+    POLICIES, PolicyRow, RANKING, WAKEUPS, WakeupPairRow,
 };
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ pub const CLOSED_LOOP: &str = "closed_loop.csv";
 pub const WAKEUPS: &str = "wakeups.csv";
 /// Rows of [`super::RankRow`].
 pub const RANKING: &str = "ranking.csv";
+/// Rows of [`PolicyRow`].
+pub const POLICIES: &str = "policies.csv";
+/// Rows of [`OperationsRow`].
+pub const OPERATIONS: &str = "operations.csv";
 
 /// One operation of a measured run, and what the cost model expects of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,42 @@ impl ErrorSummary {
     }
 }
 
+/// The relative errors of all operations of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperationsRow {
+    /// As [`OpenLoopRow::kind`].
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+    /// Median of the signed errors.
+    pub bias: f64,
+    /// Median of the absolute errors.
+    pub p50: f64,
+    /// 99 % quantile of the absolute errors.
+    pub p99: f64,
+}
+
+impl OperationsRow {
+    /// The kinds of operations, in the order of tables.
+    pub const KINDS: [&str; 5] = ["decode", "mixed", "prefill", "d2h", "h2d"];
+
+    /// One for each kind that `operations` have.
+    pub fn of(operations: &[OpenLoopRow]) -> Vec<Self> {
+        let summary = |kind: &&str| {
+            let own = operations.iter().filter(|row| row.kind == *kind);
+            let errors = ErrorSummary::of(own.map(OpenLoopRow::error))?;
+            Some(Self {
+                kind: (*kind).to_owned(),
+                count: errors.count,
+                bias: errors.bias,
+                p50: errors.p50,
+                p99: errors.p99,
+            })
+        };
+        Self::KINDS.iter().filter_map(summary).collect()
+    }
+}
+
 /// One quantity of one policy's runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClosedLoopRow {
@@ -118,6 +158,52 @@ pub struct ClosedLoopRow {
     pub target: Option<f64>,
     /// `ok`, `ok-within-spread` (of repeats), `missed`, or empty where nothing is aimed at.
     pub verdict: String,
+}
+
+/// One quantity of one policy in one of several recordings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyRow {
+    /// What ran: recordings of one load have the same.
+    pub load: String,
+    /// The recording.
+    pub recording: String,
+    /// Policy of the runs.
+    pub policy: String,
+    /// As [`ClosedLoopRow::quantity`].
+    pub quantity: String,
+    /// As there, and so are the others.
+    pub simulated: f64,
+    /// The smallest draw.
+    pub drawn_min: Option<f64>,
+    /// The largest.
+    pub drawn_max: Option<f64>,
+    /// The mean of the measured runs.
+    pub measured: f64,
+    /// Measured runs.
+    pub repeats: u64,
+    /// The smallest of them.
+    pub measured_min: f64,
+    /// The largest.
+    pub measured_max: f64,
+}
+
+impl PolicyRow {
+    /// Of a row of the recording `recording`, which ran `load`.
+    pub fn of(load: &str, recording: &str, row: &ClosedLoopRow) -> Self {
+        Self {
+            load: load.to_owned(),
+            recording: recording.to_owned(),
+            policy: row.policy.clone(),
+            quantity: row.quantity.clone(),
+            simulated: row.simulated,
+            drawn_min: row.drawn_min,
+            drawn_max: row.drawn_max,
+            measured: row.measured,
+            repeats: row.repeats,
+            measured_min: row.measured_min,
+            measured_max: row.measured_max,
+        }
+    }
 }
 
 /// One wake-up in both runs.

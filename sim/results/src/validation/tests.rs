@@ -242,7 +242,8 @@ fn summary(name: &str, kernels: &str, pairs: &[Pair]) -> Summary {
         ..OpenLoopRow::default()
     };
     let open = [step("decode", 1_010), step("h2d", 970)];
-    Summary::new(name, kernels, &open, &closed, &ranked, pairs)
+    let operations = OperationsRow::of(&open);
+    Summary::new(name, kernels, &operations, &closed, &ranked, pairs)
 }
 
 #[test]
@@ -267,6 +268,8 @@ fn tables_say_what_is_met_and_mark_what_is_missed() {
         "| `old` |  |  |  |  | 1 of 1 | 1 of 1 | 1 of 1 |  |",
         "| all | 1 of 2 | 2 of 2 | 2 of 2 |  | 1 of 1 | 1 of 1 | 1 of 1 |  |",
         "| `new` | P50 wake-up | 2 | 1.00 | 1 | 0 | 1 | 0 |",
+        // What is missed of the kernels that come first, and how the middle wake-ups differ.
+        "| `new` | b | 2 | P50 wake-up, ms: **57.6** / 48.2 (48.0 to 48.5) | +19.4 | no draws | prefill +8.4, copy +0.9 |",
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
@@ -274,6 +277,16 @@ fn tables_say_what_is_met_and_mark_what_is_missed() {
         text.contains("| b | 2 | **57.6** / 48.2 (48.0 to 48.5) |"),
         "{text}"
     );
+    let missed = |text: &str| {
+        let mut sections = text.split("\n## ");
+        let section = sections.find(|section| section.starts_with("What is missed"))?;
+        Some(section.matches("\n| `").count())
+    };
+    assert_eq!(missed(&text), Some(1));
+    // Of earlier kernels nothing is listed, nor a section where all is met.
+    let [met, off] = [("new", &single[..]), ("old", &several[..])]
+        .map(|(name, pairs)| summary(name, name, pairs));
+    assert_eq!(missed(&markdown(&[met, off])), None);
     // 30 wake-ups have no P99, and one simulation no span.
     assert!(!text.contains("How far one simulation"), "{text}");
     assert!(!text.contains("P99 wake-up of pooled"), "{text}");

@@ -1,15 +1,15 @@
-//! Every target of whole runs that is missed, and which part of the wake-up carries it.
+//! Every target of whole runs that is missed with the latest kernels, and what the wake-ups around a missed median are made of.
 
 use super::{COLUMNS, MISSED, Quantity, Summary, code, heading, line, never, signed, whole_cell};
-use crate::validation::rows::ClosedLoopRow;
+use crate::parts;
 use std::fmt::Write as _;
 
 /// Parts that differ by less are not named \[ns\].
-const NAMED_FROM: f64 = 1e5;
+const PART_FROM: f64 = 1e5;
 /// Most parts that are named.
-const NAMED_MOST: usize = 3;
+const PARTS_MOST: usize = 3;
 
-/// The section; nothing if no target is missed.
+/// The section, of the recordings whose kernels come first; nothing if no target is missed.
 pub(super) fn missed(text: &mut String, recordings: &[Summary]) {
     let Some(first) = recordings.first() else {
         return;
@@ -21,10 +21,10 @@ pub(super) fn missed(text: &mut String, recordings: &[Summary]) {
     }
     let _ = write!(
         text,
-        "\n## What is missed, and which part of the wake-up carries it\n\nKernels: {}. Simulated (least to most of the draws) / mean of the GPU (least to most of its runs). Parts of the mean wake-up, simulated - measured, ms: \
-         at most {NAMED_MOST}, the largest first, from {:.1} on.\n\n",
+        "\n## What is missed\n\nKernels: {}. Simulated (least to most of the draws) / mean of the GPU (least to most of its runs). For a median, the parts of the wake-ups in the middle tenth by latency: mean of the draws \
+         less mean of the GPU's runs, ms; at most {PARTS_MOST}, the largest first, from {:.1} on.\n\n",
         first.kernels,
-        NAMED_FROM / 1e6
+        PART_FROM / 1e6
     );
     heading(
         text,
@@ -35,7 +35,7 @@ pub(super) fn missed(text: &mut String, recordings: &[Summary]) {
             "simulated / measured",
             "error, %",
             "the GPU's mean is among the draws",
-            "parts of the wake-up",
+            "parts",
         ],
     );
     for row in rows {
@@ -54,6 +54,10 @@ fn rows(recording: &Summary) -> Vec<[String; 7]> {
                 let among = (least..=most).contains(&row.measured);
                 if among { "yes" } else { "no" }
             });
+            let middle = recording
+                .middles
+                .get(&row.policy)
+                .filter(|_| quantity == Quantity::WakeupP50);
             all.push([
                 code(&recording.name),
                 row.policy.clone(),
@@ -61,27 +65,24 @@ fn rows(recording: &Summary) -> Vec<[String; 7]> {
                 format!("{title}: {}", whole_cell(quantity, row)),
                 row.error.map_or("-".to_owned(), signed),
                 among.unwrap_or("no draws").to_owned(),
-                parts(recording, &row.policy),
+                middle.map_or(String::new(), largest),
             ]);
         }
     }
     all
 }
 
-/// The parts of the mean wake-up of a policy that differ most.
-fn parts(recording: &Summary, policy: &str) -> String {
-    let off = |row: &ClosedLoopRow| row.simulated - row.measured;
-    let mut parts: Vec<(&str, f64)> = Quantity::parts()
-        .filter_map(|part| {
-            let row = recording.row(policy, part.name())?;
-            Some((part.title(), off(row)))
-        })
-        .filter(|(_, off)| off.abs() >= NAMED_FROM)
+/// The parts that differ most.
+fn largest(off: &[f64; 7]) -> String {
+    let mut named: Vec<(&str, f64)> = parts::NAMES
+        .into_iter()
+        .zip(*off)
+        .filter(|(_, off)| off.abs() >= PART_FROM)
         .collect();
-    parts.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-    parts.truncate(NAMED_MOST);
-    let named = parts
+    named.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    named.truncate(PARTS_MOST);
+    let shown = named
         .iter()
         .map(|(name, off)| format!("{name} {:+.1}", off / 1e6));
-    named.collect::<Vec<_>>().join(", ")
+    shown.collect::<Vec<_>>().join(", ")
 }

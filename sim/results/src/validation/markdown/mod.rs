@@ -3,18 +3,20 @@
 mod missed;
 
 use super::closed::{DISTANCE, MISSED, Pair, Quantity, ends, latencies, verdict};
+use super::middle;
 use super::rank::{RANKED, RankRow};
-use super::rows::{ClosedLoopRow, ErrorSummary, OpenLoopRow};
+use super::rows::{ClosedLoopRow, OperationsRow};
 use crate::stats::{P99_SAMPLES_MIN, Quantile};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Kinds of operations, and what readers call them.
-const KINDS: [(&str, &str); 5] = [
-    ("decode", "decode steps"),
-    ("mixed", "mixed steps"),
-    ("prefill", "prefill steps"),
-    ("d2h", "copies D2H"),
-    ("h2d", "copies H2D"),
+/// What readers call the kinds of operations.
+const KINDS: [&str; 5] = [
+    "decode steps",
+    "mixed steps",
+    "prefill steps",
+    "copies D2H",
+    "copies H2D",
 ];
 /// The median error of single operations that is aimed at.
 const OPEN_TARGET: f64 = 0.02;
@@ -35,9 +37,11 @@ const NAMED_MOST: usize = 4;
 pub struct Summary {
     name: String,
     kernels: String,
-    open: Vec<(&'static str, ErrorSummary)>,
+    operations: Vec<OperationsRow>,
     closed: Vec<ClosedLoopRow>,
     ranked: Vec<RankRow>,
+    /// By policy, how the wake-ups around the median differ.
+    middles: BTreeMap<String, [f64; 7]>,
     tails: Vec<Tail>,
     /// Simulations of each spec.
     simulations: usize,
@@ -62,21 +66,21 @@ impl Summary {
     pub fn new(
         name: &str,
         kernels: &str,
-        open: &[OpenLoopRow],
+        operations: &[OperationsRow],
         closed: &[ClosedLoopRow],
         ranked: &[RankRow],
         pairs: &[Pair],
     ) -> Self {
-        let open = KINDS.iter().filter_map(|(kind, title)| {
-            let errors = open.iter().filter(|row| row.kind == *kind);
-            Some((*title, ErrorSummary::of(errors.map(OpenLoopRow::error))?))
-        });
         Self {
             name: name.to_owned(),
             kernels: kernels.to_owned(),
-            open: open.collect(),
+            operations: operations.to_vec(),
             closed: closed.to_vec(),
             ranked: ranked.to_vec(),
+            middles: pairs
+                .iter()
+                .filter_map(|pair| Some((pair.policy.clone(), middle::difference(pair)?)))
+                .collect(),
             tails: pairs.iter().filter_map(Tail::of).collect(),
             simulations: pairs
                 .iter()
@@ -129,7 +133,7 @@ impl Tail {
     }
 }
 
-/// The text.
+/// The text; recordings of the latest kernels come first.
 pub fn markdown(recordings: &[Summary]) -> String {
     let mut text = "# Simulator against GPU: tables\n\nMade by `cargo djinn revalidate --update` from the recordings beside this file; \
          nothing is typed in. An error is simulated / measured - 1; **bold**: beyond its target and, for whole runs, beyond what those of the GPU differ by.\n"
@@ -178,11 +182,11 @@ fn open(text: &mut String, recordings: &[Summary]) {
         cells.extend(group.iter().map(|recording| code(&recording.name)));
         text.push('\n');
         heading(text, &cells);
-        for (_, title) in KINDS {
+        for (kind, title) in OperationsRow::KINDS.into_iter().zip(KINDS) {
             let mut cells = vec![title.to_owned()];
             for recording in group {
-                let found = recording.open.iter().find(|(kind, _)| *kind == title);
-                cells.push(found.map_or("none".to_owned(), |(_, error)| {
+                let found = recording.operations.iter().find(|row| row.kind == kind);
+                cells.push(found.map_or("none".to_owned(), |error| {
                     let median = format!("{:.1} %", error.p50 * 100.0);
                     let median = emphasised(median, error.p50 > OPEN_TARGET);
                     format!("{median} ({})", signed(error.bias))
