@@ -66,14 +66,15 @@ pub(super) fn write(
             .expect("a file")
             .to_string_lossy()
             .into_owned();
-        // The paper includes PDFs, the README and the page on contradictions pictures; the rest stays with the results.
+        // The paper includes PDFs, the READMEs and the page on contradictions pictures; the rest stays with the results.
         let is = |wanted: &str| {
             from.extension()
                 .is_some_and(|extension| extension == wanted)
         };
         let pdf = is("pdf");
         let on_page = name.starts_with("contradiction_") && (is("png") || is("csv"));
-        if pdf || on_page || name == "wakeup_cdf.png" {
+        let on_readme = ["wakeup_cdf.png", "validation_policies.png"].contains(&name.as_str());
+        if pdf || on_page || on_readme {
             let to = paper.join(name);
             std::fs::copy(&from, &to).map_err(|cause| CliError::file("write", &to, &cause))?;
         }
