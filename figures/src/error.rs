@@ -79,3 +79,14 @@ pub enum FigureError {
         why: &'static str,
     },
 }
+
+impl FigureError {
+    /// Tables of a validation at `path` without a row.
+    pub(crate) fn nothing_measured(figure: &'static str, path: PathBuf) -> Self {
+        Self::Empty {
+            figure,
+            why: "nothing was measured",
+            path,
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::FigureError;
 use crate::canvas::{Align, Canvas, Rect, Stroke, draw};
 use crate::format::three_digits;
 use crate::matrix::{CELL_SIZE, Column, Matrix, hatched, inset};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::theme::{INK, PAGE, Rgb, SOFT};
 use results::folder::read_table;
 use results::ranking::DifferenceRow;
@@ -65,9 +65,7 @@ pub struct HeatRow {
 /// If the table is missing or empty, or a file cannot be written.
 pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     let rows = table(&read(NAME, NEEDS, folder)?);
-    let mut files = write_all(out, NAME, &svg(&rows))?;
-    files.push(write_csv(&out.join(format!("{NAME}.csv")), &rows)?);
-    Ok(files)
+    write_with_table(out, NAME, &svg(&rows), &rows)
 }
 
 /// The table that both figures of a ranking are made from, or why not.

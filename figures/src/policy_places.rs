@@ -10,7 +10,7 @@ use crate::FigureError;
 use crate::canvas::{Align, draw};
 use crate::matrix::{CELL_SIZE, Column, Matrix, hatched, inset};
 use crate::policy_heat::{columns, order, read};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::theme::{INK, PAGE, Rgb};
 use results::folder::read_table;
 use results::ranking::{DifferenceRow, PlaceRow};
@@ -62,9 +62,7 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     let differences = read(NAME, NEEDS, folder)?;
     let places: Vec<PlaceRow> = read_table(&folder.join(FILE))?;
     let rows = table(&differences, &places);
-    let mut files = write_all(out, NAME, &svg(&rows))?;
-    files.push(write_csv(&out.join(format!("{NAME}.csv")), &rows)?);
-    Ok(files)
+    write_with_table(out, NAME, &svg(&rows), &rows)
 }
 
 /// The table behind the figure, policies in the order of the heat map. Without tuned runs that block is left out.

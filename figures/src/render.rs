@@ -32,6 +32,21 @@ pub fn write_all(folder: &Path, stem: &str, svg: &str) -> Result<Vec<PathBuf>, F
         .collect()
 }
 
+/// As [`write_all`], and the table behind the figure as `<stem>.csv`.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with_table<T: Serialize>(
+    folder: &Path,
+    stem: &str,
+    svg: &str,
+    rows: &[T],
+) -> Result<Vec<PathBuf>, FigureError> {
+    let mut files = write_all(folder, stem, svg)?;
+    files.push(write_csv(&folder.join(format!("{stem}.csv")), rows)?);
+    Ok(files)
+}
+
 /// Writes one file whole: first under a temporary name beside it, then renamed. Makes its folder.
 ///
 /// # Errors

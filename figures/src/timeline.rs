@@ -13,7 +13,7 @@ use crate::axis::Axis;
 use crate::canvas::{Canvas, Rect, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::runs;
 use crate::theme::{Dash, PAGE, Rgb};
 use results::folder::{RunFolder, SAMPLES, find_stored};
@@ -64,8 +64,12 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
         let stem = runs::stem(NAME, if paths.len() > 1 { &name } else { "" });
         let Manifest { model, spec, .. } = run.manifest();
         let block_bytes = model.kv_token_bytes * u64::from(spec.memory.block_tokens);
-        files.extend(write_all(out, &stem, &svg(&rows, block_bytes))?);
-        files.push(write_csv(&out.join(format!("{stem}.csv")), &rows)?);
+        files.extend(write_with_table(
+            out,
+            &stem,
+            &svg(&rows, block_bytes),
+            &rows,
+        )?);
     }
     Ok(files)
 }

@@ -10,7 +10,7 @@ use crate::axis::Axis;
 use crate::canvas::{Point, Rect, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::theme::{COLUMN, LINE, MARKER, Style, series_styles};
 use results::folder::read_table;
 use results::rows::TraceStatRow;
@@ -62,9 +62,7 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
             path,
         });
     }
-    let mut files = write_all(out, NAME, &svg(&rows))?;
-    files.push(write_csv(&out.join(TABLE), &rows)?);
-    Ok(files)
+    write_with_table(out, NAME, &svg(&rows), &rows)
 }
 
 /// A line through points of one quantity.

@@ -10,7 +10,7 @@ use crate::axis::Axis;
 use crate::canvas::{Canvas, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, side_by_side};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::theme::{INK, PAGE, Style, series_styles};
 use results::folder::read_table;
 use results::validation::{POLICIES, PolicyRow, Quantity};
@@ -53,16 +53,9 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     }
     let rows = table(&read_table(&path)?);
     if rows.is_empty() {
-        let why = "nothing was measured";
-        return Err(FigureError::Empty {
-            figure: NAME,
-            why,
-            path,
-        });
+        return Err(FigureError::nothing_measured(NAME, path));
     }
-    let mut files = write_all(out, NAME, &svg(&rows))?;
-    files.push(write_csv(&out.join(format!("{NAME}.csv")), &rows)?);
-    Ok(files)
+    write_with_table(out, NAME, &svg(&rows), &rows)
 }
 
 /// The table behind the figure: what is drawn.

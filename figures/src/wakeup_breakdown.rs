@@ -15,7 +15,7 @@ use crate::font;
 use crate::format::{duration, grouped};
 use crate::legend::{Key, Legend, swatch};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::runs::{self, RunTurns, policies_of};
 use crate::theme::{GRID, INK, PAGE, Rgb, SOFT, TICK_SIZE};
 use model::{SessionId, TurnIndex};
@@ -41,8 +41,7 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     for (label, runs) in groups {
         let rows = table(&runs)?;
         let stem = runs::stem(NAME, &label);
-        files.extend(write_all(out, &stem, &svg(&rows))?);
-        files.push(write_csv(&out.join(format!("{stem}.csv")), &rows)?);
+        files.extend(write_with_table(out, &stem, &svg(&rows), &rows)?);
     }
     Ok(files)
 }

@@ -13,7 +13,7 @@ use crate::canvas::{Point, Rect, Stroke, draw};
 use crate::format::grouped;
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::runs::{self, RunTurns, policies_of};
 use crate::theme::{COLUMN, LINE, MARKER, Style, policy_styles};
 use serde::Serialize;
@@ -34,8 +34,7 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     for (label, runs) in groups {
         let rows = table(&runs);
         let stem = runs::stem(NAME, &label);
-        files.extend(write_all(out, &stem, &svg(&rows))?);
-        files.push(write_csv(&out.join(format!("{stem}.csv")), &rows)?);
+        files.extend(write_with_table(out, &stem, &svg(&rows), &rows)?);
     }
     Ok(files)
 }

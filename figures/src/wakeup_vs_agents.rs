@@ -12,7 +12,7 @@ use crate::axis::Axis;
 use crate::canvas::{Canvas, Rect, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, left_margin};
-use crate::render::{write_all, write_csv};
+use crate::render::write_with_table;
 use crate::runs;
 use crate::sweep::{self, RunPoint};
 use crate::theme::{INK, LINE, MARKER, Marker, PAGE, Rgb, Style, policy_styles, sort_policies};
@@ -36,8 +36,12 @@ pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
     for (label, points) in &sweep.groups {
         let rows = table(points);
         let stem = runs::stem(NAME, label);
-        files.extend(write_all(out, &stem, &svg(&rows, &sweep.load_title))?);
-        files.push(write_csv(&out.join(format!("{stem}.csv")), &rows)?);
+        files.extend(write_with_table(
+            out,
+            &stem,
+            &svg(&rows, &sweep.load_title),
+            &rows,
+        )?);
     }
     Ok(files)
 }

@@ -19,7 +19,7 @@ mod draw;
 pub mod specs;
 
 use crate::FigureError;
-use crate::render::{write_all, write_csv};
+use crate::render::{write_csv, write_with_table};
 use crate::runs::{Setting, flatten};
 use results::compare::{Bootstrap, Crossing};
 use results::metrics::RunMetrics;
@@ -378,8 +378,8 @@ pub fn make(spec: &Spec, folder: &Path, out: &Path) -> Result<Vec<PathBuf>, Figu
     let curves = curves(spec, folder)?;
     let rows = table(spec, &curves);
     let crossings = crossings(spec, &curves);
-    let mut files = write_all(out, spec.name, &draw::svg(spec, &rows, &crossings))?;
-    files.push(write_csv(&out.join(format!("{}.csv", spec.name)), &rows)?);
+    let svg = draw::svg(spec, &rows, &crossings);
+    let mut files = write_with_table(out, spec.name, &svg, &rows)?;
     let path = out.join(format!("{}_crossings.csv", spec.name));
     files.push(write_csv(&path, &crossings)?);
     Ok(files)
