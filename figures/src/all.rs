@@ -65,7 +65,7 @@ pub const ALL: [Figure; 13] = [
     },
     Figure {
         name: validation_policies::NAME,
-        claim: "What the simulator says of a policy is what the GPU measures, from milliseconds to minutes.",
+        claim: "What the simulator says of a policy is what the GPU measures, but for a few per cent where sessions queue.",
         needs: validation_policies::NEEDS,
         make: validation_policies::make,
     },

@@ -1,54 +1,51 @@
-//! Figure: what the simulator says of a policy is what the GPU measures, from milliseconds to minutes.
+//! Figure: what the simulator says of a policy is what the GPU measures.
 //!
-//! Runs:   `policies.csv`, of the recorded runs of GPUs; `djinn reproduce` collects it
+//! Runs:   `policies.csv` of `djinn revalidate`, or of `djinn reproduce` from the committed tables
 //! Output: `validation_policies.{svg,pdf,png}`, `validation_policies.csv`
-//! Shows:  simulated against measured, a point for each policy and recording: left the median wake-up latency, right the mean completion time of sessions. Bars:
-//!         least to most of the draws of the jitter, and of the runs of the GPU. On the line both are alike
+//! Shows:  simulated over measured, against measured, a point for each policy in each recording: left the median wake-up latency, right the mean completion
+//!         time of sessions. Upright bars: least to most of the draws of the jitter; level ones: of the runs of the GPU. Shaded: the error that is aimed at;
+//!         open points are beyond it, and beyond what runs of the GPU differ by
 
 use crate::FigureError;
 use crate::axis::Axis;
-use crate::canvas::{Canvas, Stroke, draw};
+use crate::canvas::{Canvas, Rect, Stroke, draw};
 use crate::legend::{Key, Legend};
 use crate::panel::{Labels, Panel, TICK_ROW, TITLE_ROW, side_by_side};
 use crate::render::write_with_table;
-use crate::theme::{INK, PAGE, Style, series_styles};
+use crate::theme::{GRID, INK, PAGE, Rgb, Style, series_styles};
 use results::folder::read_table;
-use results::validation::{POLICIES, PolicyRow, Quantity};
+use results::validation::{POLICY_ROWS, PolicyRow, Quantity};
 use std::path::{Path, PathBuf};
 
 /// Name of the figure and stem of its files.
 pub const NAME: &str = "validation_policies";
 /// What it is made from.
-pub const NEEDS: &str = "`policies.csv`, which `djinn reproduce` collects from recorded runs";
+pub const NEEDS: &str = "`policies.csv`, which `djinn revalidate` writes";
 
-/// A quantity, its unit \[ns\], and the titles of its axes.
-const PANELS: [(Quantity, f64, [&str; 2]); 2] = [
-    (
-        Quantity::WakeupP50,
-        1e6,
-        ["measured P50 wake-up [ms]", "simulated [ms]"],
-    ),
-    (
-        Quantity::JctMean,
-        1e9,
-        ["measured mean completion time [s]", "simulated [s]"],
-    ),
+/// A quantity, its unit \[ns\], and the title of its axis.
+const PANELS: [(Quantity, f64, &str); 2] = [
+    (Quantity::WakeupP50, 1e6, "measured P50 wake-up [ms]"),
+    (Quantity::JctMean, 1e9, "measured mean completion time [s]"),
 ];
+/// Colours of loads, by turns: told apart in grey as well.
+const COLORS: [Rgb; 4] = [Rgb::BLUE, Rgb::ORANGE, Rgb::BLACK, Rgb::GREEN];
 /// Height of the panels \[pt\].
-const DEPTH: f64 = 170.0;
+const DEPTH: f64 = 150.0;
+/// Size of a point \[pt\].
+const POINT: f64 = 3.2;
 
 /// Makes the figure from the table in `folder`.
 ///
 /// # Errors
 /// If the table is missing or empty, or a file cannot be written.
 pub fn make(folder: &Path, out: &Path) -> Result<Vec<PathBuf>, FigureError> {
-    let path = folder.join(POLICIES);
+    let path = folder.join(POLICY_ROWS);
     if !path.is_file() {
         return Err(FigureError::Missing {
             figure: NAME,
             needs: NEEDS,
             folder: folder.to_owned(),
-            remedy: "`djinn reproduce`, in a checkout, writes it into OUT/validation",
+            remedy: "`djinn revalidate DIR --out OUT` writes it into OUT",
         });
     }
     let rows = table(&read_table(&path)?);
@@ -69,57 +66,45 @@ pub fn table(rows: &[PolicyRow]) -> Vec<PolicyRow> {
 
 /// Draws the table; the SVG.
 pub fn svg(rows: &[PolicyRow]) -> String {
-    let mut loads: Vec<&str> = Vec::new();
-    for row in rows {
-        if !loads.contains(&row.load.as_str()) {
-            loads.push(&row.load);
-        }
-    }
-    let styles = series_styles(loads.len());
-    let name = |load: &str| {
-        let own = rows
-            .iter()
-            .filter(|row| row.load == load && row.quantity == PANELS[0].0.name());
-        let (pairs, runs) = own.fold((0, 0), |(pairs, runs), row| (pairs + 1, runs + row.repeats));
-        format!("{load} (n = {pairs}, of {runs} runs)")
-    };
-    let entries = styles.iter().zip(&loads).map(|(style, load)| {
-        let key = Key::Point(style.marker, style.color, true);
-        (key, name(load))
+    let loads = styled(rows);
+    let entries = loads.iter().map(|(load, style)| {
+        let own = of(rows, PANELS[0].0).filter(|row| row.load == *load);
+        let (points, runs) = own.fold((0, 0), |(n, runs), row| (n + 1, runs + row.repeats));
+        let name = format!("{load} (n = {points}; {runs} runs)");
+        (Key::Point(style.marker, style.color, false), name)
     });
     let legend = Legend::new(entries.collect(), PAGE - 8.0);
-    let axes = PANELS.map(|(quantity, unit, _)| {
-        let own = rows.iter().filter(|row| row.quantity == quantity.name());
-        Axis::log(own.flat_map(|row| ends(row).map(|value| value / unit)))
-    });
-    let label_width = axes.iter().map(Axis::label_width).fold(0.0, f64::max);
+    let axes = PANELS.map(|(quantity, unit, _)| axes(rows, quantity, unit));
+    let label_width = axes.iter().map(|(_, y)| y.label_width());
+    let label_width = label_width.fold(0.0, f64::max);
     let top = legend.height() + 10.0;
     let height = top + DEPTH + TICK_ROW + TITLE_ROW + 3.0;
     let rects = side_by_side(label_width, top, DEPTH);
 
     draw(PAGE, height, |canvas| {
         legend.draw(canvas, 2.0, PAGE - 2.0, 2.0);
-        for ((quantity, unit, [x, y]), (rect, axis)) in
-            PANELS.iter().zip(rects.into_iter().zip(axes))
-        {
-            let (low, high) = axis.range();
-            let panel = Panel {
-                rect,
-                x: axis.clone(),
-                y: axis,
-            };
+        let panels = rects.into_iter().zip(axes);
+        for ((rect, (x, y)), (quantity, unit, title)) in panels.zip(PANELS) {
+            let panel = Panel { rect, x, y };
+            aim(canvas, &panel, rows, quantity);
             panel.grid(canvas, true);
-            panel.line(canvas, &[(low, low), (high, high)], Stroke::solid(INK, 0.5));
-            for (load, style) in loads.iter().zip(&styles) {
-                for row in rows {
-                    if row.load == *load && row.quantity == quantity.name() {
-                        point(canvas, &panel, row, *unit, *style);
-                    }
-                }
+            let (low, high) = panel.x.range();
+            panel.line(canvas, &[(low, 1.0), (high, 1.0)], Stroke::solid(INK, 0.5));
+            let points = || {
+                let style = |load: &str| loads.iter().find(|(name, _)| *name == load);
+                of(rows, quantity).filter_map(move |row| Some((row, style(&row.load)?.1)))
+            };
+            for (row, style) in points() {
+                bars(canvas, &panel, row, unit, style);
+            }
+            for (row, style) in points() {
+                let at = panel.at(row.measured / unit, row.simulated / row.measured);
+                let open = row.target.is_some() && !row.met;
+                canvas.marker(at, style.marker, POINT, style.color, open);
             }
             let labels = Labels {
-                x: Some(x),
-                y: Some(y),
+                x: Some(title),
+                y: Some("simulated / measured"),
                 ..Labels::default()
             };
             panel.frame(canvas, labels, label_width);
@@ -127,41 +112,66 @@ pub fn svg(rows: &[PolicyRow]) -> String {
     })
 }
 
-/// Everything that is drawn of a row: both values, and the ends of their bars.
-fn ends(row: &PolicyRow) -> [f64; 6] {
-    [
-        row.simulated,
-        row.drawn_min.unwrap_or(row.simulated),
-        row.drawn_max.unwrap_or(row.simulated),
-        row.measured,
-        row.measured_min,
-        row.measured_max,
-    ]
+fn of(rows: &[PolicyRow], quantity: Quantity) -> impl Iterator<Item = &PolicyRow> {
+    rows.iter()
+        .filter(move |row| row.quantity == quantity.name())
 }
 
-fn point(canvas: &mut Canvas<'_>, panel: &Panel, row: &PolicyRow, unit: f64, style: Style) {
-    let [
-        simulated,
-        drawn_min,
-        drawn_max,
-        measured,
-        measured_min,
-        measured_max,
-    ] = ends(row).map(|value| value / unit);
-    let bar = Stroke::solid(style.color.pale(0.5), 0.7);
-    panel.line(canvas, &[(measured, drawn_min), (measured, drawn_max)], bar);
-    panel.line(
-        canvas,
-        &[(measured_min, simulated), (measured_max, simulated)],
-        bar,
-    );
-    canvas.marker(
-        panel.at(measured, simulated),
-        style.marker,
-        3.0,
-        style.color,
-        true,
-    );
+/// The loads, in the order of the table, and how each is drawn.
+fn styled(rows: &[PolicyRow]) -> Vec<(&str, Style)> {
+    let mut loads: Vec<&str> = Vec::new();
+    for row in rows {
+        if !loads.contains(&row.load.as_str()) {
+            loads.push(&row.load);
+        }
+    }
+    let styles = series_styles(loads.len()).into_iter();
+    let colored = styles.zip(COLORS.into_iter().cycle());
+    let styles = colored.map(|(style, color)| Style { color, ..style });
+    loads.into_iter().zip(styles).collect()
+}
+
+/// Measured, and simulated over it, as far as anything is drawn.
+fn axes(rows: &[PolicyRow], quantity: Quantity, unit: f64) -> (Axis, Axis) {
+    let measured = of(rows, quantity).flat_map(|row| [row.measured_min, row.measured_max]);
+    let shares = of(rows, quantity).flat_map(|row| {
+        let ends = [row.drawn_min, row.drawn_max].map(|end| end.unwrap_or(row.simulated));
+        [row.simulated, ends[0], ends[1]].map(|value| value / row.measured)
+    });
+    let (low, high) = shares.fold((1.0_f64, 1.0_f64), |(low, high), share| {
+        (low.min(share), high.max(share))
+    });
+    // To the tenth, and one more than 1 at either side.
+    let low = ((low * 10.0).floor() / 10.0).min(0.9);
+    let high = ((high * 10.0).ceil() / 10.0).max(1.1);
+    (
+        Axis::log(measured.map(|value| value / unit)),
+        Axis::linear(low, high, 6),
+    )
+}
+
+/// The error that is aimed at, as a band.
+fn aim(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[PolicyRow], quantity: Quantity) {
+    let Some(target) = of(rows, quantity).find_map(|row| row.target) else {
+        return;
+    };
+    let band = Rect {
+        top: panel.y_at(1.0 + target),
+        bottom: panel.y_at(1.0 - target),
+        ..panel.rect
+    };
+    canvas.fill(&band, GRID);
+}
+
+fn bars(canvas: &mut Canvas<'_>, panel: &Panel, row: &PolicyRow, unit: f64, style: Style) {
+    let stroke = Stroke::solid(style.color.pale(0.45), 0.7);
+    let (x, y) = (row.measured / unit, row.simulated / row.measured);
+    if let Some((least, most)) = row.drawn_min.zip(row.drawn_max) {
+        let ends = [least, most].map(|end| (x, end / row.measured));
+        panel.line(canvas, &ends, stroke);
+    }
+    let ends = [row.measured_min, row.measured_max].map(|end| (end / unit, y));
+    panel.line(canvas, &ends, stroke);
 }
 
 #[cfg(test)]
@@ -173,16 +183,19 @@ mod tests {
             load: load.to_owned(),
             quantity: quantity.to_owned(),
             simulated: 2e7,
+            drawn_min: Some(1.3e7),
+            drawn_max: Some(2.2e7),
             measured: 2e7,
             repeats,
             measured_min: 1.9e7,
             measured_max: 2.1e7,
+            target: Some(0.03),
             ..PolicyRow::default()
         }
     }
 
     #[test]
-    fn the_legend_counts_pairs_and_runs_of_each_load() {
+    fn the_legend_counts_points_and_runs_of_each_load() {
         let rows = table(&[
             row("few", "wakeup_ns_p50", 3),
             row("few", "wakeup_ns_p50", 1),
@@ -192,9 +205,14 @@ mod tests {
         ]);
         assert_eq!(rows.len(), 4);
         let text = svg(&rows);
-        assert!(
-            text.contains("few (n = 2, of 4 runs)") && text.contains("many (n = 1, of 1 runs)")
-        );
+        assert!(text.contains("few (n = 2; 4 runs)") && text.contains("many (n = 1; 1 runs)"));
+    }
+
+    #[test]
+    fn an_axis_of_shares_holds_all_draws_and_a_tenth_about_1() {
+        let rows = [row("few", "wakeup_ns_p50", 1)];
+        let (_, y) = axes(&rows, Quantity::WakeupP50, 1e6);
+        assert_eq!(y.range(), (0.6, 1.1));
     }
 
     #[test]

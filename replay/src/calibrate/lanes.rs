@@ -2,9 +2,9 @@
 //!
 //! Copies of some sizes are fitted (`lane_fit`), those of the others held out, and judge.
 //!
-//! What else uses the host can slow a direction down for seconds, to 87 to 96 % of the rate beneath the device in three calibrations. What is
-//! contiguous, and carries the rates, is therefore timed in rounds, a minute apart or more, and their medians count ([`settled`]); other methods
-//! are timed once, at the end.
+//! What else uses the host can slow a direction down for seconds: in three calibrations it had 87, 95 and 96 % of the rate beneath the device. What is
+//! contiguous, and carries the rates, is therefore timed in rounds (before the steps, behind their first round, and at the end), and their medians
+//! count ([`settled`]); other methods are timed once, at the end.
 
 use super::fit::median;
 use super::timed::{Timed, TimedCopy, TimedSteps, median_of};

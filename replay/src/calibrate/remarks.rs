@@ -96,7 +96,7 @@ pub(super) fn remarks(measured: &Measured, text: &mut String) {
 }
 
 /// What is to be said of a link that something else used: its copies differ among themselves, or they are slower through the device than beneath
-/// it, by more than those that nothing disturbs. Of 21 calibrations of H200s the copies held out are 0.2 to 3.5 % off, but for 4.4 and 6.9 % of two that
+/// it, by more than those that nothing disturbs. Of 22 calibrations of H200s the copies held out are 0.2 to 3.5 % off, but for 4.4 and 6.9 % of two that
 /// ran beside another one of the host; and contiguous copies had at least 97.5 % of the rate beneath the device, but for 87, 95 and 96 % of three
 /// that ran faster a moment later. It is not seen if the copies beneath were slow as well.
 pub fn disturbed(measured: &Measured) -> Vec<String> {

@@ -3,13 +3,15 @@
 use crate::error::CliError;
 use crate::format::plural;
 use crate::{command, out, progress};
-use figures::validation;
+use figures::{validation, validation_policies};
 use lab::run::RunOptions;
 use lab::validate::Judged;
 use lab::validate::recordings::{Recording, Recordings};
 use results::compare::Bootstrap;
 use results::folder::write_table;
-use results::validation::{CLOSED_LOOP, OPERATIONS, OperationsRow, RANKING, Summary, markdown};
+use results::validation::{
+    CLOSED_LOOP, OPERATIONS, OperationsRow, POLICY_ROWS, RANKING, Summary, markdown,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,7 @@ Examples:
   djinn revalidate                        all recordings, some 10,000 simulations: a minute and a half on two cores
   djinn revalidate --only registry-5 --check
   djinn revalidate --update               after a change of the simulator, or a recording more
+OUT/NAME/validation.png shows the errors of a recording, OUT/validation_policies.png the policies of those with the kernels of the first, simulated against measured.
 DIR/NAME/operations.csv, closed_loop.csv and ranking.csv are tables of one recording, DIR/tables.md those of all (with --only it is left alone).";
 
 /// Tables of all recordings.
@@ -56,19 +59,27 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let bar = progress::staged_bar("simulations");
     let mut summaries = Vec::new();
+    // Of the kernels that come first.
+    let mut policies = Vec::new();
     // Tables as they are now, and where they belong.
     let mut tables: Vec<(PathBuf, PathBuf)> = Vec::new();
     for recording in &recordings.all {
         bar.set_message(recording.name.clone());
         bar.set_position(0);
         let out = args.out.join(&recording.name);
-        summaries.push(judge(&recordings, recording, &out, &bar)?);
+        let summary = judge(&recordings, recording, &out, &bar)?;
+        if recordings.latest().any(|one| one.name == recording.name) {
+            policies.extend(summary.policies(&recording.load));
+        }
+        summaries.push(summary);
         let own = recordings.folder_of(recording);
         tables.extend(
             [OPERATIONS, CLOSED_LOOP, RANKING].map(|name| (out.join(name), own.join(name))),
         );
     }
     bar.finish_and_clear();
+    write_table(&args.out.join(POLICY_ROWS), policies)?;
+    validation_policies::make(&args.out, &args.out)?;
     let text = markdown(&summaries);
     let made = args.out.join(TABLES);
     fs::write(&made, &text).map_err(|cause| CliError::file("write", &made, &cause))?;

@@ -39,7 +39,8 @@ const AGENTS: u64 = 80;
 /// Run the seed study, the first policy comparison and the contradictions of the literature; draw their figures
 ///
 /// From nothing it simulates 1,600 runs of the seed's server, 280 of the comparison, and some with details kept, in well under two
-/// minutes on two cores; then some 2,000 of coding agents that contradict each other's publications, in some three. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too.
+/// minutes on two cores; then some 2,000 of coding agents that contradict each other's publications, in some three. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too; those of the ranking and of
+/// the GPU from committed tables, which `djinn rank` and `djinn revalidate` make.
 ///
 /// Runs that are there already are taken up if they were made by this program from the same hardware profile and model;
 /// the others are made anew, and it is told how many and why.

@@ -6,8 +6,8 @@ use lab::validate::recordings::{LIST, Recordings};
 use results::folder::{read_table, write_table};
 use results::stats::Quantile;
 use results::validation::{
-    CLOSED_LOOP, ClosedLoopRow, OPERATIONS, OperationsRow, POLICIES, PolicyRow, Quantity, RANKING,
-    RankRow,
+    CLOSED_LOOP, ClosedLoopRow, OPERATIONS, OperationsRow, POLICY_ROWS, PolicyRow, Quantity,
+    RANKING, RankRow,
 };
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 const FOLDER: &str = "replay/measurements/validation";
 
 /// The tables of one recording.
+#[derive(Default)]
 struct Recorded {
     name: String,
     load: String,
-    kernels: String,
     operations: Vec<OperationsRow>,
     closed: Vec<ClosedLoopRow>,
     ranked: Vec<RankRow>,
@@ -26,7 +26,9 @@ struct Recorded {
 
 /// The tables of all recordings.
 pub(super) struct Record {
-    all: Vec<Recorded>,
+    /// Of the kernels as they are.
+    latest: Vec<Recorded>,
+    earlier: Vec<Recorded>,
 }
 
 impl Record {
@@ -42,77 +44,51 @@ impl Record {
             Ok(Recorded {
                 name: recording.name.clone(),
                 load: recording.load.clone(),
-                kernels: recording.kernels.clone(),
                 operations: read_table(&own.join(OPERATIONS))?,
                 closed: read_table(&own.join(CLOSED_LOOP))?,
                 ranked: read_table(&own.join(RANKING))?,
             })
         };
         let all = recordings.all.iter().map(tables);
-        Ok(Some(Self {
-            all: all.collect::<Result<_, _>>()?,
-        }))
-    }
-
-    /// Those of the kernels as they are, which come first.
-    fn latest(&self) -> impl Iterator<Item = &Recorded> {
-        let first = self.all.first().map(|recorded| recorded.kernels.as_str());
-        let same = move |recorded: &&Recorded| Some(recorded.kernels.as_str()) == first;
-        self.all.iter().filter(same)
+        let mut latest: Vec<Recorded> = all.collect::<Result<_, _>>()?;
+        let earlier = latest.split_off(recordings.latest().count());
+        Ok(Some(Self { latest, earlier }))
     }
 
     /// Puts the policies of the latest recordings into `folder`, and draws them into `target`.
     pub(super) fn draw(&self, folder: &Path, target: &Path) -> Result<Vec<PathBuf>, CliError> {
         std::fs::create_dir_all(folder)
             .map_err(|cause| CliError::file("create", folder, &cause))?;
-        let rows = self.latest().flat_map(|recorded| {
+        let rows = self.latest.iter().flat_map(|recorded| {
             let row = |row| PolicyRow::of(&recorded.load, &recorded.name, row);
             recorded.closed.iter().map(row)
         });
-        write_table(&folder.join(POLICIES), rows)?;
+        write_table(&folder.join(POLICY_ROWS), rows)?;
         let figure = by_name(validation_policies::NAME).expect("it is registered");
         Ok(figure.make(folder, target)?)
     }
 
-    /// Its numbers: `gpu..` of the latest recordings, `gpuAll..` of all.
+    /// Its numbers: of the latest recordings, and `..All..` of all.
     pub(super) fn numbers(&self, numbers: &mut Numbers) -> Result<(), FigureError> {
-        let runs = |recorded: &Recorded| -> u64 {
-            let rows = of(recorded, Quantity::WakeupP50);
-            rows.map(|row| row.repeats).sum()
-        };
-        numbers.count("gpuAllRuns", self.all.iter().map(runs).sum())?;
-        numbers.count("gpuRuns", self.latest().map(runs).sum())?;
-        numbers.count("gpuRecordings", self.latest().count() as u64)?;
-        let mut most = 0.0_f64;
-        for (kind, name) in OperationsRow::KINDS
-            .iter()
-            .zip(["Decode", "Mixed", "Prefill", "Out", "Back"])
-        {
-            let rows = self.latest().flat_map(|recorded| &recorded.operations);
-            let largest = rows
-                .filter(|row| row.kind == *kind)
-                .map(|row| row.p50)
-                .fold(0.0, f64::max);
-            numbers.fixed(&format!("gpuError{name}"), largest * 100.0, 1)?;
-            most = most.max(largest);
-        }
-        numbers.fixed("gpuErrorMost", most * 100.0, 1)?;
-        for (quantity, name) in [(Quantity::JctMean, "Jct"), (Quantity::WakeupP50, "Mid")] {
+        let mids: Vec<&ClosedLoopRow> = self.latest(Quantity::WakeupP50).collect();
+        let earlier = self.earlier.iter();
+        let earlier = earlier.flat_map(|recorded| of(recorded, Quantity::WakeupP50));
+        let runs = mids.iter().map(|row| row.repeats).sum::<u64>();
+        numbers.count("gpuRuns", runs)?;
+        let all = runs + earlier.map(|row| row.repeats).sum::<u64>();
+        numbers.count("gpuAllRuns", all)?;
+        numbers.count("gpuRecordings", self.latest.len() as u64)?;
+        self.operations(numbers)?;
+        let quantities = [(Quantity::JctMean, "Jct"), (Quantity::WakeupP50, "Mid")];
+        for (quantity, name) in quantities {
             for (repeated, which) in [(true, "Repeated"), (false, "Single")] {
-                let rows: Vec<&ClosedLoopRow> = self
-                    .latest()
-                    .flat_map(|recorded| of(recorded, quantity))
-                    .filter(|row| (row.repeats > 1) == repeated)
-                    .collect();
-                let met = rows.iter().filter(|row| row.verdict.starts_with("ok"));
-                numbers.count(&format!("gpu{name}{which}Met"), met.count() as u64)?;
-                numbers.count(&format!("gpu{name}{which}"), rows.len() as u64)?;
+                let rows = self.latest(quantity);
+                let own: Vec<_> = rows.filter(|row| (row.repeats > 1) == repeated).collect();
+                let met = own.iter().filter(|row| row.met()).count();
+                numbers.count(&format!("gpu{name}{which}Met"), met as u64)?;
+                numbers.count(&format!("gpu{name}{which}"), own.len() as u64)?;
             }
         }
-        let mids: Vec<&ClosedLoopRow> = self
-            .latest()
-            .flat_map(|recorded| of(recorded, Quantity::WakeupP50))
-            .collect();
         let mut errors: Vec<f64> = mids
             .iter()
             .filter_map(|row| Some(row.error?.abs()))
@@ -122,19 +98,39 @@ impl Record {
         numbers.fixed("gpuMidError", median * 100.0, 1)?;
         let draws = mids.iter().map(|row| row.draws).max();
         numbers.count("gpuDraws", draws.unwrap_or_default())?;
-        let among = mids.iter().filter(|row| {
-            let ends = row.drawn_min.zip(row.drawn_max);
-            ends.is_some_and(|(least, most)| (least..=most).contains(&row.measured))
-        });
-        numbers.count("gpuPairs", mids.len() as u64)?;
+        let among = mids.iter().filter(|row| row.among_draws() == Some(true));
         numbers.count("gpuAmong", among.count() as u64)?;
-        let ranked = || self.all.iter().flat_map(|recorded| &recorded.ranked);
-        let swapped = ranked().map(|row| row.swapped.split(';').filter(|p| !p.is_empty()).count());
+        numbers.count("gpuPairs", mids.len() as u64)?;
+        self.rankings(numbers)
+    }
+
+    /// The largest of the recordings' errors, of each kind of operations and of all.
+    fn operations(&self, numbers: &mut Numbers) -> Result<(), FigureError> {
+        let mut all = 0.0_f64;
+        let names = ["Decode", "Mixed", "Prefill", "Out", "Back"];
+        for (kind, name) in OperationsRow::KINDS.iter().zip(names) {
+            let rows = self.latest.iter().flat_map(|one| &one.operations);
+            let own = rows.filter(|row| row.kind == *kind);
+            let largest = own.map(|row| row.p50).fold(0.0, f64::max);
+            numbers.fixed(&format!("gpuError{name}"), largest * 100.0, 1)?;
+            all = all.max(largest);
+        }
+        numbers.fixed("gpuErrorMost", all * 100.0, 1)
+    }
+
+    /// Comparisons of two policies by one quantity.
+    fn rankings(&self, numbers: &mut Numbers) -> Result<(), FigureError> {
+        let ranked = || self.latest.iter().flat_map(|one| &one.ranked);
         let sum = |of: fn(&RankRow) -> u64| ranked().map(of).sum();
-        numbers.count("gpuAllSeparated", sum(|row| row.separated))?;
-        numbers.count("gpuAllSwapped", swapped.sum::<usize>() as u64)?;
-        numbers.count("gpuAllDecided", sum(|row| row.decided))?;
-        numbers.count("gpuAllContradicted", sum(|row| row.contradicted))
+        numbers.count("gpuSeparated", sum(|row| row.separated))?;
+        numbers.count("gpuSwapped", sum(|row| row.swapped_pairs().count() as u64))?;
+        numbers.count("gpuDecided", sum(|row| row.decided))?;
+        numbers.count("gpuContradicted", sum(|row| row.contradicted))
+    }
+
+    fn latest(&self, quantity: Quantity) -> impl Iterator<Item = &ClosedLoopRow> {
+        let all = self.latest.iter();
+        all.flat_map(move |recorded| of(recorded, quantity))
     }
 }
 
@@ -142,4 +138,80 @@ impl Record {
 fn of(recorded: &Recorded, quantity: Quantity) -> impl Iterator<Item = &ClosedLoopRow> {
     let rows = recorded.closed.iter();
     rows.filter(move |row| row.quantity == quantity.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(quantity: Quantity, repeats: u64, error: f64, verdict: &str) -> ClosedLoopRow {
+        ClosedLoopRow {
+            quantity: quantity.name().to_owned(),
+            repeats,
+            draws: 25,
+            measured: 100.0,
+            drawn_min: Some(95.0),
+            drawn_max: Some(100.0 * (1.0 + error)),
+            error: Some(error),
+            verdict: verdict.to_owned(),
+            ..ClosedLoopRow::default()
+        }
+    }
+
+    fn recorded(decode: f64, swapped: &str) -> Recorded {
+        Recorded {
+            operations: vec![OperationsRow {
+                kind: "decode".to_owned(),
+                p50: decode,
+                ..OperationsRow::default()
+            }],
+            closed: vec![
+                closed(Quantity::WakeupP50, 3, 0.02, "ok"),
+                closed(Quantity::WakeupP50, 3, 0.05, "ok-within-spread"),
+                closed(Quantity::WakeupP50, 1, -0.04, "missed"),
+                closed(Quantity::JctMean, 1, 0.01, "ok"),
+            ],
+            ranked: vec![RankRow {
+                separated: 10,
+                decided: 7,
+                swapped: swapped.to_owned(),
+                ..RankRow::default()
+            }],
+            ..Recorded::default()
+        }
+    }
+
+    #[test]
+    fn numbers_are_of_the_latest_recordings_but_for_those_of_all() {
+        let record = Record {
+            latest: vec![recorded(0.004, "a/b;a/c"), recorded(0.006, "")],
+            earlier: vec![recorded(0.09, "b/c")],
+        };
+        let mut numbers = Numbers::new();
+        record.numbers(&mut numbers).unwrap();
+        let text = numbers.tex();
+        for (name, value) in [
+            ("gpuRuns", "14"),
+            ("gpuAllRuns", "21"),
+            ("gpuRecordings", "2"),
+            ("gpuErrorDecode", "0.6"),
+            ("gpuErrorMost", "0.6"),
+            ("gpuMidRepeatedMet", "4"),
+            ("gpuMidRepeated", "4"),
+            ("gpuMidSingleMet", "0"),
+            ("gpuMidSingle", "2"),
+            ("gpuJctSingleMet", "2"),
+            ("gpuMidError", "4.0"),
+            // The third of each has its draws below the GPU.
+            ("gpuAmong", "4"),
+            ("gpuPairs", "6"),
+            ("gpuSeparated", "20"),
+            ("gpuSwapped", "2"),
+            ("gpuDecided", "14"),
+            ("gpuContradicted", "0"),
+        ] {
+            let line = format!("\\newcommand{{\\{name}}}{{{value}}}");
+            assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+        }
+    }
 }

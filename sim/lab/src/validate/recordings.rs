@@ -122,6 +122,17 @@ impl Recordings {
             }
             all.push(recording);
         }
+        let mut groups: Vec<&str> = all
+            .iter()
+            .map(|one: &Recording| one.kernels.as_str())
+            .collect();
+        groups.dedup();
+        if let Some(again) = (1..groups.len()).find(|&at| groups[..at].contains(&groups[at])) {
+            let kernels = groups[again];
+            return Err(wrong(format!(
+                "recordings of the kernels `{kernels}` must stand together"
+            )));
+        }
         Ok(Self {
             folder: folder.to_owned(),
             all,
@@ -143,6 +154,13 @@ impl Recordings {
         }
         self.all.retain(|recording| named.contains(&recording.name));
         Ok(())
+    }
+
+    /// Those of the latest kernels.
+    pub fn latest(&self) -> impl Iterator<Item = &Recording> {
+        let first = self.all.first().map(|one| one.kernels.as_str());
+        let same = move |one: &&Recording| Some(one.kernels.as_str()) == first;
+        self.all.iter().take_while(same)
     }
 
     /// Folder of a recording.
@@ -253,6 +271,11 @@ mod tests {
         assert!(error.contains("needs the list `two`"), "{error}");
         let good = like("two = [\"card.toml\"]").unwrap();
         assert_eq!(good.all[0].like.len(), 0, "the judge is not among them");
+        let apart = ["old", "new", "old"].map(|kernels| GOOD.replace("today's", kernels));
+        let error = listed(&apart.concat()).unwrap_err();
+        assert!(error.contains("`old` must stand together"), "{error}");
+        let two = listed(&[&apart[0], &apart[1]].map(String::as_str).concat()).unwrap();
+        assert_eq!((two.all.len(), two.latest().count()), (2, 1));
         let error = listed(&format!("{GOOD}jugde = 1\n")).unwrap_err();
         assert!(error.contains("unknown field `jugde`"), "{error}");
     }

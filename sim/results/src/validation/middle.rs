@@ -10,15 +10,15 @@ use crate::rows::TurnRow;
 const FROM: f64 = 0.45;
 const TO: f64 = 0.55;
 
-/// Parts of the wake-ups in the middle tenth of each run by latency, in the order of [`parts::NAMES`]: the mean of the simulations that are judged less that of
-/// the measured runs \[ns\]; `None` without wake-ups.
+/// Parts of the wake-ups in the middle tenth of each run by latency, in the order of [`parts::NAMES`]: the mean over the simulations that are judged less
+/// that over the measured runs \[ns\]; `None` without wake-ups. One draw alone would say by which parts it happens to get there.
 pub(super) fn difference(pair: &Pair) -> Option<[f64; 7]> {
     let simulated = middle(pair.judged())?;
     let measured = middle(&pair.measured)?;
     Some(std::array::from_fn(|part| simulated[part] - measured[part]))
 }
 
-/// Means over the middle wake-ups of each run, and over the runs.
+/// Means over the runs.
 fn middle(sides: &[Side]) -> Option<[f64; 7]> {
     let runs: Vec<[f64; 7]> = sides.iter().filter_map(of_run).collect();
     let means: Option<Vec<f64>> = (0..7)
@@ -27,6 +27,7 @@ fn middle(sides: &[Side]) -> Option<[f64; 7]> {
     means?.try_into().ok()
 }
 
+/// Means over the middle wake-ups of a run.
 fn of_run(side: &Side) -> Option<[f64; 7]> {
     let mut rows: Vec<&TurnRow> = side.wakeups.values().collect();
     rows.sort_by_key(|row| latency(row));
@@ -71,8 +72,8 @@ mod tests {
         assert_eq!(nanos(of_run(&side(3))), Some(own));
         let pair = Pair {
             policy: String::new(),
-            simulated: side(7),
-            drawn: Vec::new(),
+            simulated: side(20),
+            drawn: vec![side(9), side(7), side(5)],
             again: Vec::new(),
             measured: vec![side(1), side(3)],
         };

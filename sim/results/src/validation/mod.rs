@@ -20,7 +20,7 @@ pub use markdown::{Summary, markdown};
 pub use rank::{RankRow, rankings};
 pub use rows::{
     CLOSED_LOOP, ClosedLoopRow, ErrorSummary, OPEN_LOOP, OPERATIONS, OpenLoopRow, OperationsRow,
-    POLICIES, PolicyRow, RANKING, WAKEUPS, WakeupPairRow,
+    POLICY_ROWS, PolicyRow, RANKING, WAKEUPS, WakeupPairRow,
 };
 
 #[cfg(test)]

@@ -35,6 +35,13 @@ pub struct RankRow {
     pub contradicted: u64,
 }
 
+impl RankRow {
+    /// The pairs that the simulation orders the other way.
+    pub fn swapped_pairs(&self) -> impl Iterator<Item = &str> {
+        self.swapped.split(';').filter(|pair| !pair.is_empty())
+    }
+}
+
 /// The orders by mean and median wake-up, by its P99 and by mean completion time; of policies on one workload.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ pub const WAKEUPS: &str = "wakeups.csv";
 /// Rows of [`super::RankRow`].
 pub const RANKING: &str = "ranking.csv";
 /// Rows of [`PolicyRow`].
-pub const POLICIES: &str = "policies.csv";
+pub const POLICY_ROWS: &str = "policies.csv";
 /// Rows of [`OperationsRow`].
 pub const OPERATIONS: &str = "operations.csv";
 
@@ -160,6 +160,19 @@ pub struct ClosedLoopRow {
     pub verdict: String,
 }
 
+impl ClosedLoopRow {
+    /// Whether something is aimed at, and met: within the target, or nearer to the mean of the measured runs than these are to each other.
+    pub fn met(&self) -> bool {
+        self.verdict.starts_with("ok")
+    }
+
+    /// Whether the mean of the measured runs lies among the draws; `None` if there are none.
+    pub fn among_draws(&self) -> Option<bool> {
+        let (least, most) = self.drawn_min.zip(self.drawn_max)?;
+        Some((least..=most).contains(&self.measured))
+    }
+}
+
 /// One quantity of one policy in one of several recordings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicyRow {
@@ -185,6 +198,10 @@ pub struct PolicyRow {
     pub measured_min: f64,
     /// The largest.
     pub measured_max: f64,
+    /// The error that is aimed at.
+    pub target: Option<f64>,
+    /// Whether that is [met](ClosedLoopRow::met).
+    pub met: bool,
 }
 
 impl PolicyRow {
@@ -202,6 +219,8 @@ impl PolicyRow {
             repeats: row.repeats,
             measured_min: row.measured_min,
             measured_max: row.measured_max,
+            target: row.target,
+            met: row.met(),
         }
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn missed(text: &mut String, recordings: &[Summary]) {
     }
     let _ = write!(
         text,
-        "\n## What is missed\n\nKernels: {}. Simulated (least to most of the draws) / mean of the GPU (least to most of its runs). For a median, the parts of the wake-ups in the middle tenth by latency: mean of the draws \
-         less mean of the GPU's runs, ms; at most {PARTS_MOST}, the largest first, from {:.1} on.\n\n",
+        "\n## What is missed\n\nKernels: {}. Simulated (least to most of the draws) / mean of the GPU (least to most of its runs). For a median, the parts of the wake-ups in the middle tenth by latency, mean of the draws \
+         less mean of the GPU's runs, ms (the median that is judged is that of one draw, so that they need not add up to its error); at most {PARTS_MOST}, the largest first, from {:.1} on.\n\n",
         first.kernels,
         PART_FROM / 1e6
     );
@@ -50,10 +50,11 @@ fn rows(recording: &Summary) -> Vec<[String; 7]> {
             if row.verdict != MISSED || never(row) {
                 continue;
             }
-            let among = row.drawn_min.zip(row.drawn_max).map(|(least, most)| {
-                let among = (least..=most).contains(&row.measured);
-                if among { "yes" } else { "no" }
-            });
+            let among = match row.among_draws() {
+                None => "no draws",
+                Some(true) => "yes",
+                Some(false) => "no",
+            };
             let middle = recording
                 .middles
                 .get(&row.policy)
@@ -64,7 +65,7 @@ fn rows(recording: &Summary) -> Vec<[String; 7]> {
                 row.repeats.to_string(),
                 format!("{title}: {}", whole_cell(quantity, row)),
                 row.error.map_or("-".to_owned(), signed),
-                among.unwrap_or("no draws").to_owned(),
+                among.to_owned(),
                 middle.map_or(String::new(), largest),
             ]);
         }

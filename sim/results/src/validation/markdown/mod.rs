@@ -5,7 +5,7 @@ mod missed;
 use super::closed::{DISTANCE, MISSED, Pair, Quantity, ends, latencies, verdict};
 use super::middle;
 use super::rank::{RANKED, RankRow};
-use super::rows::{ClosedLoopRow, OperationsRow};
+use super::rows::{ClosedLoopRow, OperationsRow, PolicyRow};
 use crate::stats::{P99_SAMPLES_MIN, Quantile};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -88,6 +88,12 @@ impl Summary {
                 .max()
                 .unwrap_or(0),
         }
+    }
+
+    /// Its whole runs beside those of other recordings; it ran `load`.
+    pub fn policies(&self, load: &str) -> impl Iterator<Item = PolicyRow> {
+        let row = move |row| PolicyRow::of(load, &self.name, row);
+        self.closed.iter().map(row)
     }
 
     fn rows(&self, quantity: &'static str) -> impl Iterator<Item = &ClosedLoopRow> {
@@ -235,7 +241,7 @@ fn met(text: &mut String, recordings: &[Summary]) {
         for (place, (quantity, _)) in COLUMNS.iter().enumerate() {
             for row in recording.rows(quantity.name()).filter(|row| !never(row)) {
                 let at = place + if row.repeats > 1 { 0 } else { COLUMNS.len() };
-                counts[at][0] += usize::from(row.verdict.starts_with("ok"));
+                counts[at][0] += usize::from(row.met());
                 counts[at][1] += 1;
             }
         }
@@ -411,11 +417,7 @@ fn ranking(text: &mut String, recordings: &[Summary]) {
                 .iter()
                 .filter(|row| row.quantity == quantity.name())
             {
-                let pairs: Vec<&str> = row
-                    .swapped
-                    .split(';')
-                    .filter(|pair| !pair.is_empty())
-                    .collect();
+                let pairs: Vec<&str> = row.swapped_pairs().collect();
                 separated += row.separated;
                 swapped += pairs.len();
                 decided += row.decided;
