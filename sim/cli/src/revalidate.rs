@@ -59,25 +59,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let bar = progress::staged_bar("simulations");
     let mut summaries = Vec::new();
-    // Of the kernels that come first.
-    let mut policies = Vec::new();
     // Tables as they are now, and where they belong.
     let mut tables: Vec<(PathBuf, PathBuf)> = Vec::new();
     for recording in &recordings.all {
         bar.set_message(recording.name.clone());
         bar.set_position(0);
         let out = args.out.join(&recording.name);
-        let summary = judge(&recordings, recording, &out, &bar)?;
-        if recordings.latest().any(|one| one.name == recording.name) {
-            policies.extend(summary.policies(&recording.load));
-        }
-        summaries.push(summary);
+        summaries.push(judge(&recordings, recording, &out, &bar)?);
         let own = recordings.folder_of(recording);
         tables.extend(
             [OPERATIONS, CLOSED_LOOP, RANKING].map(|name| (out.join(name), own.join(name))),
         );
     }
     bar.finish_and_clear();
+    let latest = recordings.latest().zip(&summaries);
+    let policies = latest.flat_map(|(recording, summary)| summary.policies(&recording.load));
     write_table(&args.out.join(POLICY_ROWS), policies)?;
     validation_policies::make(&args.out, &args.out)?;
     let text = markdown(&summaries);

@@ -262,14 +262,12 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
                 count(value.round() as u64)
             }
         };
-        let spread = |shown: bool, least: f64, most: f64| {
-            if shown {
-                format!("{} to {}", value(least), value(most))
-            } else {
-                String::new()
-            }
+        let spread = |least: f64, most: f64| format!("{} to {}", value(least), value(most));
+        let repeated = if row.repeats > 1 {
+            spread(row.measured_min, row.measured_max)
+        } else {
+            String::new()
         };
-        let repeated = spread(row.repeats > 1, row.measured_min, row.measured_max);
         let interval = match (row.difference_low, row.difference_high) {
             (Some(low), Some(high)) => format!("{} to {}", signed_span(low), signed_span(high)),
             _ => String::new(),
@@ -289,7 +287,7 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
             verdict,
         ];
         if simulations {
-            cells.insert(3, spread(true, row.simulated_min, row.simulated_max));
+            cells.insert(3, spread(row.simulated_min, row.simulated_max));
         }
         table.row(cells);
     }

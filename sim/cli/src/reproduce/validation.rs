@@ -1,7 +1,7 @@
 //! The simulator against GPUs in the paper: from the committed tables of recorded runs, which `djinn revalidate` makes and `.ci/run` checks.
 
 use crate::error::CliError;
-use figures::{FigureError, Numbers, by_name, validation_policies};
+use figures::{FigureError, Numbers, validation_policies};
 use lab::validate::recordings::{LIST, Recordings};
 use results::folder::{read_table, write_table};
 use results::stats::Quantile;
@@ -64,8 +64,7 @@ impl Record {
             recorded.closed.iter().map(row)
         });
         write_table(&folder.join(POLICY_ROWS), rows)?;
-        let figure = by_name(validation_policies::NAME).expect("it is registered");
-        Ok(figure.make(folder, target)?)
+        Ok(validation_policies::make(folder, target)?)
     }
 
     /// Its numbers: of the latest recordings, and `..All..` of all.

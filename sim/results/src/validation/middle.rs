@@ -2,7 +2,7 @@
 //!
 //! A part of the mean wake-up says nothing of the median: long waits in the queue move the one and not the other.
 
-use super::closed::{Pair, Side, latency, mean};
+use super::closed::{Pair, Side, latency};
 use crate::parts;
 use crate::rows::TurnRow;
 
@@ -21,10 +21,7 @@ pub(super) fn difference(pair: &Pair) -> Option<[f64; 7]> {
 /// Means over the runs.
 fn middle(sides: &[Side]) -> Option<[f64; 7]> {
     let runs: Vec<[f64; 7]> = sides.iter().filter_map(of_run).collect();
-    let means: Option<Vec<f64>> = (0..7)
-        .map(|part| mean(&runs.iter().map(|run| run[part]).collect::<Vec<_>>()))
-        .collect();
-    means?.try_into().ok()
+    means(&runs)
 }
 
 /// Means over the middle wake-ups of a run.
@@ -34,12 +31,17 @@ fn of_run(side: &Side) -> Option<[f64; 7]> {
     let rank = |share: f64| (rows.len() as f64 * share) as usize;
     // At least one, of however few.
     let own = rows.get(rank(FROM)..rank(TO).max(rank(FROM) + 1))?;
-    let part = |part: usize| {
-        own.iter()
-            .map(|row| parts::of(row)[part] as f64)
-            .sum::<f64>()
-    };
-    Some(std::array::from_fn(|at| part(at) / own.len() as f64))
+    let own: Vec<[f64; 7]> = own
+        .iter()
+        .map(|row| parts::of(row).map(|ns| ns as f64))
+        .collect();
+    means(&own)
+}
+
+/// The mean of each part; `None` of none.
+fn means(all: &[[f64; 7]]) -> Option<[f64; 7]> {
+    let sum = |part: usize| all.iter().map(|parts| parts[part]).sum::<f64>();
+    (!all.is_empty()).then(|| std::array::from_fn(|part| sum(part) / all.len() as f64))
 }
 
 #[cfg(test)]

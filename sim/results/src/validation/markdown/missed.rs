@@ -1,6 +1,8 @@
 //! Every target of whole runs that is missed with the latest kernels, and what the wake-ups around a missed median are made of.
 
-use super::{COLUMNS, MISSED, Quantity, Summary, code, heading, line, never, signed, whole_cell};
+use super::{
+    COLUMNS, MISSED, Quantity, Summary, by_kernels, code, heading, line, never, signed, whole_cell,
+};
 use crate::parts;
 use std::fmt::Write as _;
 
@@ -9,13 +11,12 @@ const PART_FROM: f64 = 1e5;
 /// Most parts that are named.
 const PARTS_MOST: usize = 3;
 
-/// The section, of the recordings whose kernels come first; nothing if no target is missed.
+/// The section; nothing if no target is missed.
 pub(super) fn missed(text: &mut String, recordings: &[Summary]) {
-    let Some(first) = recordings.first() else {
+    let Some(latest) = by_kernels(recordings).next() else {
         return;
     };
-    let latest = recordings.iter().filter(|r| r.kernels == first.kernels);
-    let rows: Vec<[String; 7]> = latest.flat_map(rows).collect();
+    let rows: Vec<[String; 7]> = latest.iter().flat_map(rows).collect();
     if rows.is_empty() {
         return;
     }
@@ -23,7 +24,7 @@ pub(super) fn missed(text: &mut String, recordings: &[Summary]) {
         text,
         "\n## What is missed\n\nKernels: {}. Simulated (least to most of the draws) / mean of the GPU (least to most of its runs). For a median, the parts of the wake-ups in the middle tenth by latency, mean of the draws \
          less mean of the GPU's runs, ms (the median that is judged is that of one draw, so that they need not add up to its error); at most {PARTS_MOST}, the largest first, from {:.1} on.\n\n",
-        first.kernels,
+        latest[0].kernels,
         PART_FROM / 1e6
     );
     heading(

@@ -177,13 +177,18 @@ fn emphasised(text: String, missed: bool) -> String {
     if missed { format!("**{text}**") } else { text }
 }
 
+/// Recordings of the same kernels, those of the latest first.
+fn by_kernels(recordings: &[Summary]) -> impl Iterator<Item = &[Summary]> {
+    recordings.chunk_by(|a, b| a.kernels == b.kernels)
+}
+
 fn open(text: &mut String, recordings: &[Summary]) {
     let _ = write!(
         text,
         "\n## Single operations (open loop)\n\nMedian of the absolute error, and the bias; {:.0} % is aimed at.\n",
         OPEN_TARGET * 100.0
     );
-    for group in recordings.chunk_by(|a, b| a.kernels == b.kernels) {
+    for group in by_kernels(recordings) {
         let mut cells = vec![format!("kernels: {}", group[0].kernels)];
         cells.extend(group.iter().map(|recording| code(&recording.name)));
         text.push('\n');
