@@ -84,8 +84,7 @@ pub struct Weighed {
 pub fn least_deviations(rows: &[Weighed]) -> [f64; 3] {
     /// Deviations below this count alike, so that no weight is infinite.
     const NONE: f64 = 1e-5;
-    let mut free = [true; 3];
-    loop {
+    none_negative(|free| {
         let mut constants = [0.0; 3];
         let mut weights = vec![1.0; rows.len()];
         for _ in 0..100 {
@@ -95,6 +94,21 @@ pub fn least_deviations(rows: &[Weighed]) -> [f64; 3] {
                 *weight = 1.0 / ((fitted - row.value).abs() / row.scale).max(NONE);
             }
         }
+        constants
+    })
+}
+
+/// The constants, none negative, with the least squares of relative deviations.
+pub fn least_squares_from_zero(rows: &[Weighed]) -> [f64; 3] {
+    let weights = vec![1.0; rows.len()];
+    none_negative(|free| least_squares(rows, &weights, free))
+}
+
+/// What `fit` gives with as many constants free as leave none negative.
+fn none_negative(fit: impl Fn([bool; 3]) -> [f64; 3]) -> [f64; 3] {
+    let mut free = [true; 3];
+    loop {
+        let constants = fit(free);
         // The most negative one is none, and the others are sought again.
         let least = (0..3).min_by(|a, b| constants[*a].total_cmp(&constants[*b]));
         match least.filter(|least| constants[*least] < 0.0) {

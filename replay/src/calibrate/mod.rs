@@ -11,6 +11,7 @@
 //! **Absent on purpose:** other models than the one that was timed. Their steps keep the base profile's formula.
 
 mod attended;
+mod bursts;
 mod decode_fit;
 mod fit;
 mod idle;
@@ -27,6 +28,7 @@ mod steps;
 mod throttle;
 mod timed;
 
+pub use bursts::{RanStep, csv as bursts_csv};
 pub use fit::{Line, Point};
 pub use idle::{IdlePoint, csv as idle_csv};
 pub use lane_fit::{LaneFit, csv as copies_csv};
@@ -35,7 +37,6 @@ pub use profile::{Origin, toml};
 pub use refit::{Others, Refit, RefitError, refit};
 pub use remarks::disturbed;
 pub use step_fit::{Padding, StepPoint, csv as steps_csv};
-pub use throttle::{RanStep, csv as bursts_csv};
 
 use crate::backend::Backend;
 use crate::cuda::model::{ROWS, SEQUENCES};
@@ -166,7 +167,7 @@ pub fn measure(
     progress("steps behind pauses");
     let idle = idle::time(&mut timed, &idle::PAUSES_US).map_err(device_error)?;
     progress("bursts of prompts");
-    let bursts = throttle::time(&mut timed, limits, throttle::REST).map_err(device_error)?;
+    let bursts = bursts::time(&mut timed, limits, bursts::Pace::GPU).map_err(device_error)?;
     let cost = StepCost {
         idle: idle::fit(&idle),
         ..cost(&mut points, &bursts, padding(plan.compute)).map_err(device_error)?

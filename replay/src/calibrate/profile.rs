@@ -3,7 +3,7 @@
 use super::Measured;
 use super::remarks::remarks;
 use crate::run::ComputeKind;
-use devices::{Formula, HardwareProfile, StepCost};
+use devices::{Formula, HardwareProfile, StepCost, Sustained, Throttle};
 use model::Direction;
 use std::fmt::Write as _;
 
@@ -146,23 +146,38 @@ fn chunk_ns(measured: &Measured) -> u64 {
     f64::midpoint(d2h.chunk_ns, h2d.chunk_ns).round() as u64
 }
 
+fn throttle(throttle: &Throttle) -> String {
+    let Sustained {
+        half_life_ns,
+        from_ppm,
+        prompt_ppm,
+    } = throttle.sustained;
+    format!(
+        "half_life_ns = {}, full_tokens = {}, light_tokens = {}, from_ppm = {}, prompt_ppm = {}, decode_ppm = {}, \
+         sustained = {{ half_life_ns = {half_life_ns}, from_ppm = {from_ppm}, prompt_ppm = {prompt_ppm} }}",
+        throttle.half_life_ns,
+        throttle.full_tokens,
+        throttle.light_tokens,
+        throttle.from_ppm,
+        throttle.prompt_ppm,
+        throttle.decode_ppm,
+    )
+}
+
 /// The table of a timed model.
 pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
         "context_from = {}\nmixed_ps = {}\n\
          idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
-         throttle = {{ half_life_ns = {}, full_tokens = {}, prompt_ppm = {}, decode_ppm = {} }}\n\
+         throttle = {{ {} }}\n\
          jitter = {{ prompt_ppm = {}, decode_ppm = {} }}",
         cost.context_from,
         cost.mixed_ps,
         cost.idle.dispatch_ns,
         cost.idle.pause_ns,
         cost.idle.longer_ns,
-        cost.throttle.half_life_ns,
-        cost.throttle.full_tokens,
-        cost.throttle.prompt_ppm,
-        cost.throttle.decode_ppm,
+        throttle(&cost.throttle),
         cost.jitter.prompt_ppm,
         cost.jitter.decode_ppm,
     );
@@ -189,7 +204,7 @@ pub(super) mod tests {
     use super::*;
     use crate::calibrate::fit::Point;
     use crate::calibrate::{copies_csv, steps_csv};
-    use devices::{IdleCost, Jitter, StepTable, StepTotals, Throttle};
+    use devices::{IdleCost, Jitter, StepTable, StepTotals};
     use engine::device::StepShape;
 
     pub fn measured() -> Measured {
@@ -269,8 +284,15 @@ pub(super) mod tests {
                 throttle: Throttle {
                     half_life_ns: 28_000_000,
                     full_tokens: 512,
+                    light_tokens: 96,
+                    from_ppm: 300_000,
                     prompt_ppm: 150_000,
                     decode_ppm: 60_000,
+                    sustained: Sustained {
+                        half_life_ns: 240_000_000,
+                        from_ppm: 700_000,
+                        prompt_ppm: 35_000,
+                    },
                 },
                 jitter: Jitter {
                     prompt_ppm: 12_000,

@@ -5,9 +5,9 @@
 //!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was (but the link, if it is to be another profile's)
 //! ```
 
+use super::bursts::RanStep;
 use super::profile::{computed_by, step_cost};
 use super::remarks::step_errors;
-use super::throttle::RanStep;
 use super::{StepPoint, cost, padding};
 use devices::{StepCost, StepTotals};
 use engine::device::{PrefillChunk, StepShape};

@@ -247,9 +247,6 @@ pub fn time<B: Backend>(
             }
             times.extend(prompt_steps(timed, shape, behind)?);
             behind = shape.prefill_tokens();
-            if long(times) {
-                times.extend(prompt_steps(timed, shape, behind)?);
-            }
         }
         if round == 0 {
             between(timed, progress)?;

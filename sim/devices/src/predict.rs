@@ -115,7 +115,8 @@ pub fn steps_time(
 ) -> Nanos {
     let undispatched = |idle: Nanos| Nanos(idle.0.saturating_sub(cost.idle.dispatch_ns));
     let longer = cost.idle.longer(idle.map(undispatched));
-    let (mut now, mut totals) = (start + longer, first);
+    let begins = start + longer;
+    let (mut now, mut totals) = (begins, first);
     let rested = SlowDown::NONE.nanos(cost.totals_ps(&first));
     for _ in 0..count {
         let ppm: u32 = Direction::LINK
@@ -123,11 +124,13 @@ pub fn steps_time(
             .filter(|direction| copies[direction.index()].state(now).0)
             .map(|direction| link.lane(*direction).slowdown_ppm)
             .sum();
-        let load_ppm = match first.prefill_tokens {
-            0 => load.decode_ppm(&cost.throttle, now),
-            tokens => load.prompt_ppm(&cost.throttle, now, tokens, rested),
+        // A run with prompts is slowed down by the load at which it begins.
+        let at = if first.prefill_tokens > 0 {
+            begins
+        } else {
+            now
         };
-        let ppm = ppm + load_ppm;
+        let ppm = ppm + load.ppm(&cost.throttle, at, first.prefill_tokens, rested);
         now = now + SlowDown::ppm(ppm).nanos(cost.totals_ps(&totals));
         if totals.prefill_tokens > 0 {
             totals = StepTotals {

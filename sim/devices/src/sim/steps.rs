@@ -6,10 +6,11 @@
 //! A run that finds nothing in flight begins when it has been dispatched; what its first step takes longer after a pause passes between
 //! its start and its base.
 //!
-//! The slow-down is that of the copies beside a step and that of the load before it. Prompts count as load when their run is over.
+//! The slow-down is that of the copies beside a step and that of the load before it: of steps with prompts the load at which they begin. Prompts
+//! count as load when their run is over.
 
-use crate::throttle::{OverStep, SlowedDown};
-use crate::{Load, Ramp, SlowDown, StepCost};
+use crate::throttle::SlowedDown;
+use crate::{Load, Ramp, SlowDown, StepCost, Throttle};
 use engine::device::{Completion, StepRun};
 use model::{Nanos, OpId, Time};
 use std::collections::VecDeque;
@@ -22,7 +23,7 @@ pub(crate) struct StepQueue {
     /// Which draw of the jitter, if any.
     draw: Option<u32>,
     load: Load,
-    /// What comes of it now.
+    /// What comes of it now for decode steps.
     slowed_down: SlowedDown,
     /// The last slow-down that was asked for.
     slow_down: (u32, SlowDown),
@@ -49,8 +50,8 @@ struct Run {
     steps: u32,
     /// Of all phases.
     prompt_tokens: u32,
-    /// How load slows down the first step, which has the prompts; `None` if there are none.
-    over_step: Option<OverStep>,
+    /// So much longer it takes by the load at which it begins \[ppm\]; `None` without prompts, for the load changes from step to step.
+    load_ppm: Option<u32>,
     submitted: Time,
     start: Time,
     slow_down: SlowDown,
@@ -132,17 +133,13 @@ impl StepQueue {
             start = now + Nanos(self.cost.idle.dispatch_ns);
             base = start + self.cost.idle.longer(idle);
         }
-        let over_step = (prompt_tokens > 0).then(|| {
-            let rested = SlowDown::NONE.nanos(phases[0].first_ps);
-            self.cost.throttle.over_step(prompt_tokens, rested)
-        });
-        self.runs.push_back(Run {
+        let mut run = Run {
             op: run.id,
             cuttable: run.cuttable,
             phases,
             steps,
             prompt_tokens,
-            over_step,
+            load_ppm: None,
             submitted: now,
             start,
             slow_down: self.slow_down.1,
@@ -152,7 +149,9 @@ impl StepQueue {
             last_begins: base,
             stale: true,
             told: false,
-        });
+        };
+        run.begins_under(&self.load, &self.cost.throttle);
+        self.runs.push_back(run);
     }
 
     /// Whether a run has started, and is not over.
@@ -165,7 +164,7 @@ impl StepQueue {
     pub fn next_change(&self, now: Time) -> Option<Time> {
         let run = self.runs.front()?;
         let start = Some(run.start).filter(|start| *start > now);
-        let begins = run.last_begins >= now;
+        let begins = run.last_begins >= now && run.load_ppm.is_none();
         let change = self.slowed_down.until.filter(|_| begins);
         start.into_iter().chain(change).min()
     }
@@ -178,12 +177,7 @@ impl StepQueue {
         if self.slowed_down.until.is_some_and(|until| until <= now) {
             self.slowed_down = self.load.slowed_down(&self.cost.throttle, now);
         }
-        let load_ppm = run
-            .over_step
-            .map_or(self.slowed_down.decode_ppm, |over_step| {
-                over_step.ppm(self.slowed_down.prompt_ppm)
-            });
-        let ppm = copies_ppm + load_ppm;
+        let ppm = copies_ppm + run.load_ppm.unwrap_or(self.slowed_down.decode_ppm);
         if self.slow_down.0 != ppm {
             self.slow_down = (ppm, SlowDown::ppm(ppm));
         }
@@ -226,6 +220,7 @@ impl StepQueue {
             next.start = run.end.max(next.submitted);
             next.base = next.start;
             next.slow_down = self.slow_down.1;
+            next.begins_under(&self.load, &self.cost.throttle);
             // Its first step begins now; if it is the last one, this is the wake for it.
             next.told = next.steps == 1 && next.start == now;
         }
@@ -272,6 +267,13 @@ impl StepQueue {
 }
 
 impl Run {
+    /// It begins at its base, if nothing does before.
+    fn begins_under(&mut self, load: &Load, throttle: &Throttle) {
+        let rested = SlowDown::NONE.nanos(self.phases[0].first_ps);
+        self.load_ppm = (self.prompt_tokens > 0)
+            .then(|| load.ppm(throttle, self.base, self.prompt_tokens, rested));
+    }
+
     /// The steps from the base on, as ramps with their lengths.
     fn ramps(&self) -> impl Iterator<Item = (Ramp, u32)> {
         let (mut skip, mut left) = (self.base_step, self.steps - self.base_step);

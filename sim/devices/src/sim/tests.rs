@@ -323,6 +323,7 @@ fn throttle() -> Throttle {
         full_tokens: 10,
         prompt_ppm: 1_600_000,
         decode_ppm: 640_000,
+        ..Throttle::default()
     }
 }
 
@@ -352,16 +353,16 @@ fn steps_behind_prompts_take_longer_and_less_so_from_step_to_step() {
     // half-lives of full load, 0.514.
     device.submit(prompt(1, 20));
     assert_eq!(wait(&mut device, None), (4_224, vec![(1, 0, 4_224, 1)]));
-    // Level 16 of 32, of which 80 % are left on the average, and a fifth of the full load: +96 %. 1.568 half-lives more: 1 - 0.486 x 0.358.
+    // 80 % of that are left on the average, and a fifth of the full load: 0.611, +97.8 %. 1.582 half-lives more: 1 - 0.486 x 0.354.
     device.submit(prompt(2, 20));
     assert_eq!(
         wait(&mut device, None),
-        (10_496, vec![(2, 4_224, 10_496, 1)])
+        (10_553, vec![(2, 4_224, 10_553, 1)])
     );
-    // 0.826, level 26: +52 %, 1,520. Then 0.826 x (1 - 1,520 / 8,000) = 0.669, level 21: +42 % of 1,010.
+    // 0.828, level 26: +52 %, 1,520. Then 0.828 x (1 - 1,520 / 8,000) = 0.670, level 21: +42 % of 1,010.
     device.submit(decode(3, 2, 0));
-    let end = 10_496 + 1_520 + 1_434;
-    assert_eq!(wait(&mut device, None), (end, vec![(3, 10_496, end, 2)]));
+    let end = 10_553 + 1_520 + 1_434;
+    assert_eq!(wait(&mut device, None), (end, vec![(3, 10_553, end, 2)]));
     // After ten half-lives it has rested.
     assert_eq!(wait(&mut device, Some(end + 40_000)).0, end + 40_000);
     device.submit(decode(4, 1, 0));

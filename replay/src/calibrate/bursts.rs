@@ -1,0 +1,217 @@
+//! Bursts of prompts and what follows them, step by step in the order in which they ran: what the throttle is fitted to ([`super::throttle`]).
+//!
+//! ```text
+//!   short     rest ─ BURSTS x BURST_TOKENS ─ decode and short prompts in turn     ROUNDS times
+//!   lasting   rest ─ prompts for seconds ─ decode and short prompts in turn       LASTING_TOKENS
+//!   in part   rest ─ prompt, decode, prompt, decode .. for seconds                PART_DECODES
+//! ```
+
+use super::steps::{Limits, MIXED_LENGTH};
+use super::timed::{Span, Timed, TimedSteps};
+use crate::backend::Backend;
+use devices::StepTotals;
+use engine::device::{PrefillChunk, StepShape};
+use model::{Nanos, Time};
+use std::fmt::Write as _;
+
+/// Prompts of a burst.
+pub(super) const BURSTS: [u32; 6] = [1, 2, 3, 5, 8, 12];
+/// Tokens of each.
+pub(super) const BURST_TOKENS: [u32; 2] = [512, 2_048];
+const ROUNDS: u32 = 2;
+/// Tokens of prompts that follow each other for long.
+const LASTING_TOKENS: [u32; 2] = [2_048, 512];
+/// Decode steps between prompts that are a part of the time.
+const PART_DECODES: [u32; 2] = [4, 11];
+/// Steps behind a burst: decode, a short prompt, and so on.
+pub(super) const BEHIND: u32 = 18;
+/// Some wait for memory, some compute.
+pub(super) const SHORT_PROMPTS: [u32; 4] = [192, 48, 384, 96];
+const BATCH: u32 = 4;
+
+/// How long is waited, and how long lasts what lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Rest before a burst.
+    pub rest: Nanos,
+    /// Rest before what lasts.
+    pub long_rest: Nanos,
+    /// What lasts takes so long.
+    pub lasting: Nanos,
+}
+
+impl Pace {
+    /// Of a GPU.
+    pub const GPU: Self = Self {
+        rest: Nanos(150_000_000),
+        long_rest: Nanos(800_000_000),
+        lasting: Nanos(1_800_000_000),
+    };
+}
+
+/// A step as it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RanStep {
+    /// What it computed.
+    pub totals: StepTotals,
+    /// When it began.
+    pub start: Time,
+    /// When it ended.
+    pub end: Time,
+}
+
+/// Times bursts of prompts, each after a rest, and what follows them.
+///
+/// # Errors
+/// What the device says.
+pub fn time<B: Backend>(
+    timed: &mut Timed<'_, B>,
+    limits: Limits,
+    pace: Pace,
+) -> Result<Vec<RanStep>, String> {
+    let mut bursts = Bursts {
+        timed,
+        limits,
+        ran: Vec::new(),
+    };
+    for round in 0..ROUNDS {
+        for (burst, tokens) in BURSTS.iter().flat_map(|b| BURST_TOKENS.map(|t| (*b, t))) {
+            for place in 0..burst {
+                bursts.prompt(tokens, if place == 0 { pace.rest } else { Nanos(0) })?;
+            }
+            bursts.behind(burst + round)?;
+        }
+    }
+    for tokens in LASTING_TOKENS {
+        let begins = bursts.prompt(tokens, pace.long_rest)?;
+        while bursts.ended().since(begins) < pace.lasting {
+            bursts.prompt(tokens, Nanos(0))?;
+        }
+        bursts.behind(tokens)?;
+    }
+    for decodes in PART_DECODES {
+        let begins = bursts.prompt(BURST_TOKENS[1], pace.long_rest)?;
+        while bursts.ended().since(begins) < pace.lasting {
+            for _ in 0..decodes {
+                bursts.decode()?;
+            }
+            bursts.prompt(BURST_TOKENS[1], Nanos(0))?;
+        }
+    }
+    Ok(bursts.ran)
+}
+
+/// Steps that are being timed.
+struct Bursts<'a, 'd, B: Backend> {
+    timed: &'a mut Timed<'d, B>,
+    limits: Limits,
+    ran: Vec<RanStep>,
+}
+
+impl<B: Backend> Bursts<'_, '_, B> {
+    /// When the last step ended.
+    fn ended(&self) -> Time {
+        self.ran.last().map_or(Time(0), |ran| ran.end)
+    }
+
+    /// A step with a prompt after `rest`; when it began.
+    fn prompt(&mut self, tokens: u32, rest: Nanos) -> Result<Time, String> {
+        let most = self.limits.context.min(self.limits.step_tokens);
+        let chunk = PrefillChunk {
+            tokens: tokens.min(most),
+            context: 0,
+        };
+        let shape = StepShape {
+            prefill: vec![chunk],
+            ..StepShape::default()
+        };
+        self.step(shape, rest)
+    }
+
+    fn decode(&mut self) -> Result<Time, String> {
+        let length = MIXED_LENGTH.min(self.limits.context);
+        let shape = StepShape {
+            decode_seqs: BATCH,
+            decode_kv_tokens: u64::from(BATCH * length),
+            ..StepShape::default()
+        };
+        self.step(shape, Nanos(0))
+    }
+
+    /// Decode steps and short prompts in turn, which begin with another one from burst to burst.
+    fn behind(&mut self, turn: u32) -> Result<(), String> {
+        for place in 0..BEHIND {
+            if place % 2 == 0 {
+                self.decode()?;
+            } else {
+                let short = (turn + place / 2) as usize % SHORT_PROMPTS.len();
+                self.prompt(SHORT_PROMPTS[short], Nanos(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, shape: StepShape, rest: Nanos) -> Result<Time, String> {
+        let totals = StepTotals::of(&shape);
+        let run = TimedSteps { shape, count: 1 };
+        let Span { start, end } = match rest {
+            Nanos(0) => self.timed.steps(&run)?,
+            rest => self.timed.steps_after(rest, &run)?.1,
+        };
+        self.ran.push(RanStep { totals, start, end });
+        Ok(start)
+    }
+}
+
+/// The timed steps, for a file of their own.
+pub fn csv(ran: &[RanStep]) -> String {
+    let mut text = "start_ns,end_ns,prefill_tokens,decode_seqs,decode_kv_tokens\n".to_owned();
+    for RanStep { totals, start, end } in ran {
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{}",
+            start.0, end.0, totals.prefill_tokens, totals.decode_seqs, totals.decode_kv_tokens
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{DeviceOptions, ReplayDevice};
+    use crate::fake::FakeGpu;
+    use model::Bytes;
+
+    #[test]
+    fn bursts_are_timed_on_any_backend() {
+        let mut device = ReplayDevice::new(FakeGpu::new(64, 64), DeviceOptions::default()).unwrap();
+        let mut timed = Timed::new(&mut device, 4, Bytes(8 << 20));
+        let few = Limits {
+            kv_tokens: 8_000,
+            context: 600,
+            step_tokens: 64,
+        };
+        let pace = Pace {
+            rest: Nanos(1_000),
+            long_rest: Nanos(1_000),
+            // Each step takes 50 us there.
+            lasting: Nanos(1_000_000),
+        };
+        let ran = time(&mut timed, few, pace).unwrap();
+        let short = 2 * (2 * 31 + 12 * BEHIND as usize);
+        assert!(
+            ran.len() > short + 2 * 10 + 2 * BEHIND as usize,
+            "{}",
+            ran.len()
+        );
+        assert!(ran.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        assert!(ran.iter().all(|ran| ran.totals.prefill_tokens <= 64));
+        let decode = |run: &[RanStep]| run.iter().all(|ran| ran.totals.prefill_tokens == 0);
+        assert!(
+            ran[short..].windows(11).any(decode),
+            "no prompts in part of the time"
+        );
+        assert_eq!(csv(&ran).lines().count(), 1 + ran.len());
+    }
+}
