@@ -98,10 +98,9 @@ pub fn least_deviations(rows: &[Weighed]) -> [f64; 3] {
     })
 }
 
-/// The constants, none negative, with the least squares of relative deviations.
-pub fn least_squares_from_zero(rows: &[Weighed]) -> [f64; 3] {
-    let weights = vec![1.0; rows.len()];
-    none_negative(|free| least_squares(rows, &weights, free))
+/// The constants, none negative, with the least squares of relative deviations by these weights.
+pub fn least_squares_from_zero(rows: &[Weighed], weights: &[f64]) -> [f64; 3] {
+    none_negative(|free| least_squares(rows, weights, free))
 }
 
 /// What `fit` gives with as many constants free as leave none negative.

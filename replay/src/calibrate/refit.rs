@@ -260,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn prompts_for_seconds_show_what_load_that_lasts_does() {
+        // Bursts of three seconds, on another H200; those of the calibration are too short to tell.
+        let lasting = Path::new(MEASURED).with_file_name("lasting.bursts.csv");
+        let others = Others {
+            bursts: Some(&lasting),
+            link: None,
+        };
+        let steps = |others| refit(Path::new(MEASURED), others, "x").unwrap().cost;
+        let [own, lasting] = [Others::default(), others].map(|others| steps(others).throttle);
+        assert_eq!(own.sustained, devices::Sustained::default());
+        // What it is without load that lasts, they agree on.
+        assert_eq!(own.half_life_ns, lasting.half_life_ns);
+        assert_eq!(own.from_ppm, lasting.from_ppm);
+        let ppm = lasting.sustained.prompt_ppm;
+        assert!((25_000..60_000).contains(&ppm), "{lasting:?}");
+    }
+
+    #[test]
     fn all_but_the_steps_stays_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("card.toml");

@@ -15,7 +15,8 @@ use std::time::{Instant, SystemTime};
 /// `djinn run --set hardware=FILE` simulates this machine.
 #[derive(clap::Args)]
 pub struct Args {
-    /// File of the profile; the timed copies go to the same name with .copies.csv, the timed steps with .steps.csv
+    /// File of the profile; what was timed goes to the same name with .copies.csv, .steps.csv, .idle.csv (steps behind pauses) and
+    /// .bursts.csv (prompts one behind another, and what follows them)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Model whose steps are timed

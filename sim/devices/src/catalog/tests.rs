@@ -136,6 +136,16 @@ fn a_lane_that_gains_from_sharing_is_an_error() {
 }
 
 #[test]
+fn a_throttle_that_no_load_reaches_is_an_error() {
+    let error = edited("h200", "from_ppm = 300000", "from_ppm = 1000000");
+    let text = error.unwrap_err().to_string();
+    assert!(
+        text.contains("throttle.from_ppm: no load is above 1000000 ppm"),
+        "{text}"
+    );
+}
+
+#[test]
 fn broken_toml_is_an_error_at_its_line() {
     let error = edited("oracle", "copy_ns = 10_000", "copy_ns = = 3").unwrap_err();
     let line = line_of("oracle", "copy_ns");

@@ -150,7 +150,9 @@ impl StepQueue {
             stale: true,
             told: false,
         };
-        run.begins_under(&self.load, &self.cost.throttle);
+        if self.runs.is_empty() {
+            run.begin_under(&self.load, &self.cost.throttle);
+        }
         self.runs.push_back(run);
     }
 
@@ -220,7 +222,7 @@ impl StepQueue {
             next.start = run.end.max(next.submitted);
             next.base = next.start;
             next.slow_down = self.slow_down.1;
-            next.begins_under(&self.load, &self.cost.throttle);
+            next.begin_under(&self.load, &self.cost.throttle);
             // Its first step begins now; if it is the last one, this is the wake for it.
             next.told = next.steps == 1 && next.start == now;
         }
@@ -267,8 +269,8 @@ impl StepQueue {
 }
 
 impl Run {
-    /// It begins at its base, if nothing does before.
-    fn begins_under(&mut self, load: &Load, throttle: &Throttle) {
+    /// Fixes what load makes of its prompts, if it has any: it begins at its base, and this is the load of all before it.
+    fn begin_under(&mut self, load: &Load, throttle: &Throttle) {
         let rested = SlowDown::NONE.nanos(self.phases[0].first_ps);
         self.load_ppm = (self.prompt_tokens > 0)
             .then(|| load.ppm(throttle, self.base, self.prompt_tokens, rested));

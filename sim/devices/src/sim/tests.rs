@@ -1,7 +1,7 @@
 //! The simulated device against sums by hand, and against itself one step at a time.
 
 use super::*;
-use crate::{Jitter, Throttle};
+use crate::{Jitter, Sustained, Throttle};
 use engine::device::{CopyClass, CopyRun, PrefillChunk, StepPhase, StepRun, StepShape};
 use model::{Bytes, SessionId};
 use proptest::prelude::*;
@@ -369,6 +369,20 @@ fn steps_behind_prompts_take_longer_and_less_so_from_step_to_step() {
     assert_eq!(wait(&mut device, None).0, end + 41_000);
 }
 
+/// The same card with a limit below which it keeps its clock, and with load that lasts.
+fn limited() -> Throttle {
+    Throttle {
+        light_tokens: 4,
+        from_ppm: 300_000,
+        sustained: Sustained {
+            half_life_ns: 20_000,
+            from_ppm: 100_000,
+            prompt_ppm: 400_000,
+        },
+        ..throttle()
+    }
+}
+
 /// Runs `count` decode steps in runs of `run_max` steps behind a prompt, with copies submitted at given times, and cuts at given times, after
 /// which the next run follows. Returns when each step ended, by the record of runs, and the copies.
 fn drive(
@@ -379,7 +393,7 @@ fn drive(
     cuts: &[u64],
 ) -> (Vec<(u64, u32)>, Vec<u64>) {
     let cost = StepCost {
-        throttle: throttle(),
+        throttle: limited(),
         ..steps()
     };
     let mut device = SimDevice::new(cost, &link(), 0);

@@ -16,7 +16,8 @@
 //! Integers throughout ([`average`]). Decode steps are slowed down by 32 levels, so that a decode run has few points at which its steps begin to
 //! cost less; steps with prompts by the load at which they begin.
 //!
-//! **Absent on purpose:** the minutes in which a card warms up, the turns of the lowered clock, and neighbours that share its supply.
+//! **Absent on purpose:** the minutes in which a card warms up, the turns of the lowered clock, neighbours that share its supply, what decode draws (more,
+//! with more sequences), and that a step with few prompt tokens and many sequences computes as well.
 
 mod average;
 
@@ -32,7 +33,7 @@ pub struct Throttle {
     pub half_life_ns: u64,
     /// Prompt tokens of a step that draws all there is; one with fewer draws in proportion.
     pub full_tokens: u32,
-    /// Prompt tokens of a step that still waits for memory, as decode does; one with twice as many computes.
+    /// Prompt tokens of a step that still waits for memory, as decode does; one with twice as many computes. 0: every prompt computes.
     #[serde(default)]
     pub light_tokens: u32,
     /// Up to this load, steps that compute keep their clock \[ppm\].
@@ -47,7 +48,7 @@ pub struct Throttle {
     pub sustained: Sustained,
 }
 
-/// What load that lasts does to steps that compute. The default: no more than load does.
+/// What load that lasts does to steps that compute, on a card that has a [`Throttle`]. The default: no more than load does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sustained {
@@ -108,6 +109,20 @@ impl Throttle {
         (self.half_life_ns > 0).then_some(HalfLife(self.half_life_ns))
     }
 
+    /// What no single field can be checked for: a limit that no load is above.
+    pub(crate) fn inconsistency(&self) -> Option<String> {
+        let limits = [
+            ("from_ppm", self.from_ppm),
+            ("sustained.from_ppm", self.sustained.from_ppm),
+        ];
+        let (key, ppm) = limits
+            .into_iter()
+            .find(|(_, ppm)| u64::from(*ppm) >= FULL)?;
+        Some(format!(
+            "throttle.{key}: no load is above {ppm} ppm, the full one is 1000000"
+        ))
+    }
+
     /// What a step with so many prompt tokens draws.
     fn drawn(&self, prompt_tokens: u32) -> u64 {
         let full = u64::from(self.full_tokens.max(1));
@@ -162,6 +177,9 @@ impl Load {
             throttle.computes(prompt_tokens),
         );
         let above = |half_life: HalfLife, from: u64, value: u64, part: u64| {
+            if part == 0 {
+                return 0;
+            }
             let above = half_life.above_on_average(from, value, drawn, rested.0);
             (above * part / FULL) as u32
         };
