@@ -45,7 +45,7 @@ impl Pace {
     pub const GPU: Self = Self {
         rest: Nanos(150_000_000),
         long_rest: Nanos(800_000_000),
-        lasting: Nanos(1_800_000_000),
+        lasting: Nanos(3_000_000_000),
     };
 }
 
@@ -72,14 +72,15 @@ pub fn time<B: Backend>(
     let mut bursts = Bursts {
         timed,
         limits,
+        turn: 0,
         ran: Vec::new(),
     };
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         for (burst, tokens) in BURSTS.iter().flat_map(|b| BURST_TOKENS.map(|t| (*b, t))) {
             for place in 0..burst {
                 bursts.prompt(tokens, if place == 0 { pace.rest } else { Nanos(0) })?;
             }
-            bursts.behind(burst + round)?;
+            bursts.behind()?;
         }
     }
     for tokens in LASTING_TOKENS {
@@ -87,7 +88,7 @@ pub fn time<B: Backend>(
         while bursts.ended().since(begins) < pace.lasting {
             bursts.prompt(tokens, Nanos(0))?;
         }
-        bursts.behind(tokens)?;
+        bursts.behind()?;
     }
     for decodes in PART_DECODES {
         let begins = bursts.prompt(BURST_TOKENS[1], pace.long_rest)?;
@@ -105,6 +106,8 @@ pub fn time<B: Backend>(
 struct Bursts<'a, 'd, B: Backend> {
     timed: &'a mut Timed<'d, B>,
     limits: Limits,
+    /// Which short prompt comes first behind the next burst.
+    turn: usize,
     ran: Vec<RanStep>,
 }
 
@@ -139,15 +142,13 @@ impl<B: Backend> Bursts<'_, '_, B> {
     }
 
     /// Decode steps and short prompts in turn, which begin with another one from burst to burst.
-    fn behind(&mut self, turn: u32) -> Result<(), String> {
-        for place in 0..BEHIND {
-            if place % 2 == 0 {
-                self.decode()?;
-            } else {
-                let short = (turn + place / 2) as usize % SHORT_PROMPTS.len();
-                self.prompt(SHORT_PROMPTS[short], Nanos(0))?;
-            }
+    fn behind(&mut self) -> Result<(), String> {
+        let shorts = SHORT_PROMPTS.iter().cycle().skip(self.turn);
+        for short in shorts.take(BEHIND as usize / 2) {
+            self.decode()?;
+            self.prompt(*short, Nanos(0))?;
         }
+        self.turn += 1;
         Ok(())
     }
 

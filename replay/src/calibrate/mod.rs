@@ -15,6 +15,7 @@ mod bursts;
 mod decode_fit;
 mod fit;
 mod idle;
+mod jitter;
 mod lane_fit;
 mod lanes;
 mod measure;
@@ -22,6 +23,7 @@ mod prefill_fit;
 mod profile;
 mod refit;
 mod remarks;
+mod settle;
 mod stairs;
 mod step_fit;
 mod steps;
@@ -262,9 +264,9 @@ fn cost(
 ) -> Result<StepCost, String> {
     // Which steps cost what is known well enough to see how equal ones differ.
     let throttle = throttle::fit(bursts, &step_fit::fit(points, padding)?);
-    throttle::settle(points, &throttle);
+    settle::settle(points, &throttle);
     let rested = step_fit::fit(points, padding)?;
-    let jitter = throttle::jitter(bursts, &rested, &throttle);
+    let jitter = jitter::jitter(bursts, &rested, &throttle);
     Ok(StepCost {
         throttle,
         jitter,

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill lowers its clock, and takes
-//! a tenth longer for the same prompt. What is left of that is known ([`super::throttle`]), and taken out.
+//! a tenth longer for the same prompt. What is left of that is known ([`super::settle`]), and taken out.
 //!
 //! Equal steps with prompts differ by 2 %, and those that follow each other by less: a card drifts. They are therefore timed in rounds over the grid,
 //! half a minute apart or more.

@@ -137,12 +137,16 @@ fn a_lane_that_gains_from_sharing_is_an_error() {
 
 #[test]
 fn a_throttle_that_no_load_reaches_is_an_error() {
-    let error = edited("h200", "from_ppm = 300000", "from_ppm = 1000000");
-    let text = error.unwrap_err().to_string();
-    assert!(
-        text.contains("throttle.from_ppm: no load is above 1000000 ppm"),
-        "{text}"
-    );
+    for (key, valid) in [("from_ppm", "300000"), ("sustained.from_ppm", "0")] {
+        let key_own = key.rsplit('.').next().unwrap();
+        let valid = format!("{key_own} = {valid},");
+        let error = edited("h200", &valid, &format!("{key_own} = 1000000,"));
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("throttle.{key}: no load is above 1000000 ppm")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

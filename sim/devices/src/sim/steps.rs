@@ -50,7 +50,8 @@ struct Run {
     steps: u32,
     /// Of all phases.
     prompt_tokens: u32,
-    /// So much longer it takes by the load at which it begins \[ppm\]; `None` without prompts, for the load changes from step to step.
+    /// So much longer it takes by the load at which it begins \[ppm\]; `None` without prompts, for the load changes from step to step, and
+    /// before it is the first.
     load_ppm: Option<u32>,
     submitted: Time,
     start: Time,

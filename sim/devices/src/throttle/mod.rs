@@ -8,8 +8,8 @@
 //!
 //! Prompts keep all the multipliers busy and draw more than the board may have; the power management then lowers the clock. The load is what the steps of
 //! late have drawn: an average that forgets half in each half-life. The board may have more than decode draws: where prompts are a part of the time, or
-//! begin on a rested card, the clock stays for a while. A second average, over some tenths of a second, tells whether load lasts: the clock is then lowered
-//! further, or in turns.
+//! begin on a rested card, they hardly take longer. A second average, over some tenths of a second, tells whether load lasts: the clock is then lowered
+//! further, in turns.
 //!
 //! Decode steps wait for memory for the most part, and suffer less; so do prompts of a few tokens.
 //!
@@ -119,7 +119,7 @@ impl Throttle {
             .into_iter()
             .find(|(_, ppm)| u64::from(*ppm) >= FULL)?;
         Some(format!(
-            "throttle.{key}: no load is above {ppm} ppm, the full one is 1000000"
+            "throttle.{key}: no load is above {ppm} ppm, the full one is {FULL}"
         ))
     }
 
