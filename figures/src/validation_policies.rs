@@ -3,8 +3,8 @@
 //! Runs:   `policies.csv` of `djinn revalidate`, or of `djinn reproduce` from the committed tables
 //! Output: `validation_policies.{svg,pdf,png}`, `validation_policies.csv`
 //! Shows:  simulated over measured, against measured, a point for each policy in each recording: left the median wake-up latency, right the mean completion
-//!         time of sessions. Upright bars: least to most of the draws of the jitter; level ones: of the runs of the GPU. Shaded: the error that is aimed at;
-//!         open points are beyond it, and beyond what runs of the GPU differ by
+//!         time of sessions. Upright bars: least to most of the draws of the jitter, cut off where no point is; level ones: of the runs of the GPU. Shaded:
+//!         the error that is aimed at; open points are beyond it, and beyond what runs of the GPU differ by
 
 use crate::FigureError;
 use crate::axis::Axis;
@@ -131,19 +131,16 @@ fn styled(rows: &[PolicyRow]) -> Vec<(&str, Style)> {
     loads.into_iter().zip(styles).collect()
 }
 
-/// Measured, and simulated over it, as far as anything is drawn.
+/// Measured, and simulated over it, as far as any point is drawn: one draw that goes another way must not flatten all others.
 fn axes(rows: &[PolicyRow], quantity: Quantity, unit: f64) -> (Axis, Axis) {
     let measured = of(rows, quantity).flat_map(|row| [row.measured_min, row.measured_max]);
-    let shares = of(rows, quantity).flat_map(|row| {
-        let ends = [row.drawn_min, row.drawn_max].map(|end| end.unwrap_or(row.simulated));
-        [row.simulated, ends[0], ends[1]].map(|value| value / row.measured)
-    });
+    let shares = of(rows, quantity).map(|row| row.simulated / row.measured);
     let (low, high) = shares.fold((1.0_f64, 1.0_f64), |(low, high), share| {
         (low.min(share), high.max(share))
     });
-    // To the tenth, and one more than 1 at either side.
-    let low = ((low * 10.0).floor() / 10.0).min(0.9);
-    let high = ((high * 10.0).ceil() / 10.0).max(1.1);
+    // To the tenth, no point on the frame.
+    let low = ((low - 0.02) * 10.0).floor() / 10.0;
+    let high = ((high + 0.02) * 10.0).ceil() / 10.0;
     (
         Axis::log(measured.map(|value| value / unit)),
         Axis::linear(low, high, 6),
@@ -167,7 +164,8 @@ fn bars(canvas: &mut Canvas<'_>, panel: &Panel, row: &PolicyRow, unit: f64, styl
     let stroke = Stroke::solid(style.color.pale(0.45), 0.7);
     let (x, y) = (row.measured / unit, row.simulated / row.measured);
     if let Some((least, most)) = row.drawn_min.zip(row.drawn_max) {
-        let ends = [least, most].map(|end| (x, end / row.measured));
+        let (low, high) = panel.y.range();
+        let ends = [least, most].map(|end| (x, (end / row.measured).clamp(low, high)));
         panel.line(canvas, &ends, stroke);
     }
     let ends = [row.measured_min, row.measured_max].map(|end| (end / unit, y));
@@ -209,10 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_of_shares_holds_all_draws_and_a_tenth_about_1() {
-        let rows = [row("few", "wakeup_ns_p50", 1)];
+    fn an_axis_of_shares_holds_all_points_and_a_tenth_about_1() {
+        let far = PolicyRow {
+            simulated: 2.9e7,
+            drawn_max: Some(2e8),
+            ..row("few", "wakeup_ns_p50", 1)
+        };
+        let rows = [row("few", "wakeup_ns_p50", 1), far];
         let (_, y) = axes(&rows, Quantity::WakeupP50, 1e6);
-        assert_eq!(y.range(), (0.6, 1.1));
+        assert_eq!(y.range(), (0.9, 1.5));
     }
 
     #[test]
