@@ -307,11 +307,6 @@ impl HardwareProfile {
 
     /// What no single field can be checked for, as key and message.
     pub(crate) fn inconsistency(&self) -> Option<(&'static str, String)> {
-        for (model, cost) in &self.compute.measured {
-            if let Some(problem) = cost.throttle.inconsistency() {
-                return Some(("compute.measured", format!("{model}: {problem}")));
-            }
-        }
         if let Formula::Roofline(roofline) = &self.compute.formula
             && let Some(problem) = roofline.inconsistency()
         {

@@ -138,13 +138,23 @@ fn a_lane_that_gains_from_sharing_is_an_error() {
 #[test]
 fn a_throttle_that_no_load_reaches_is_an_error() {
     for (key, valid) in [("from_ppm", "300000"), ("sustained.from_ppm", "0")] {
-        let key_own = key.rsplit('.').next().unwrap();
-        let valid = format!("{key_own} = {valid},");
-        let error = edited("h200", &valid, &format!("{key_own} = 1000000,"));
-        let text = error.unwrap_err().to_string();
+        let name = key.rsplit('.').next().unwrap();
+        let (valid, wrong) = (format!("{name} = {valid},"), format!("{name} = 1000000,"));
+        let error = edited("h200", &valid, &wrong).unwrap_err();
+        let ProfileError::Invalid {
+            line,
+            key: at,
+            message,
+            ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(*at, format!("compute.measured.llama-2-7b.throttle.{key}"));
+        assert_eq!(*line, line_of("h200", "throttle = "));
         assert!(
-            text.contains(&format!("throttle.{key}: no load is above 1000000 ppm")),
-            "{text}"
+            message.starts_with("no load is above 1000000 ppm"),
+            "{message}"
         );
     }
 }

@@ -23,7 +23,7 @@ mod average;
 
 use average::{FORGOTTEN, FULL, HalfLife};
 use model::{Nanos, Time};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// How a card slows down under load. The default: not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -36,8 +36,8 @@ pub struct Throttle {
     /// Prompt tokens of a step that still waits for memory, as decode does; one with twice as many computes. 0: every prompt computes.
     #[serde(default)]
     pub light_tokens: u32,
-    /// Up to this load, steps that compute keep their clock \[ppm\].
-    #[serde(default)]
+    /// Up to this load, steps that compute keep their clock \[ppm\]; less than the full one.
+    #[serde(default, deserialize_with = "limit")]
     pub from_ppm: u32,
     /// So much longer takes a step that computes under full load \[ppm\].
     pub prompt_ppm: u32,
@@ -54,10 +54,21 @@ pub struct Throttle {
 pub struct Sustained {
     /// In so long this average forgets half \[ns\]; 0 for none.
     pub half_life_ns: u64,
-    /// Up to this average nothing comes of it \[ppm\].
+    /// Up to this average nothing comes of it \[ppm\]; less than the full load.
+    #[serde(deserialize_with = "limit")]
     pub from_ppm: u32,
     /// So much longer takes a step after long full load \[ppm\], on top of [`Throttle::prompt_ppm`].
     pub prompt_ppm: u32,
+}
+
+/// A load that another can be above.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let ppm = u32::deserialize(deserializer)?;
+    if u64::from(ppm) < FULL {
+        return Ok(ppm);
+    }
+    let text = format!("no load is above {ppm} ppm: the full one is {FULL}");
+    Err(D::Error::custom(text))
 }
 
 /// Levels of the slow-down of decode steps.
@@ -107,20 +118,6 @@ impl Throttle {
 
     fn half_life(&self) -> Option<HalfLife> {
         (self.half_life_ns > 0).then_some(HalfLife(self.half_life_ns))
-    }
-
-    /// What no single field can be checked for: a limit that no load is above.
-    pub(crate) fn inconsistency(&self) -> Option<String> {
-        let limits = [
-            ("from_ppm", self.from_ppm),
-            ("sustained.from_ppm", self.sustained.from_ppm),
-        ];
-        let (key, ppm) = limits
-            .into_iter()
-            .find(|(_, ppm)| u64::from(*ppm) >= FULL)?;
-        Some(format!(
-            "throttle.{key}: no load is above {ppm} ppm, the full one is {FULL}"
-        ))
     }
 
     /// What a step with so many prompt tokens draws.
