@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   short     rest ─ BURSTS x BURST_TOKENS ─ decode and short prompts in turn     ROUNDS times
-//!   lasting   rest ─ prompts for seconds ─ decode and short prompts in turn       LASTING_TOKENS
-//!   in part   rest ─ prompt, decode, prompt, decode .. for seconds                PART_DECODES
+//!   lasting   rest ─ prompts for seconds ─ decode and short prompts in turn       LASTING
+//!   in part   rest ─ prompt, decode, prompt, decode .. for seconds                LASTING, with decode steps
 //! ```
 
 use super::steps::{Limits, MIXED_LENGTH};
@@ -19,10 +19,8 @@ pub(super) const BURSTS: [u32; 6] = [1, 2, 3, 5, 8, 12];
 /// Tokens of each.
 pub(super) const BURST_TOKENS: [u32; 2] = [512, 2_048];
 const ROUNDS: u32 = 2;
-/// Tokens of prompts that follow each other for long.
-const LASTING_TOKENS: [u32; 2] = [2_048, 512];
-/// Decode steps between prompts that are a part of the time.
-const PART_DECODES: [u32; 2] = [4, 11];
+/// Tokens of prompts that follow each other for long, and decode steps between them.
+const LASTING: [(u32, u32); 4] = [(2_048, 0), (512, 0), (2_048, 4), (2_048, 11)];
 /// Steps behind a burst: decode, a short prompt, and so on.
 pub(super) const BEHIND: u32 = 18;
 /// Some wait for memory, some compute.
@@ -83,20 +81,16 @@ pub fn time<B: Backend>(
             bursts.behind()?;
         }
     }
-    for tokens in LASTING_TOKENS {
+    for (tokens, decodes) in LASTING {
         let begins = bursts.prompt(tokens, pace.long_rest)?;
-        while bursts.ended().since(begins) < pace.lasting {
-            bursts.prompt(tokens, Nanos(0))?;
-        }
-        bursts.behind()?;
-    }
-    for decodes in PART_DECODES {
-        let begins = bursts.prompt(BURST_TOKENS[1], pace.long_rest)?;
         while bursts.ended().since(begins) < pace.lasting {
             for _ in 0..decodes {
                 bursts.decode()?;
             }
-            bursts.prompt(BURST_TOKENS[1], Nanos(0))?;
+            bursts.prompt(tokens, Nanos(0))?;
+        }
+        if decodes == 0 {
+            bursts.behind()?;
         }
     }
     Ok(bursts.ran)

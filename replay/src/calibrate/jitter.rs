@@ -6,7 +6,7 @@
 use super::bursts::RanStep;
 use super::throttle::{Bursts, Sample};
 use devices::{Jitter, StepCost, Throttle};
-use model::Nanos;
+use model::{Nanos, Time};
 
 /// A card rests if it computes nothing for so long.
 const REST: Nanos = Nanos(100_000_000);
@@ -38,12 +38,12 @@ pub fn jitter(bursts: &[RanStep], cost: &StepCost, throttle: &Throttle) -> Jitte
 
 /// Whether each step began soon after a rest.
 fn steady(ran: &[Sample]) -> Vec<bool> {
-    let (mut rested, mut before) = (None, None);
+    let (mut since, mut before) = (Time(0), None);
     let each = ran.iter().map(|step| {
-        let rests = before.is_none_or(|end| step.start.since(end) > REST);
-        let since = *rested.get_or_insert(step.start);
-        let since = if rests { step.start } else { since };
-        (rested, before) = (Some(since), Some(step.end));
+        if before.is_none_or(|end| step.start.since(end) > REST) {
+            since = step.start;
+        }
+        before = Some(step.end);
         step.start.since(since) <= STEADY
     });
     each.collect()

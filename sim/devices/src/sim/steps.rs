@@ -272,9 +272,10 @@ impl StepQueue {
 impl Run {
     /// Fixes what load makes of its prompts, if it has any: it begins at its base, and this is the load of all before it.
     fn begin_under(&mut self, load: &Load, throttle: &Throttle) {
-        let rested = SlowDown::NONE.nanos(self.phases[0].first_ps);
-        self.load_ppm = (self.prompt_tokens > 0)
-            .then(|| load.ppm(throttle, self.base, self.prompt_tokens, rested));
+        self.load_ppm = (self.prompt_tokens > 0).then(|| {
+            let rested = SlowDown::NONE.nanos(self.phases[0].first_ps);
+            load.ppm(throttle, self.base, self.prompt_tokens, rested)
+        });
     }
 
     /// The steps from the base on, as ramps with their lengths.

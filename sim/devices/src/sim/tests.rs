@@ -389,9 +389,8 @@ fn a_prompt_queued_behind_another_begins_under_its_load() {
         throttle: limited(),
         ..steps()
     };
-    let ends = |ahead: u32| {
+    let spans = |ahead: u32| {
         let mut device = SimDevice::new(cost.clone(), &link(), ahead);
-        let mut ends = Vec::new();
         let mut done = Vec::new();
         for id in 0..6 {
             device.submit(prompt(id, 20));
@@ -402,12 +401,12 @@ fn a_prompt_queued_behind_another_begins_under_its_load() {
         while done.len() < 6 {
             device.wait(None, &mut done);
         }
-        ends.extend(done.iter().map(|done| (done.start.0, done.end.0)));
-        ends
+        let spans = done.iter().map(|done| (done.start.0, done.end.0));
+        spans.collect::<Vec<_>>()
     };
     // Nothing is dispatched on an idle GPU here: queued or submitted at the end of the one before is the same.
-    let queued = ends(1);
-    assert_eq!(queued, ends(0));
+    let queued = spans(1);
+    assert_eq!(queued, spans(0));
     // Each takes longer than the one before: limit and load that lasts are felt.
     let took: Vec<u64> = queued.iter().map(|(start, end)| end - start).collect();
     assert!(took.windows(2).all(|pair| pair[0] < pair[1]), "{took:?}");

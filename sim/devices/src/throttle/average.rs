@@ -9,9 +9,14 @@ pub(super) const FORGOTTEN: u64 = 20;
 
 /// The time in which half is forgotten \[ns\]; not 0.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HalfLife(pub u64);
+pub(super) struct HalfLife(u64);
 
 impl HalfLife {
+    /// Of so many nanoseconds; none of 0, which stands for no average.
+    pub fn of(nanos: u64) -> Option<Self> {
+        (nanos > 0).then_some(Self(nanos))
+    }
+
     /// What `nanos` leave of `value`.
     pub fn decayed(self, value: u64, nanos: u64) -> u64 {
         let (halvings, rest) = (nanos / self.0, nanos % self.0);

@@ -116,10 +116,6 @@ impl Throttle {
         (parts.into_iter().sum::<u64>() / FULL) as u32
     }
 
-    fn half_life(&self) -> Option<HalfLife> {
-        (self.half_life_ns > 0).then_some(HalfLife(self.half_life_ns))
-    }
-
     /// What a step with so many prompt tokens draws.
     fn drawn(&self, prompt_tokens: u32) -> u64 {
         let full = u64::from(self.full_tokens.max(1));
@@ -134,27 +130,16 @@ impl Throttle {
     }
 }
 
-impl Sustained {
-    fn half_life(&self) -> Option<HalfLife> {
-        (self.half_life_ns > 0).then_some(HalfLife(self.half_life_ns))
-    }
-}
-
 impl Load {
-    fn value(&self, throttle: &Throttle, now: Time) -> u64 {
-        let nanos = now.since(self.at).0;
-        let half_life = throttle.half_life();
-        half_life.map_or(0, |half| half.decayed(self.value, nanos))
-    }
-
-    fn sustained(&self, throttle: &Throttle, now: Time) -> u64 {
-        let nanos = now.since(self.at).0;
-        let half_life = throttle.sustained.half_life();
-        half_life.map_or(0, |half| half.decayed(self.sustained, nanos))
+    /// What is left at `now` of an average that was `value`.
+    fn left(&self, half_life: HalfLife, value: u64, now: Time) -> u64 {
+        half_life.decayed(value, now.since(self.at).0)
     }
 
     fn level(&self, throttle: &Throttle, now: Time) -> u64 {
-        (self.value(throttle, now) * LEVELS + FULL / 2) / FULL
+        let half_life = HalfLife::of(throttle.half_life_ns);
+        let value = half_life.map_or(0, |half_life| self.left(half_life, self.value, now));
+        (value * LEVELS + FULL / 2) / FULL
     }
 
     /// What a step with so many prompt tokens feels that begins at `now` and takes `rested` on a rested card.
@@ -166,7 +151,7 @@ impl Load {
                 ..Felt::default()
             };
         }
-        let Some(half_life) = throttle.half_life() else {
+        let Some(half_life) = HalfLife::of(throttle.half_life_ns) else {
             return Felt::default();
         };
         let (drawn, computes) = (
@@ -177,17 +162,17 @@ impl Load {
             if part == 0 {
                 return 0;
             }
+            let value = self.left(half_life, value, now);
             let above = half_life.above_on_average(from, value, drawn, rested.0);
             (above * part / FULL) as u32
         };
-        let value = self.value(throttle, now);
-        let sustained = throttle.sustained.half_life().map_or(0, |half_life| {
+        let sustained = HalfLife::of(throttle.sustained.half_life_ns).map_or(0, |half_life| {
             let from = u64::from(throttle.sustained.from_ppm);
-            above(half_life, from, self.sustained(throttle, now), computes)
+            above(half_life, from, self.sustained, computes)
         });
         Felt {
-            prompt: above(half_life, throttle.from_ppm.into(), value, computes),
-            decode: above(half_life, 0, value, FULL - computes),
+            prompt: above(half_life, throttle.from_ppm.into(), self.value, computes),
+            decode: above(half_life, 0, self.value, FULL - computes),
             sustained,
         }
     }
@@ -227,16 +212,18 @@ impl Load {
 
     /// A step with so many prompt tokens ran from `start` to `end`.
     pub fn add(&mut self, throttle: &Throttle, prompt_tokens: u32, start: Time, end: Time) {
-        let Some(half_life) = throttle.half_life().filter(|_| prompt_tokens > 0) else {
+        let Some(half_life) = HalfLife::of(throttle.half_life_ns).filter(|_| prompt_tokens > 0)
+        else {
             return;
         };
         let (drawn, nanos) = (throttle.drawn(prompt_tokens), end.since(start).0);
-        let sustained = throttle.sustained.half_life().map_or(0, |half_life| {
-            half_life.towards(self.sustained(throttle, start), drawn, nanos)
-        });
+        let after = |half_life: HalfLife, value: u64| {
+            half_life.towards(self.left(half_life, value, start), drawn, nanos)
+        };
+        let sustained = HalfLife::of(throttle.sustained.half_life_ns);
         *self = Self {
-            value: half_life.towards(self.value(throttle, start), drawn, nanos),
-            sustained,
+            value: after(half_life, self.value),
+            sustained: sustained.map_or(0, |half_life| after(half_life, self.sustained)),
             at: end,
         };
     }
