@@ -3,7 +3,7 @@
 //! ```text
 //!   short     rest ─ BURSTS x BURST_TOKENS ─ decode and short prompts in turn     ROUNDS times
 //!   lasting   rest ─ prompts for seconds ─ decode and short prompts in turn       LASTING
-//!   in part   rest ─ prompt, decode, prompt, decode .. for seconds                LASTING, with decode steps
+//!   in part   rest ─ prompt, decode, prompt, decode .. for seconds                LASTING, with decode steps of BATCHES in turn
 //! ```
 
 use super::steps::{Limits, MIXED_LENGTH};
@@ -19,8 +19,21 @@ pub(super) const BURSTS: [u32; 6] = [1, 2, 3, 5, 8, 12];
 /// Tokens of each.
 pub(super) const BURST_TOKENS: [u32; 2] = [512, 2_048];
 const ROUNDS: u32 = 2;
-/// Tokens of prompts that follow each other for long, and decode steps between them.
-const LASTING: [(u32, u32); 4] = [(2_048, 0), (512, 0), (2_048, 4), (2_048, 11)];
+/// What lasts for seconds.
+const LASTING: [Lasting; 5] = [
+    Lasting::of(2_048, 0),
+    Lasting::of(512, 0),
+    Lasting::of(2_048, 4),
+    Lasting::of(2_048, 11),
+    Lasting {
+        mixed: true,
+        ..Lasting::of(2_048, 4)
+    },
+];
+/// Sequences that are decoded between lasting prompts, in turn: decode of more may draw more. A turn is short beside whatever else changes.
+const BATCHES: [u32; 4] = [1, 4, 16, 32];
+/// Prompts of a turn.
+const IN_TURN: usize = 5;
 /// Steps behind a burst: decode, a short prompt, and so on.
 pub(super) const BEHIND: u32 = 18;
 /// Some wait for memory, some compute.
@@ -36,6 +49,8 @@ pub struct Pace {
     pub long_rest: Nanos,
     /// What lasts takes so long.
     pub lasting: Nanos,
+    /// Prompts in part of the time take so long.
+    pub in_part: Nanos,
 }
 
 impl Pace {
@@ -44,7 +59,27 @@ impl Pace {
         rest: Nanos(150_000_000),
         long_rest: Nanos(800_000_000),
         lasting: Nanos(3_000_000_000),
+        in_part: Nanos(4_500_000_000),
     };
+}
+
+/// Prompts that follow each other for seconds.
+struct Lasting {
+    tokens: u32,
+    /// Decode steps between two of them.
+    decodes: u32,
+    /// Whether what is decoded between them is decoded beside them as well.
+    mixed: bool,
+}
+
+impl Lasting {
+    const fn of(tokens: u32, decodes: u32) -> Self {
+        Self {
+            tokens,
+            decodes,
+            mixed: false,
+        }
+    }
 }
 
 /// A step as it ran.
@@ -81,17 +116,8 @@ pub fn time<B: Backend>(
             bursts.behind()?;
         }
     }
-    for (tokens, decodes) in LASTING {
-        let begins = bursts.prompt(tokens, pace.long_rest)?;
-        while bursts.ended().since(begins) < pace.lasting {
-            for _ in 0..decodes {
-                bursts.decode()?;
-            }
-            bursts.prompt(tokens, Nanos(0))?;
-        }
-        if decodes == 0 {
-            bursts.behind()?;
-        }
+    for lasting in LASTING {
+        bursts.lasting(&lasting, pace)?;
     }
     Ok(bursts.ran)
 }
@@ -111,42 +137,69 @@ impl<B: Backend> Bursts<'_, '_, B> {
         self.ran.last().map_or(Time(0), |ran| ran.end)
     }
 
-    /// A step with a prompt after `rest`; when it began.
-    fn prompt(&mut self, tokens: u32, rest: Nanos) -> Result<Time, String> {
-        let most = self.limits.context.min(self.limits.step_tokens);
-        let chunk = PrefillChunk {
-            tokens: tokens.min(most),
-            context: 0,
-        };
-        let shape = StepShape {
-            prefill: vec![chunk],
-            ..StepShape::default()
-        };
-        self.step(shape, rest)
+    fn lasting(&mut self, lasting: &Lasting, pace: Pace) -> Result<(), String> {
+        let Lasting {
+            tokens,
+            decodes,
+            mixed,
+        } = *lasting;
+        let begins = self.prompt(tokens, pace.long_rest)?;
+        if decodes == 0 {
+            while self.ended().since(begins) < pace.lasting {
+                self.prompt(tokens, Nanos(0))?;
+            }
+            return self.behind();
+        }
+        let mut batches = BATCHES.iter().flat_map(|b| [*b; IN_TURN]).cycle();
+        while self.ended().since(begins) < pace.in_part {
+            let batch = batches.next().unwrap_or(BATCH);
+            for _ in 0..decodes {
+                self.decode(batch)?;
+            }
+            let beside = if mixed { batch } else { 0 };
+            self.step(tokens, beside, Nanos(0))?;
+        }
+        Ok(())
     }
 
-    fn decode(&mut self) -> Result<Time, String> {
-        let length = MIXED_LENGTH.min(self.limits.context);
-        let shape = StepShape {
-            decode_seqs: BATCH,
-            decode_kv_tokens: u64::from(BATCH * length),
-            ..StepShape::default()
-        };
-        self.step(shape, Nanos(0))
+    /// A step with a prompt after `rest`; when it began.
+    fn prompt(&mut self, tokens: u32, rest: Nanos) -> Result<Time, String> {
+        self.step(tokens, 0, rest)
+    }
+
+    fn decode(&mut self, batch: u32) -> Result<Time, String> {
+        self.step(0, batch, Nanos(0))
     }
 
     /// Decode steps and short prompts in turn, which begin with another one from burst to burst.
     fn behind(&mut self) -> Result<(), String> {
         let shorts = SHORT_PROMPTS.iter().cycle().skip(self.turn);
         for short in shorts.take(BEHIND as usize / 2) {
-            self.decode()?;
+            self.decode(BATCH)?;
             self.prompt(*short, Nanos(0))?;
         }
         self.turn += 1;
         Ok(())
     }
 
-    fn step(&mut self, shape: StepShape, rest: Nanos) -> Result<Time, String> {
+    fn step(&mut self, prompt: u32, batch: u32, rest: Nanos) -> Result<Time, String> {
+        let Limits {
+            kv_tokens,
+            context,
+            step_tokens,
+        } = self.limits;
+        let length = MIXED_LENGTH.min(context);
+        let fit = (kv_tokens / u64::from(length)).min(step_tokens.into()) as u32;
+        let batch = batch.min((fit / 2).max(1));
+        let chunk = PrefillChunk {
+            tokens: prompt.min(context).min(step_tokens - batch),
+            context: 0,
+        };
+        let shape = StepShape {
+            prefill: if prompt > 0 { vec![chunk] } else { Vec::new() },
+            decode_seqs: batch,
+            decode_kv_tokens: u64::from(batch * length),
+        };
         let totals = StepTotals::of(&shape);
         let run = TimedSteps { shape, count: 1 };
         let Span { start, end } = match rest {
@@ -192,6 +245,7 @@ mod tests {
             long_rest: Nanos(1_000),
             // Each step takes 50 us there.
             lasting: Nanos(1_000_000),
+            in_part: Nanos(2_000_000),
         };
         let ran = time(&mut timed, few, pace).unwrap();
         let short = 2 * (2 * 31 + 12 * BEHIND as usize);
