@@ -20,7 +20,7 @@ pub fn jitter(bursts: &[RanStep], cost: &StepCost, throttle: &Throttle) -> Jitte
     let spread_ppm = |prompts: bool| {
         let (mut squares, mut free) = (0.0, 0);
         let classes = bursts.classes.iter();
-        for (_, own) in classes.filter(|((with, _), _)| *with == prompts) {
+        for (_, own) in classes.filter(|([tokens, _], _)| (*tokens > 0) == prompts) {
             let own = own.iter().filter(|at| steady[**at]);
             let left: Vec<f64> = own.map(|at| bursts.left(*at, throttle, &felt)).collect();
             let mean = left.iter().sum::<f64>() / left.len().max(1) as f64;

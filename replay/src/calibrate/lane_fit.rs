@@ -5,12 +5,13 @@
 //! ```
 //!
 //! With one piece a block (`contiguous`) and with many (`batch`) the same calls move the same bytes: the two slopes give `p` and
-//! `r`, and a copy of a single block gives `c`. Other methods have a `p` of their own.
+//! `r`, and small copies give `c`. Other methods have a `p` of their own.
 
 use super::fit::Point;
 use super::lanes::{LaneTimes, MethodTimes};
 use super::{BlockShape, METHODS, Measured};
 use model::Direction;
+use results::validation::ErrorSummary;
 use std::fmt::Write as _;
 
 /// The constants of one direction.
@@ -34,13 +35,7 @@ pub struct LaneFit {
 pub fn fit(times: &LaneTimes, shape: BlockShape) -> LaneFit {
     let [contiguous, memcpy, batch, gather, staged] = &times.methods;
     let (chunk, pieces) = (f64::from(shape.chunk_blocks), f64::from(shape.pieces));
-    // A single block pays for a chunk of its own; in a large copy it pays a share of one.
-    let share = (1.0 - 1.0 / chunk).max(f64::EPSILON);
-    let chunk_ns = if shape.chunk_blocks > 1 {
-        ((contiguous.single_ns - contiguous.block_ns) / share).max(0.0)
-    } else {
-        0.0
-    };
+    let chunk_ns = contiguous.chunk_ns(shape.chunk_blocks);
     let per_block = |method: &MethodTimes| method.block_ns - chunk_ns / chunk;
     let piece =
         |method: &MethodTimes, bytes_ns: f64| ((per_block(method) - bytes_ns) / pieces).max(0.0);
@@ -78,6 +73,21 @@ pub fn predict(fit: &LaneFit, method: usize, blocks: u32, shape: BlockShape) -> 
     };
     let block = piece_ns + shape.bytes as f64 * 1e9 / fit.bytes_per_s;
     f64::from(blocks.div_ceil(shape.chunk_blocks)) * fit.chunk_ns + f64::from(blocks) * block
+}
+
+/// Errors of the copies that were held out, all methods.
+pub fn errors(
+    methods: &[MethodTimes; 5],
+    fit: &LaneFit,
+    shape: BlockShape,
+) -> Option<ErrorSummary> {
+    let errors = methods.iter().enumerate().flat_map(|(method, times)| {
+        let held_out = times.points.iter().filter(|point| point.held_out);
+        held_out.map(move |point| {
+            predict(fit, method, point.blocks, shape) / point.nanos.max(1) as f64 - 1.0
+        })
+    });
+    ErrorSummary::of(errors)
 }
 
 /// The timed copies, for a file of their own.
@@ -124,11 +134,10 @@ mod tests {
     /// A method whose piece costs `piece_ns`: 8 MiB at 50 B/ns, 3,000 ns a chunk of 4, `pieces` pieces.
     fn method(pieces: f64, piece_ns: f64) -> MethodTimes {
         let block = 8_388_608.0 / 50.0 + pieces * piece_ns;
-        MethodTimes {
-            points: Vec::new(),
-            block_ns: block + 3_000.0 / 4.0,
-            single_ns: block + 3_000.0,
-        }
+        let took =
+            |blocks: u32| f64::from(blocks.div_ceil(4)) * 3_000.0 + f64::from(blocks) * block;
+        MethodTimes::of([1, 2, 3, 64, 128].map(|blocks| (blocks, took(blocks).round() as u64)))
+            .unwrap()
     }
 
     #[test]
@@ -157,7 +166,7 @@ mod tests {
             pieces: 64,
         };
         let fit = fit(&times, shape);
-        let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{a} is not {b}");
+        let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-3, "{a} is not {b}");
         close(fit.chunk_ns, 3_000.0);
         close(fit.bytes_per_s, 50e9);
         close(fit.bytes_per_s_shared, 40e9);

@@ -13,10 +13,12 @@ use model::Direction;
 
 /// Repeats of each timing.
 const REPEATS: usize = 5;
-/// Sizes that are fitted, in blocks: a single one, and two large ones.
-const FITTED: [u32; 3] = [1, 64, 128];
+/// Sizes that are fitted, in blocks: small ones, which tell what a chunk costs, and from [`LARGE`] on, which tell what a block does.
+const FITTED: [u32; 5] = [1, 2, 3, 64, 128];
+/// Blocks of a large copy.
+const LARGE: u32 = 64;
 /// Sizes that judge the fit.
-const HELD_OUT: [u32; 6] = [2, 3, 8, 16, 48, 100];
+const HELD_OUT: [u32; 4] = [8, 16, 48, 100];
 /// Blocks of a copy that outlasts what is timed beside it.
 const LONG: u32 = 512;
 
@@ -38,8 +40,6 @@ pub struct MethodTimes {
     pub points: Vec<CopyPoint>,
     /// Of a block of a large copy \[ns\].
     pub block_ns: f64,
-    /// Of a single block \[ns\].
-    pub single_ns: f64,
 }
 
 /// One direction, beside others.
@@ -60,19 +60,46 @@ pub struct BesideTimes {
 }
 
 impl MethodTimes {
-    fn of(points: Vec<CopyPoint>) -> Result<Self, String> {
-        let fitted: Vec<&CopyPoint> = points.iter().filter(|point| !point.held_out).collect();
-        let (Some(single), Some(large)) = (fitted.first(), fitted.last()) else {
-            return Err("the pools hold no block".to_owned());
+    /// Of copies of these sizes, by how many blocks they have and how long they took; sizes that are not fitted are held out.
+    ///
+    /// # Errors
+    /// If no copy is fitted.
+    pub fn of(sizes: impl IntoIterator<Item = (u32, u64)>) -> Result<Self, String> {
+        let point = |(blocks, nanos)| CopyPoint {
+            blocks,
+            nanos,
+            held_out: !FITTED.contains(&blocks),
         };
-        let slopes = fitted[1..]
+        let points: Vec<CopyPoint> = sizes.into_iter().map(point).collect();
+        let largest = points
             .iter()
-            .map(|point| point.nanos as f64 / f64::from(point.blocks));
+            .filter(|point| !point.held_out)
+            .max_by_key(|point| point.blocks);
+        let from = largest.ok_or("the pools hold no block")?.blocks.min(LARGE);
+        let large = points
+            .iter()
+            .filter(|point| !point.held_out && point.blocks >= from);
+        let per_block = large.map(|point| point.nanos as f64 / f64::from(point.blocks));
         Ok(Self {
-            block_ns: median(slopes.collect()).unwrap_or(large.nanos as f64),
-            single_ns: single.nanos as f64,
+            block_ns: median(per_block.collect()).expect("the largest is large"),
             points,
         })
+    }
+
+    /// What a chunk of `chunk_blocks` blocks costs beside its blocks \[ns\]: small copies pay for a chunk of their own, in large ones a block pays its
+    /// share of one. The median of several sizes, so that one disturbed copy does not tell.
+    pub fn chunk_ns(&self, chunk_blocks: u32) -> f64 {
+        let small = self
+            .points
+            .iter()
+            .filter(|point| !point.held_out && point.blocks < LARGE);
+        let costs = small.filter_map(|point| {
+            let blocks = f64::from(point.blocks);
+            let chunks = point.blocks.div_ceil(chunk_blocks);
+            let more = f64::from(chunks) - blocks / f64::from(chunk_blocks);
+            (more > 0.0).then(|| (point.nanos as f64 - blocks * self.block_ns) / more)
+        });
+        median(costs.collect()).unwrap_or(0.0).max(0.0)
     }
 }
 
@@ -84,20 +111,18 @@ pub fn sizes<B: Backend>(
     timed: &mut Timed<'_, B>,
     direction: Direction,
 ) -> Result<MethodTimes, String> {
-    let mut points = Vec::new();
-    for (sizes, held_out) in [(&FITTED[..], false), (&HELD_OUT[..], true)] {
-        let largest = timed.blocks_max();
-        for &blocks in sizes.iter().filter(|&&blocks| blocks <= largest) {
+    let largest = timed.blocks_max();
+    let mut sizes = Vec::new();
+    for blocks in FITTED.into_iter().chain(HELD_OUT) {
+        if blocks <= largest {
             let copy = TimedCopy { direction, blocks };
-            let nanos = median_of(REPEATS, || Ok(timed.copy(copy)?.nanos()))?;
-            points.push(CopyPoint {
+            sizes.push((
                 blocks,
-                nanos,
-                held_out,
-            });
+                median_of(REPEATS, || Ok(timed.copy(copy)?.nanos()))?,
+            ));
         }
     }
-    MethodTimes::of(points)
+    MethodTimes::of(sizes)
 }
 
 /// Times a direction beside the other one and beside steps, and steps beside it.
@@ -181,17 +206,13 @@ pub fn settled(rounds: &[Round]) -> Result<Round, String> {
     let middle = |of: &dyn Fn(&Round) -> f64| {
         median(rounds.iter().map(of).collect()).expect("there is a round")
     };
-    let points = first
-        .points
-        .iter()
-        .enumerate()
-        .map(|(place, point)| CopyPoint {
-            nanos: middle(&|round| round.0.points[place].nanos as f64) as u64,
-            ..*point
-        });
+    let sizes = first.points.iter().enumerate().map(|(place, point)| {
+        let nanos = middle(&|round| round.0.points[place].nanos as f64) as u64;
+        (point.blocks, nanos)
+    });
     let beside = |of: fn(&BesideTimes) -> f64| middle(&|round| of(&round.1));
     Ok((
-        MethodTimes::of(points.collect())?,
+        MethodTimes::of(sizes)?,
         BesideTimes {
             alone_ns: beside(|times| times.alone_ns),
             other_ns: beside(|times| times.other_ns),
@@ -223,12 +244,7 @@ mod tests {
     #[test]
     fn a_round_in_which_the_link_was_disturbed_does_not_count() {
         let round = |slower: f64| -> Round {
-            let point = |blocks: u32, held_out| CopyPoint {
-                blocks,
-                nanos: (160_000.0 * f64::from(blocks) * slower) as u64,
-                held_out,
-            };
-            let points = vec![point(1, false), point(64, false), point(8, true)];
+            let size = |blocks: u32| (blocks, (160_000.0 * f64::from(blocks) * slower) as u64);
             let beside = BesideTimes {
                 alone_ns: 160_000.0 * slower,
                 other_ns: 180_000.0 * slower,
@@ -237,12 +253,34 @@ mod tests {
                 decode_slowdown: 0.05 * slower,
                 prefill_slowdown: 0.01 * slower,
             };
-            (MethodTimes::of(points).unwrap(), beside)
+            (MethodTimes::of([1, 64, 8].map(size)).unwrap(), beside)
         };
         let settled_rounds = settled(&[1.1, 1.0, 0.99].map(round)).unwrap();
         assert_eq!(settled_rounds, round(1.0));
         assert!(settled(&[]).unwrap_err().contains("not timed"));
-        assert!(MethodTimes::of(Vec::new()).is_err());
+        assert!(MethodTimes::of([(8, 1_300_000)]).is_err());
+    }
+
+    #[test]
+    fn a_disturbed_copy_of_a_single_block_tells_nothing_of_chunks() {
+        let took =
+            |blocks: u32| 4_000 * u64::from(blocks.div_ceil(8)) + 150_000 * u64::from(blocks);
+        let sizes = |single: u64| {
+            [
+                (1, single),
+                (2, took(2)),
+                (3, took(3)),
+                (64, took(64)),
+                (128, took(128)),
+            ]
+        };
+        let times = MethodTimes::of(sizes(took(1))).unwrap();
+        assert!((times.block_ns - 150_500.0).abs() < 1e-6);
+        assert!((times.chunk_ns(8) - 4_000.0).abs() < 1e-6);
+        let disturbed = MethodTimes::of(sizes(180_000)).unwrap();
+        assert!((disturbed.chunk_ns(8) - 4_000.0).abs() < 1e-6);
+        // A chunk of a block each is no more than a block.
+        assert!(times.chunk_ns(1).abs() < 1e-6);
     }
 
     #[test]
@@ -256,10 +294,7 @@ mod tests {
         let times = sizes(&mut timed, Direction::D2h).unwrap();
         assert_eq!(times.points.len(), FITTED.len() + HELD_OUT.len());
         // No copy is faster than the fake link; a busy machine may hand over a chunk late.
-        assert!(
-            times.block_ns >= 5_000.0 && times.single_ns >= 5_000.0,
-            "{times:?}"
-        );
+        assert!(times.block_ns >= 5_000.0, "{times:?}");
         let decode = TimedSteps {
             shape: StepShape {
                 decode_seqs: 1,

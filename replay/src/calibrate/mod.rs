@@ -114,6 +114,16 @@ pub struct BlockShape {
     pub pieces: u32,
 }
 
+impl BlockShape {
+    fn of(setup: &Setup) -> Self {
+        Self {
+            bytes: setup.engine.block_bytes.0,
+            chunk_blocks: setup.engine.chunk_blocks,
+            pieces: setup.model.pieces_per_block(),
+        }
+    }
+}
+
 /// Methods in the order of [`LaneTimes::methods`].
 const METHODS: [CopyMethod; 5] = [
     CopyMethod::Contiguous,
@@ -150,11 +160,7 @@ pub fn measure(
     let (latency_ns, sweeps, head_of_line_ns) = beneath(gpu, progress)?;
 
     let setup = setup_for(plan, CopyMethod::Contiguous, step_blocks(gpu, plan)?)?;
-    let blocks = BlockShape {
-        bytes: setup.engine.block_bytes.0,
-        chunk_blocks: setup.engine.chunk_blocks,
-        pieces: setup.model.pieces_per_block(),
-    };
+    let blocks = BlockShape::of(&setup);
     let mut contiguous = Direction::LINK.map(|_| Vec::new());
     progress("pools");
     let mut device = cuda_device(&setup, gpu, &mut |_| ())?;

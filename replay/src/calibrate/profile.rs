@@ -1,7 +1,7 @@
 //! A hardware profile in the form of `configs/hardware/*.toml`, from what was measured.
 
-use super::Measured;
 use super::remarks::remarks;
+use super::{LaneFit, Measured};
 use crate::run::ComputeKind;
 use devices::{Formula, HardwareProfile, StepCost, Sustained, Throttle};
 use model::Direction;
@@ -56,26 +56,11 @@ pub fn toml(
     let _ = write!(
         text,
         "\n[memory]\nprovenance = \"measured\"\nsource = {}\ndate = {date}\nhbm_bytes = {}\n\
-         \n[link]\nprovenance = \"measured\"\nsource = {source}\ndate = {date}\ncopy_ns = {}\n",
+         \n[link]\nprovenance = \"measured\"\nsource = {source}\ndate = {date}\n",
         quoted(&format!("cuDeviceTotalMem, CUDA {driver}")),
         origin.hbm_bytes,
-        chunk_ns(measured),
     );
-    for direction in Direction::LINK {
-        let fit = &measured.fits[direction.index()];
-        let [memcpy, batch, gather, staged] = fit.piece_ns.map(|ns| ns.round() as u64);
-        let alone = (fit.bytes_per_s.round() as u64).max(1);
-        let _ = write!(
-            text,
-            "\n[link.{}]\nbytes_per_s = {alone}\nbytes_per_s_shared = {}\n\
-             piece_ns = {{ memcpy = {memcpy}, batch = {batch}, gather = {gather}, staged = {staged} }}\n\
-             slowdown_ppm = {}\nbeside_steps_ppm = {}\n",
-            direction.to_string().to_lowercase(),
-            (fit.bytes_per_s_shared.round() as u64).clamp(1, alone),
-            ppm(fit.slowdown),
-            ppm(fit.beside_steps),
-        );
-    }
+    link_cost(&measured.fits, &mut text);
     if let Some(disk) = &base.disk {
         let _ = write!(
             text,
@@ -140,10 +125,27 @@ fn ppm(share: f64) -> u32 {
     (share.max(0.0) * 1e6).round() as u32
 }
 
-/// Fixed cost of a chunk: the profile has one for both directions, their mean.
-fn chunk_ns(measured: &Measured) -> u64 {
-    let [d2h, h2d] = &measured.fits;
-    f64::midpoint(d2h.chunk_ns, h2d.chunk_ns).round() as u64
+/// What copies cost, behind the origin of the table.
+pub(super) fn link_cost(fits: &[LaneFit; 2], text: &mut String) {
+    // The profile has one fixed cost of a chunk for both directions: their mean.
+    let [d2h, h2d] = fits;
+    let chunk_ns = f64::midpoint(d2h.chunk_ns, h2d.chunk_ns).round() as u64;
+    let _ = writeln!(text, "copy_ns = {chunk_ns}");
+    for direction in Direction::LINK {
+        let fit = &fits[direction.index()];
+        let [memcpy, batch, gather, staged] = fit.piece_ns.map(|ns| ns.round() as u64);
+        let alone = (fit.bytes_per_s.round() as u64).max(1);
+        let _ = write!(
+            text,
+            "\n[link.{}]\nbytes_per_s = {alone}\nbytes_per_s_shared = {}\n\
+             piece_ns = {{ memcpy = {memcpy}, batch = {batch}, gather = {gather}, staged = {staged} }}\n\
+             slowdown_ppm = {}\nbeside_steps_ppm = {}\n",
+            direction.to_string().to_lowercase(),
+            (fit.bytes_per_s_shared.round() as u64).clamp(1, alone),
+            ppm(fit.slowdown),
+            ppm(fit.beside_steps),
+        );
+    }
 }
 
 fn throttle(throttle: &Throttle) -> String {
@@ -153,10 +155,11 @@ fn throttle(throttle: &Throttle) -> String {
         prompt_ppm,
     } = throttle.sustained;
     format!(
-        "half_life_ns = {}, full_tokens = {}, light_tokens = {}, from_ppm = {}, prompt_ppm = {}, decode_ppm = {}, \
+        "half_life_ns = {}, full_tokens = {}, full_seqs = {}, light_tokens = {}, from_ppm = {}, prompt_ppm = {}, decode_ppm = {}, \
          sustained = {{ half_life_ns = {half_life_ns}, from_ppm = {from_ppm}, prompt_ppm = {prompt_ppm} }}",
         throttle.half_life_ns,
         throttle.full_tokens,
+        throttle.full_seqs,
         throttle.light_tokens,
         throttle.from_ppm,
         throttle.prompt_ppm,
@@ -199,7 +202,7 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::lanes::{BesideTimes, CopyPoint, MethodTimes};
+    use super::super::lanes::{BesideTimes, MethodTimes};
     use super::super::{BlockShape, IdlePoint, LaneFit, LaneTimes, Line, Plan, StepPoint};
     use super::*;
     use crate::calibrate::fit::Point;
@@ -218,15 +221,7 @@ pub(super) mod tests {
             bytes: 4_096,
             nanos: 4_200,
         }];
-        let method = MethodTimes {
-            points: vec![CopyPoint {
-                blocks: 8,
-                nanos: 1_300_000,
-                held_out: true,
-            }],
-            block_ns: 153_000.0,
-            single_ns: 156_000.0,
-        };
+        let method = MethodTimes::of([(1, 156_000), (64, 64 * 153_000), (8, 1_300_000)]).unwrap();
         let lane = LaneTimes {
             methods: std::array::from_fn(|_| method.clone()),
             beside: BesideTimes {
@@ -282,8 +277,9 @@ pub(super) mod tests {
                     longer_ns: 130_000,
                 },
                 throttle: Throttle {
-                    half_life_ns: 28_000_000,
+                    half_life_ns: 33_000_000,
                     full_tokens: 512,
+                    full_seqs: 70,
                     light_tokens: 96,
                     from_ppm: 300_000,
                     prompt_ppm: 150_000,
@@ -376,7 +372,8 @@ pub(super) mod tests {
             "{text}"
         );
         assert!(text.contains("h2d,staged,67108864,8,1300000,"), "{text}");
-        assert_eq!(text.lines().count(), 1 + 2 * (1 + 5));
+        // A memcpy beneath the device, and three sizes of each method.
+        assert_eq!(text.lines().count(), 1 + 2 * (1 + 5 * 3));
         let steps = steps_csv(&measured().steps, &measured().cost);
         assert!(
             steps.contains("decode,0,0,0,0,1,0,4000000,0,3900000,true\n"),

@@ -1,7 +1,7 @@
 //! What a profile says in comments: what it has no key for, and how far off its fits are.
 
 use super::fit::Line;
-use super::{METHODS, Measured, StepPoint};
+use super::{METHODS, Measured, StepPoint, lane_fit};
 use devices::StepCost;
 use model::Direction;
 use results::validation::ErrorSummary;
@@ -44,13 +44,8 @@ pub(super) fn remarks(measured: &Measured, text: &mut String) {
             beside.decode_slowdown * 100.0,
             beside.prefill_slowdown * 100.0,
         ));
-        if let Some(errors) = copy_errors(measured, side) {
-            line(format!(
-                "{direction}, held-out copies of all methods: {:.2} %, {:.2} % ({})",
-                errors.p50 * 100.0,
-                errors.p99 * 100.0,
-                errors.count
-            ));
+        if let Some(errors) = measured.copy_errors(side) {
+            line(copies_held_out(direction, &errors));
         }
         let (
             _,
@@ -105,7 +100,8 @@ pub fn disturbed(measured: &Measured) -> Vec<String> {
     let advice = "something else used the link; calibrate again, one GPU of a host at a time";
     let found = Direction::LINK.into_iter().flat_map(|direction| {
         let side = direction.index();
-        let differ = copy_errors(measured, side)
+        let differ = measured
+            .copy_errors(side)
             .filter(|errors| errors.p50 > HELD_OUT)
             .map(|errors| {
                 let off = errors.p50 * 100.0;
@@ -140,23 +136,21 @@ pub(super) fn step_errors(points: &[StepPoint], cost: &StepCost, model: &str) ->
         .collect()
 }
 
-/// Errors of the copies that were held out, all methods.
-fn copy_errors(measured: &Measured, side: usize) -> Option<ErrorSummary> {
-    let errors = measured.lanes[side]
-        .methods
-        .iter()
-        .enumerate()
-        .flat_map(|(method, times)| {
-            times
-                .points
-                .iter()
-                .filter(|point| point.held_out)
-                .map(move |point| {
-                    let predicted = measured.copy_ns(side, method, point.blocks);
-                    predicted / point.nanos.max(1) as f64 - 1.0
-                })
-        });
-    ErrorSummary::of(errors)
+/// How far off the copies are that were held out.
+pub(super) fn copies_held_out(direction: Direction, errors: &ErrorSummary) -> String {
+    format!(
+        "{direction}, held-out copies of all methods: {:.2} %, {:.2} % ({})",
+        errors.p50 * 100.0,
+        errors.p99 * 100.0,
+        errors.count
+    )
+}
+
+impl Measured {
+    /// Errors of the copies of a direction that were held out, all methods.
+    fn copy_errors(&self, side: usize) -> Option<ErrorSummary> {
+        lane_fit::errors(&self.lanes[side].methods, &self.fits[side], self.blocks)
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +165,7 @@ mod tests {
             let side = direction.index();
             for method in 0..METHODS.len() {
                 let fitted = measured.copy_ns(side, method, 8);
-                measured.lanes[side].methods[method].points[0].nanos = (fitted * longer) as u64;
+                measured.lanes[side].methods[method].points[2].nanos = (fitted * longer) as u64;
             }
             disturbed(&measured)
         };

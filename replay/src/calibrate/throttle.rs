@@ -4,22 +4,23 @@
 //!   ln(measured / predicted) of each step = class + ln(1 + Σ slow-down·what the step feels)
 //! ```
 //!
-//! A *class* is a kind of step and a range of tokens: whatever the cost of a step is wrong by for another reason is a constant of its class, and
+//! A *class* is a range of prompt tokens and one of decoding sequences: whatever the cost of a step is wrong by for another reason is a constant of its class, and
 //! only how steps of one class differ counts, large deviations by their size (Huber, 1964): under load that lasts a card lowers its clock in turns, by a
 //! third for a tenth of a second. Half-lives, limits and what draws all there is are those of a grid that leave the least, if they explain more than those
 //! of [`REFERENCE`] by enough; then it is asked whether load that lasts explains more. What is left is the jitter ([`super::jitter`]).
 
 use super::bursts::RanStep;
 use super::fit::{Weighed, least_squares_from_zero, median};
-use devices::{Felt, Load, StepCost, Sustained, Throttle};
+use devices::{Felt, Load, StepCost, Sustained, Throttle, Work};
 use model::{Nanos, Time};
 use std::collections::BTreeMap;
 
 /// Of an H200: the best of the grid for seventeen calibrations together, each with slow-downs of its own. What is light was timed once more
 /// (`lasting.bursts.csv` beside the validation): prompts of 96 tokens took 4 % longer behind three of 2,048, those of 144 tokens 6, of 192 and more 10 to 14.
 const REFERENCE: Throttle = Throttle {
-    half_life_ns: 28_000_000,
+    half_life_ns: 33_000_000,
     full_tokens: 512,
+    full_seqs: 70,
     light_tokens: 96,
     from_ppm: 300_000,
     prompt_ppm: 0,
@@ -36,6 +37,8 @@ const HALF_LIVES_MS: [u64; 11] = [3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113];
 const FULL_TOKENS: [u32; 5] = [128, 256, 512, 1_024, 2_048];
 /// Prompt tokens of a step that waits for memory that are tried; the first where no burst has prompts so short, for then all are alike.
 const LIGHT_TOKENS: [u32; 4] = [96, 48, 64, 144];
+/// Sequences of a decode step under full load that are tried; 0: decode draws nothing.
+const FULL_SEQS: [u32; 6] = [0, 40, 57, 80, 113, 160];
 /// Loads that are tried up to which the clock stays \[ppm\].
 const FROM_PPM: [u32; 7] = [0, 100_000, 200_000, 300_000, 400_000, 500_000, 600_000];
 /// The same of load that lasts.
@@ -61,8 +64,7 @@ const LEAST: f64 = 0.005;
 /// A step, as far as its slow-down is concerned.
 #[derive(Clone, Copy)]
 pub(super) struct Sample {
-    /// 0 for decode.
-    prompt_tokens: u32,
+    work: Work,
     /// It began.
     pub start: Time,
     /// It ended.
@@ -73,8 +75,16 @@ pub(super) struct Sample {
     off: f64,
 }
 
-/// Whether it has prompts, and its tokens by half octaves.
-pub(super) type Class = (bool, u32);
+/// Prompt tokens and decoding sequences of a step by half octaves, 0 for none.
+pub(super) type Class = [u32; 2];
+
+fn class(work: Work) -> Class {
+    let half_octave = |count: u32| match count {
+        0 => 0,
+        count => 1 + (f64::from(count).log2() * 2.0) as u32,
+    };
+    [work.prompt_tokens, work.decode_seqs].map(half_octave)
+}
 
 /// What is known of the bursts before anything is fitted.
 pub(super) struct Bursts {
@@ -99,26 +109,20 @@ impl Left {
     }
 }
 
-/// The throttle with the slow-downs that explain best how steps of one kind differ in time, and other limits than those of the reference if these explain
-/// much more. None, if prompts behind prompts take as long as others.
+/// The throttle with the slow-downs that explain best how steps of one kind differ in time. Load that lasts, and other limits than those of the
+/// reference, must each explain much more. None, if prompts behind prompts take as long as others.
 pub fn fit(bursts: &[RanStep], cost: &StepCost) -> Throttle {
     let bursts = Bursts::of(bursts, cost);
     let steps = bursts.classes.values().map(Vec::len).sum();
-    let mut best = bursts.slow_downs(REFERENCE);
-    if let Some(other) = bursts
-        .best(limits())
-        .filter(|other| other.is_worth(steps, &best))
-    {
-        best = other;
-    }
-    let longest = bursts.longest_of_prompts();
-    let lasting = sustained().filter(|grid| TELLING * grid.half_life_ns <= longest.0);
-    let lasting = bursts.best(lasting.map(|sustained| Throttle {
-        sustained,
-        ..best.throttle
-    }));
-    if let Some(lasting) = lasting.filter(|lasting| lasting.is_worth(steps, &best)) {
-        best = lasting;
+    let reference = bursts.slow_downs(REFERENCE);
+    let other = bursts.other_limits();
+    let lasting = [&reference, &other].map(|limits| bursts.lasting(limits.throttle));
+    let [lasting, other_lasting] = lasting;
+    let mut best = reference;
+    for next in [lasting, Some(other), other_lasting].into_iter().flatten() {
+        if next.is_worth(steps, &best) {
+            best = next;
+        }
     }
     let Throttle {
         prompt_ppm,
@@ -139,7 +143,7 @@ fn limits() -> impl Iterator<Item = Throttle> {
             full_tokens,
             light_tokens,
             from_ppm,
-            ..Throttle::default()
+            ..REFERENCE
         })
     };
     HALF_LIVES_MS.into_iter().flat_map(move |ms| {
@@ -166,15 +170,11 @@ impl Bursts {
         let mut ran = Vec::with_capacity(bursts.len());
         let mut classes: BTreeMap<Class, Vec<usize>> = BTreeMap::new();
         for RanStep { totals, start, end } in bursts.iter().filter(|ran| ran.end > ran.start) {
-            let tokens = totals.prefill_tokens + totals.decode_seqs;
-            let class = (
-                totals.prefill_tokens > 0,
-                (f64::from(tokens).log2() * 2.0) as u32,
-            );
-            classes.entry(class).or_default().push(ran.len());
+            let work = Work::of(totals);
+            classes.entry(class(work)).or_default().push(ran.len());
             let rested = Nanos((cost.totals_ps(totals) / 1000).max(1));
             ran.push(Sample {
-                prompt_tokens: totals.prefill_tokens,
+                work,
                 start: *start,
                 end: *end,
                 rested,
@@ -189,11 +189,20 @@ impl Bursts {
         Self { ran, classes }
     }
 
+    /// Whether decode of some numbers of sequences was timed.
+    fn has_decode_of_many(&self) -> bool {
+        self.classes
+            .keys()
+            .filter(|[prompts, _]| *prompts == 0)
+            .count()
+            > 1
+    }
+
     /// The longest time in which prompts followed each other, from the end of the first.
     fn longest_of_prompts(&self) -> Nanos {
         let (mut longest, mut since, mut until) = (Nanos(0), Time(0), Time(0));
         for ran in &self.ran {
-            if ran.prompt_tokens == 0 || ran.start.since(until) > PAUSE {
+            if ran.work.prompt_tokens == 0 || ran.start.since(until) > PAUSE {
                 since = ran.end;
             }
             until = ran.end;
@@ -208,8 +217,8 @@ impl Bursts {
         let steps = self.ran.iter();
         steps
             .map(|ran| {
-                let felt = load.felt(throttle, ran.start, ran.prompt_tokens, ran.rested);
-                load.add(throttle, ran.prompt_tokens, ran.start, ran.end);
+                let felt = load.felt(throttle, ran.start, ran.work, ran.rested);
+                load.add(throttle, ran.work, ran.start, ran.end);
                 felt
             })
             .collect()
@@ -218,6 +227,30 @@ impl Bursts {
     /// What a step is longer by than predicted and slowed down, in logarithms.
     pub fn left(&self, at: usize, throttle: &Throttle, felt: &[Felt]) -> f64 {
         self.ran[at].off - (f64::from(throttle.ppm(felt[at])) / 1e6).ln_1p()
+    }
+
+    /// The best limits of the grid, without load that lasts.
+    fn other_limits(&self) -> Left {
+        let best = self.best(limits()).expect("the grid has limits");
+        // Where decode was of one number of sequences, what it draws is in the other limits.
+        if !self.has_decode_of_many() {
+            return best;
+        }
+        let seqs = FULL_SEQS.iter().map(|full_seqs| Throttle {
+            full_seqs: *full_seqs,
+            ..best.throttle
+        });
+        self.best(seqs).expect("the grid has numbers of sequences")
+    }
+
+    /// The best with these limits of what comes on top if load lasts; none if no load lasted for long.
+    fn lasting(&self, limits: Throttle) -> Option<Left> {
+        let longest = self.longest_of_prompts();
+        let lasting = sustained().filter(|grid| TELLING * grid.half_life_ns <= longest.0);
+        self.best(lasting.map(|sustained| Throttle {
+            sustained,
+            ..limits
+        }))
     }
 
     /// The best of these throttles.
@@ -308,8 +341,9 @@ pub(super) mod tests {
 
     const REST: Nanos = Nanos(150_000_000);
     pub const TRUTH: Throttle = Throttle {
-        half_life_ns: 28_000_000,
+        half_life_ns: 33_000_000,
         full_tokens: 512,
+        full_seqs: 70,
         light_tokens: 96,
         from_ppm: 300_000,
         prompt_ppm: 150_000,
@@ -357,16 +391,15 @@ pub(super) mod tests {
             let noise =
                 1.0 + 0.01 * (f64::from(kernels::mix::mix64(self.now.0) as u32) / 4e9 - 0.5);
             let rested = cost().totals_ps(&totals) / 1000;
-            let ppm = self
-                .load
-                .ppm(&self.throttle, self.now, prompt, Nanos(rested));
+            let work = Work::of(&totals);
+            let ppm = self.load.ppm(&self.throttle, self.now, work, Nanos(rested));
             let lasted = self.turns.map_or(0, |since| self.now.since(since).0);
             let turn = lasted > 800_000_000 && lasted % 1_000_000_000 < 150_000_000;
             let slow = (1.0 + f64::from(ppm) / 1e6) * if turn { 1.2 } else { 1.0 };
             let nanos = rested as f64 * slow * noise * self.wrong;
             let (start, end) = (self.now, Time(self.now.0 + nanos as u64));
             self.ran.push(RanStep { totals, start, end });
-            self.load.add(&self.throttle, prompt, start, end);
+            self.load.add(&self.throttle, work, start, end);
             self.now = Time(end.0 + 60_000);
         }
     }

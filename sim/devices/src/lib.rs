@@ -44,5 +44,5 @@ pub use link::{Beside, LaneCost, LinkCost};
 pub use ramp::{Ramp, SlowDown};
 pub use roofline::Roofline;
 pub use sim::SimDevice;
-pub use throttle::{Felt, Load, Sustained, Throttle};
+pub use throttle::{Felt, Load, Sustained, Throttle, Work};
 pub use totals::StepTotals;

@@ -4,7 +4,7 @@
 //! start, its shape, its neighbours) is taken from the recording.
 
 use crate::link::{moved_bytes, transfer_ns};
-use crate::{Beside, LaneCost, LinkCost, Load, SlowDown, StepCost, StepTotals};
+use crate::{Beside, LaneCost, LinkCost, Load, SlowDown, StepCost, StepTotals, Work};
 use model::{Bytes, Direction, Nanos, Time};
 
 /// When a server was busy: spans that do not overlap, in order.
@@ -130,7 +130,7 @@ pub fn steps_time(
         } else {
             now
         };
-        let ppm = ppm + load.ppm(&cost.throttle, at, first.prefill_tokens, rested);
+        let ppm = ppm + load.ppm(&cost.throttle, at, Work::of(&first), rested);
         now = now + SlowDown::ppm(ppm).nanos(cost.totals_ps(&totals));
         if totals.prefill_tokens > 0 {
             totals = StepTotals {

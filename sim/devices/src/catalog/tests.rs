@@ -136,10 +136,19 @@ fn a_lane_that_gains_from_sharing_is_an_error() {
 }
 
 #[test]
-fn a_throttle_that_no_load_reaches_is_an_error() {
-    for (key, valid) in [("from_ppm", "300000"), ("sustained.from_ppm", "0")] {
+fn a_throttle_that_no_card_has_is_an_error() {
+    let (no_load, no_card) = (
+        "no load is above 1000000 ppm",
+        "no card takes 90000000000 ns",
+    );
+    for (key, valid, wrong, says) in [
+        ("from_ppm", "300000", "1000000", no_load),
+        ("sustained.from_ppm", "0", "1000000", no_load),
+        ("half_life_ns", "33000000", "90000000000", no_card),
+        ("sustained.half_life_ns", "0", "90000000000", no_card),
+    ] {
         let name = key.rsplit('.').next().unwrap();
-        let (valid, wrong) = (format!("{name} = {valid},"), format!("{name} = 1000000,"));
+        let (valid, wrong) = (format!("{name} = {valid},"), format!("{name} = {wrong},"));
         let error = edited("h200", &valid, &wrong).unwrap_err();
         let ProfileError::Invalid {
             line,
@@ -152,10 +161,7 @@ fn a_throttle_that_no_load_reaches_is_an_error() {
         };
         assert_eq!(*at, format!("compute.measured.llama-2-7b.throttle.{key}"));
         assert_eq!(*line, line_of("h200", "throttle = "));
-        assert!(
-            message.starts_with("no load is above 1000000 ppm"),
-            "{message}"
-        );
+        assert!(message.starts_with(says), "{message}");
     }
 }
 

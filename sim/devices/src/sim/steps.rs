@@ -6,11 +6,11 @@
 //! A run that finds nothing in flight begins when it has been dispatched; what its first step takes longer after a pause passes between
 //! its start and its base.
 //!
-//! The slow-down is that of the copies beside a step and that of the load before it: of steps with prompts the load at which they begin. Prompts
-//! count as load when their run is over.
+//! The slow-down is that of the copies beside a step and that of the load before it: of steps with prompts the load at which they begin. A run
+//! counts as load when it is over.
 
 use crate::throttle::SlowedDown;
-use crate::{Load, Ramp, SlowDown, StepCost, Throttle};
+use crate::{Load, Ramp, SlowDown, StepCost, Throttle, Work};
 use engine::device::{Completion, StepRun};
 use model::{Nanos, OpId, Time};
 use std::collections::VecDeque;
@@ -48,8 +48,8 @@ struct Run {
     phases: Vec<Phase>,
     /// Steps in all phases, or what a cut left of them.
     steps: u32,
-    /// Of all phases.
-    prompt_tokens: u32,
+    /// Prompts of all phases, and the sequences that the first decodes.
+    work: Work,
     /// So much longer it takes by the load at which it begins \[ppm\]; `None` without prompts, for the load changes from step to step, and
     /// before it is the first.
     load_ppm: Option<u32>,
@@ -100,10 +100,13 @@ impl StepQueue {
         );
         let mut phases = self.spare.pop().unwrap_or_default();
         phases.clear();
-        let prompt_tokens = run.phases.iter().map(|p| p.shape.prefill_tokens()).sum();
+        let work = Work {
+            prompt_tokens: run.phases.iter().map(|p| p.shape.prefill_tokens()).sum(),
+            decode_seqs: run.phases.first().map_or(0, |p| p.shape.decode_seqs),
+        };
         let factor_ppm = self.draw.map(|draw| {
             let jitter = self.cost.jitter;
-            jitter.factor_ppm(draw, run.id, prompt_tokens > 0)
+            jitter.factor_ppm(draw, run.id, work.prompt_tokens > 0)
         });
         let takes = |cost_ps: u64| match factor_ppm {
             None => cost_ps,
@@ -139,7 +142,7 @@ impl StepQueue {
             cuttable: run.cuttable,
             phases,
             steps,
-            prompt_tokens,
+            work,
             load_ppm: None,
             submitted: now,
             start,
@@ -212,10 +215,9 @@ impl StepQueue {
         }
         let run = self.runs.pop_front()?;
         self.ended = Some(run.end);
-        if run.prompt_tokens > 0 {
-            let throttle = &self.cost.throttle;
-            self.load
-                .add(throttle, run.prompt_tokens, run.start, run.end);
+        let throttle = &self.cost.throttle;
+        self.load.add(throttle, run.work, run.start, run.end);
+        if run.work.prompt_tokens > 0 {
             self.slowed_down = self.load.slowed_down(throttle, run.end);
         }
         self.spare.push(run.phases);
@@ -272,9 +274,9 @@ impl StepQueue {
 impl Run {
     /// Fixes what load makes of its prompts, if it has any: it begins at its base, and this is the load of all before it.
     fn begin_under(&mut self, load: &Load, throttle: &Throttle) {
-        self.load_ppm = (self.prompt_tokens > 0).then(|| {
+        self.load_ppm = (self.work.prompt_tokens > 0).then(|| {
             let rested = SlowDown::NONE.nanos(self.phases[0].first_ps);
-            load.ppm(throttle, self.base, self.prompt_tokens, rested)
+            load.ppm(throttle, self.base, self.work, rested)
         });
     }
 

@@ -349,20 +349,18 @@ fn steps_behind_prompts_take_longer_and_less_so_from_step_to_step() {
         ..steps()
     };
     let mut device = SimDevice::new(cost, &link(), 0);
-    // 1,000 + 20 x 100 + 20 x 10 on a rested card, 0.8 half-lives: a fifth of the full load on the average, +32 %. The load after it: 1.056
-    // half-lives of full load, 0.514.
+    // 1,000 + 20 x 100 + 20 x 10 on a rested card, 0.8 half-lives: 0.2324 of the full load on the average, +37.2 %. The load after it: 1.0973
+    // half-lives of full load, 0.5326.
     device.submit(prompt(1, 20));
-    assert_eq!(wait(&mut device, None), (4_224, vec![(1, 0, 4_224, 1)]));
-    // 80 % of that are left on the average, and a fifth of the full load: 0.611, +97.8 %. 1.582 half-lives more: 1 - 0.486 x 0.354.
+    assert_eq!(wait(&mut device, None), (4_389, vec![(1, 0, 4_389, 1)]));
+    // What is missing of full load, 0.4674, is 0.7676 of that on the average: +102.6 %. 1.6208 half-lives more: 1 - 0.4674 x 0.3252.
     device.submit(prompt(2, 20));
-    assert_eq!(
-        wait(&mut device, None),
-        (10_553, vec![(2, 4_224, 10_553, 1)])
-    );
-    // 0.828, level 26: +52 %, 1,520. Then 0.828 x (1 - 1,520 / 8,000) = 0.670, level 21: +42 % of 1,010.
+    let end = 4_389 + 6_482;
+    assert_eq!(wait(&mut device, None), (end, vec![(2, 4_389, end, 1)]));
+    // 0.848, level 27: +54 %, 1,540. Then 0.848 x 0.7658 = 0.649, level 21: +42 % of 1,010.
     device.submit(decode(3, 2, 0));
-    let end = 10_553 + 1_520 + 1_434;
-    assert_eq!(wait(&mut device, None), (end, vec![(3, 10_553, end, 2)]));
+    let (start, end) = (end, end + 1_540 + 1_434);
+    assert_eq!(wait(&mut device, None), (end, vec![(3, start, end, 2)]));
     // After ten half-lives it has rested.
     assert_eq!(wait(&mut device, Some(end + 40_000)).0, end + 40_000);
     device.submit(decode(4, 1, 0));

@@ -5,7 +5,7 @@
 
 use crate::{LabError, Setup};
 use devices::predict::{Busy, CopyShape, StepsShape, copy_time, steps_time};
-use devices::{Load, StepTotals};
+use devices::{Load, StepTotals, Work};
 use model::{Direction, Nanos, Time};
 use results::folder::RunFolder;
 use results::rows::OpRow;
@@ -47,7 +47,8 @@ pub fn open_loop(
             };
             let idle = steps.idle_before(start);
             let time = steps_time(cost, &setup.link, run, start, idle, &load, &copies);
-            load.add(&cost.throttle, op.prefill_tokens, start, Time(op.end_ns));
+            let work = Work::of(&run.first);
+            load.add(&cost.throttle, work, start, Time(op.end_ns));
             return time;
         };
         let copy = CopyShape {

@@ -1,21 +1,27 @@
-//! A profile's steps fitted again, without a GPU: to what its calibration timed, by the model of today.
+//! A profile fitted again, without a GPU: to what its calibration timed, by the model of today.
 //!
 //! ```text
 //!   FILE.steps.csv ───► step_fit ─┐
-//!   FILE.bursts.csv ──► throttle ─┴─► FILE with another table of steps, all else as it was (but the link, if it is to be another profile's)
+//!   FILE.bursts.csv ──► throttle ─┼─► FILE with other tables of steps and copies, all else as it was
+//!   FILE.copies.csv ──► lane_fit ─┘   (no copies.csv: the link as well; or it is another profile's)
 //! ```
+
+mod link;
 
 use super::bursts::RanStep;
 use super::profile::{computed_by, step_cost};
 use super::remarks::step_errors;
-use super::{StepPoint, cost, padding};
+use super::{BlockShape, COPY_BLOCKS, Plan, StepPoint, cost, padding, setup_for};
+use crate::run::{ComputeKind, ReplayError};
 use devices::{StepCost, StepTotals};
 use engine::device::{PrefillChunk, StepShape};
+use link::{CopyRow, with_lanes, with_link};
+use model::Direction;
 use model::Time;
 use results::folder::{FolderError, read_table};
+use results::spec::CopyMethod;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use toml_edit::DocumentMut;
 
 /// What was fitted again.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +95,7 @@ pub struct Others<'a> {
     pub link: Option<&'a Path>,
 }
 
-/// Fits the steps of the profile at `path` again. The throttle is fitted to the bursts that the calibration timed, or to those of `others`.
+/// Fits steps and copies of the profile at `path` again. The throttle is fitted to the bursts that the calibration timed, or to those of `others`.
 /// `command` is kept as the origin.
 ///
 /// # Errors
@@ -131,6 +137,8 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
         })
     };
     let mut text = read(path)?;
+    let mut errors = step_errors(&points, &cost, model);
+    let copies = path.with_extension("copies.csv");
     if let Some(link) = others.link {
         text = with_link(&text, &read(link)?).ok_or_else(|| {
             let link = link.display();
@@ -138,8 +146,21 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
                 "it or {link} has no table [link] as `calibrate` writes it"
             ))
         })?;
+    } else if copies.exists() {
+        let rows: Vec<CopyRow> = read_table(&copies)?;
+        let blocks = blocks_of(model).map_err(|error| shape(&error.to_string()))?;
+        let before = |direction| match direction {
+            Direction::D2h => &profile.link.d2h,
+            _ => &profile.link.h2d,
+        };
+        let lane = |direction| link::lane(&rows, direction, before(direction), blocks);
+        let fitted = lane(Direction::D2h).and_then(|d2h| Ok([d2h, lane(Direction::H2d)?]));
+        let fitted = fitted.map_err(|what| RefitError::Fit { path: copies, what })?;
+        text = with_lanes(&text, &fitted.each_ref().map(|(fit, _)| *fit))
+            .ok_or_else(|| shape("it has no table [link] as `calibrate` writes it"))?;
+        errors.extend(fitted.into_iter().filter_map(|(_, held_out)| held_out));
     }
-    let text = with_steps(&text, model, &cost, &points, command).ok_or_else(|| {
+    let text = with_steps(&text, model, &cost, &errors, command).ok_or_else(|| {
         shape("it has no table [compute.measured.MODEL] as `calibrate` writes it")
     })?;
     Ok(Refit { text, points, cost })
@@ -182,12 +203,12 @@ impl BurstRow {
     }
 }
 
-/// The profile's text with other steps; its comments on them as well. `None` if it has no table of them.
+/// The profile's text with other steps, and with these comments on errors in place of its own. `None` if it has no table of them.
 fn with_steps(
     text: &str,
     model: &str,
     cost: &StepCost,
-    points: &[StepPoint],
+    errors: &[String],
     command: &str,
 ) -> Option<String> {
     let is_header = |line: &str| line.starts_with('[');
@@ -195,7 +216,6 @@ fn with_steps(
         format!("[compute.measured.{model}]"),
         format!("[compute.measured.\"{model}\"]"),
     ];
-    let errors = step_errors(points, cost, model);
     let mut lines = text.lines().peekable();
     let mut out = String::with_capacity(text.len());
     let mut found = false;
@@ -226,23 +246,32 @@ fn with_steps(
     found.then_some(out)
 }
 
-/// The profile's text with the link of another one, which names its source. `None` if either has none.
-fn with_link(text: &str, other: &str) -> Option<String> {
-    let mut profile: DocumentMut = text.parse().ok()?;
-    let other: DocumentMut = other.parse().ok()?;
-    *profile.get_mut("link")? = other.get("link")?.clone();
-    Some(profile.to_string())
+/// How the KV of a model was cut up.
+fn blocks_of(model: &str) -> Result<BlockShape, ReplayError> {
+    let plan = Plan {
+        model: model.to_owned(),
+        compute: ComputeKind::Spin,
+        base: "h200".to_owned(),
+    };
+    let setup = setup_for(&plan, CopyMethod::Contiguous, COPY_BLOCKS)?;
+    Ok(BlockShape::of(&setup))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::steps_csv;
+    use crate::calibrate::{LaneFit, steps_csv};
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-11.toml"
+        "/measurements/validation/card-14.toml"
     );
+
+    /// The profile of today's model.
+    fn refitted(name: &str) -> String {
+        let path = Path::new(MEASURED).with_file_name("refit").join(name);
+        path.to_string_lossy().into_owned()
+    }
 
     #[test]
     fn the_profile_of_the_h200_is_what_its_steps_and_bursts_give() {
@@ -251,7 +280,7 @@ mod tests {
             ("llama-2-7b", Path::new(MEASURED).to_owned()),
             (
                 "llama-3.1-8b",
-                Path::new(MEASURED).with_file_name("card-10-long.toml"),
+                Path::new(MEASURED).with_file_name("card-14-long.toml"),
             ),
         ] {
             let refit = refit(&measured, Others::default(), "djinn-replay refit").unwrap();
@@ -261,7 +290,7 @@ mod tests {
 
     #[test]
     fn prompts_for_seconds_show_what_load_that_lasts_does() {
-        // Bursts of three seconds, on another H200; those of the calibration are too short to tell.
+        // Bursts of three seconds, on another H200; on that of the calibration load that lasts does too little to tell.
         let lasting = Path::new(MEASURED).with_file_name("lasting.bursts.csv");
         let others = Others {
             bursts: Some(&lasting),
@@ -294,6 +323,7 @@ mod tests {
         );
 
         let before = devices::hardware(MEASURED).unwrap();
+        // Nor are copies there that tell another link.
         let bursts = measured("bursts.csv");
         let others = Others {
             bursts: Some(&bursts),
@@ -315,6 +345,28 @@ mod tests {
         std::fs::write(path.with_extension("steps.csv"), csv).unwrap();
         let twice = refit(&path, others, "djinn-replay refit card.toml").unwrap();
         assert_eq!(twice.cost, again.cost);
+    }
+
+    #[test]
+    fn the_link_is_what_its_copies_give() {
+        let [before, after] = [MEASURED.to_owned(), refitted("card-14.toml")]
+            .map(|path| devices::hardware(&path).unwrap().link);
+        // One disturbed copy of a single block had told what a chunk costs, and so the rate: more than the link has.
+        assert!(before.copy_ns > 20_000 && before.d2h.bytes_per_s.get() > 57_000_000_000);
+        assert!(after.copy_ns < 5_000 && after.d2h.bytes_per_s.get() < 55_000_000_000);
+        let again = refit(Path::new(MEASURED), Others::default(), "x").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("card.toml");
+        std::fs::write(&path, &again.text).unwrap();
+        let again = devices::hardware(path.to_str().unwrap()).unwrap().link;
+        assert_eq!(again, after);
+        // What copies take beside others stays.
+        let more = |lane: &devices::LaneSection| {
+            let ns = |rate: std::num::NonZeroU64| 8_388_608e9 / rate.get() as f64;
+            ns(lane.bytes_per_s_shared) - ns(lane.bytes_per_s)
+        };
+        assert!((more(&before.d2h) - more(&after.d2h)).abs() < 1.0);
+        assert_eq!(before.d2h.slowdown_ppm, after.d2h.slowdown_ppm);
     }
 
     #[test]
@@ -347,5 +399,6 @@ mod tests {
         let text = "name = \"x\"\n[compute]\n";
         let cost = StepCost::default();
         assert_eq!(with_steps(text, "llama-2-7b", &cost, &[], "x"), None);
+        assert_eq!(with_lanes(text, &[LaneFit::default(); 2]), None);
     }
 }
