@@ -263,11 +263,11 @@ fn report(a: &str, b: &str, comparison: &Comparison) -> String {
     }
     text += &table.render();
     let by = if comparison.pairs >= SEEDS_MIN {
-        "seeds"
+        "baseline, other: means over pairs of runs; intervals by resampling pairs"
     } else {
-        "sessions"
+        "intervals by resampling sessions"
     };
-    let _ = writeln!(text, "  intervals by resampling {by}\n");
+    let _ = writeln!(text, "  {by}\n");
     text
 }
 

@@ -14,6 +14,7 @@ mod command;
 mod config;
 mod error;
 mod format;
+mod interrupt;
 mod out;
 mod progress;
 mod summary;
@@ -44,7 +45,7 @@ use std::process::ExitCode;
 /// A deterministic simulator of one GPU that serves agents: keep their KV in HBM, move it to host memory and bring it
 /// back in time, or drop it and compute it again.
 #[derive(Parser)]
-#[command(version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "djinn", version, propagate_version = true, after_help = EXAMPLES)]
 struct Djinn {
     #[command(subcommand)]
     verb: Verb,

@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::format::plural;
 use crate::table::Table;
-use crate::{command, out, progress};
+use crate::{command, interrupt, out, progress};
 use figures::by_name;
 use lab::ranking::{self, POLICIES, Ranked, RankingOptions, RankingSpec, Stage};
 use results::folder::write_table;
@@ -81,6 +81,7 @@ const BUILT_IN: &str = "configs/experiments/policies.toml";
 pub fn run(args: &Args) -> Result<(), CliError> {
     let clock = Instant::now();
     let started = command::started();
+    interrupt::say_what_is_kept();
     let (name, text) = match &args.config {
         None => (BUILT_IN.to_owned(), POLICIES.to_owned()),
         Some(path) => {

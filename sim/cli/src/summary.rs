@@ -99,7 +99,14 @@ fn identity(manifest: &Manifest) -> String {
     let commit: String = manifest
         .commit
         .iter()
-        .flat_map(|commit| commit.chars().take(12))
+        .flat_map(|commit| {
+            let (hash, changed) = commit.split_once('-').unwrap_or((commit, ""));
+            let mark = if changed.is_empty() { "" } else { "-" };
+            hash.chars()
+                .take(12)
+                .chain(mark.chars())
+                .chain(changed.chars())
+        })
         .collect();
     let commit = if commit.is_empty() {
         commit

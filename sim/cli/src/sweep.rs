@@ -4,12 +4,13 @@ use crate::config::{ConfigArgs, sweep};
 use crate::error::CliError;
 use crate::format::{plural, span_or_dash};
 use crate::table::Table;
-use crate::{command, out, progress};
+use crate::{command, interrupt, out, progress};
 use lab::Wants;
 use lab::sweep::{SweepOptions, run as run_sweep};
 use results::runs::{RunRow, read_runs};
 use results::spec::DRAW;
 use results::stats::Quantile;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -53,13 +54,29 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         command: command::given(),
         commit: command::commit(),
     };
+    interrupt::say_what_is_kept();
+    // A table that cannot be read has nothing to lose.
+    let before = read_runs(&args.out.join("runs.csv")).unwrap_or_default();
     let bar = progress::bar(sweep.len() as u64, "runs");
     let report = run_sweep(&sweep, &options, &|progress| {
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
     let report = report?;
-    out::stdout(&table(&read_runs(&report.runs_csv)?))?;
+    let rows = read_runs(&report.runs_csv)?;
+    out::stdout(&table(&rows))?;
+    let now: BTreeSet<&str> = rows.iter().map(|row| row.id.run.as_str()).collect();
+    let gone = before
+        .iter()
+        .filter(|row| !now.contains(row.id.run.as_str()))
+        .count();
+    if gone > 0 {
+        out::warn(&format!(
+            "the table of {} had {} of another sweep, which are no longer in it; another --out keeps both",
+            args.out.display(),
+            plural(gone as u64, "row")
+        ));
+    }
     out::note(&format!(
         "\n{} now, {} already there; table in {}",
         plural(report.ran as u64, "run"),

@@ -47,7 +47,7 @@ Examples:
   djinn validate results/sim results/gpu --out results/validation      all pairs that both folders hold
   djinn sweep my.toml --policy djinn,ski --set 'sweep.engine.jitter=\"0..9\"' --keep --out results/sim     courses of each policy
   djinn run my.toml --policy ski --set hardware=other.toml --ops --out results/sim/ski-other     another simulation of a pair
-An error is simulated / measured - 1. The tables are CSV files in DIR, and the figure is validation.{svg,pdf,png}.";
+An error is simulated / measured - 1; of a part of the wake-up (wake_..), the difference as a share of the mean wake-up. The tables are CSV files in DIR, and the figure is validation.{svg,pdf,png}.";
 
 pub fn run(args: &Args) -> Result<(), CliError> {
     let matched = match_runs(
@@ -85,6 +85,12 @@ fn match_runs(
     measured: Vec<RunFolder>,
 ) -> Result<Vec<Matched>, CliError> {
     for run in &measured {
+        if run.manifest().device.kind == "sim" {
+            out::warn(&format!(
+                "{} is a simulation: what follows says how far simulations are apart, and nothing of a GPU",
+                run.path().display()
+            ));
+        }
         if run.manifest().partial {
             out::note(&format!(
                 "warning: {} was stopped early and is left out",
@@ -272,6 +278,9 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
             (Some(low), Some(high)) => format!("{} to {}", signed_span(low), signed_span(high)),
             _ => String::new(),
         };
+        let part = row.quantity.starts_with("wake_");
+        let of = if part { " of the wake-up" } else { "" };
+        let error = |share: f64| percent(share) + of;
         let verdict = match (row.verdict.as_str(), row.target) {
             ("", _) | (_, None) => String::new(),
             (verdict, Some(target)) => format!("{verdict} (aim {:.0} %)", target * 100.0),
@@ -282,7 +291,7 @@ fn closed_report(pair: &Pair, rows: &[ClosedLoopRow]) -> String {
             value(row.simulated),
             value(row.measured),
             repeated,
-            row.error.map(percent).unwrap_or_default(),
+            row.error.map(error).unwrap_or_default(),
             interval,
             verdict,
         ];

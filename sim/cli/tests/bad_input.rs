@@ -275,6 +275,16 @@ fn a_damaged_result_is_named_with_its_line() {
         &place.refuses(1, &["show", "a"]),
         &["turns.csv, line 5", "session"],
     );
+    // Cut off behind a whole line.
+    let some: Vec<&str> = turns.lines().take(4).collect();
+    place.write("a/turns.csv", some.join("\n") + "\n");
+    has(
+        &place.refuses(1, &["show", "a"]),
+        &[
+            "turns.csv has 3 turns, and sessions.csv says that",
+            "repeat the run",
+        ],
+    );
     place.write("a/turns.csv", turns);
     place.write("a/decisions.log", "what is this\n");
     has(

@@ -50,6 +50,7 @@ fn a_run_against_itself_has_no_error_anywhere() {
     let done = place.ok(&["validate", "sim", "gpu", "--out", "v", "--resamples", "200"]);
     // Nothing was stamped in a run that was not replayed.
     assert!(!done.err.contains("stamped"), "{}", done.err);
+    has(&done.err, &["gpu is a simulation: what follows says"]);
     has(
         &done.out,
         &[

@@ -174,10 +174,15 @@ impl Forecast {
             0 => "HBM and host",
             _ => "HBM, host and disk",
         };
+        // A fleet that is there from the beginning has no rate, and its queue an end.
+        let (queue, fewer) = match self.load_together {
+            Some(_) => ("queues will be long", "lower `workload.sessions`"),
+            None => ("the queue may grow without bound", "lower `workload.rate`"),
+        };
         if self.peak_blocks > room {
             warnings.push(format!(
                 "sessions that are live at once need up to {:.0} GiB of KV, {tiers} hold {:.0}: whatever the policy, much will \
-                 be recomputed, and the queue may grow without bound; lower `workload.rate` or raise `memory.host_gib`",
+                 be recomputed, and {queue}; {fewer} or raise `memory.host_gib`",
                 gib(self.peak_blocks),
                 gib(room)
             ));
@@ -237,5 +242,8 @@ mod tests {
         assert!(said(&coming, "without bound; lower"), "{coming:?}");
         assert!(!said(&few, "the tokens alone need"), "{few:?}");
         assert!(said(&many, "if none waited"), "{many:?}");
+        // 600 of them want more KV than there is.
+        assert!(said(&many, "lower `workload.sessions`"), "{many:?}");
+        assert!(!said(&many, "workload.rate"), "{many:?}");
     }
 }

@@ -19,7 +19,7 @@ mod ranking;
 mod validation;
 
 use crate::error::CliError;
-use crate::{command, out, progress};
+use crate::{command, interrupt, out, progress};
 use figures::by_name;
 use lab::run::{Ran, RunOptions, simulate};
 use lab::sweep::{SweepOptions, SweepReport};
@@ -39,7 +39,7 @@ const AGENTS: u64 = 80;
 /// Run the seed study, the first policy comparison and the contradictions of the literature; draw their figures
 ///
 /// From nothing it simulates 1,600 runs of the seed's server, 280 of the comparison, and some with details kept, in well under two
-/// minutes on two cores; then some 2,000 of coding agents that contradict each other's publications, in some three. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too; those of the ranking and of
+/// minutes on two cores; then some 2,500 of coding agents that contradict each other's publications, in some three. In a checkout, the paper's figures, tables and numbers (paper/generated) are written again, too; those of the ranking and of
 /// the GPU from committed tables, which `djinn rank` and `djinn revalidate` make.
 ///
 /// Runs that are there already are taken up if they were made by this program from the same hardware profile and model;
@@ -70,6 +70,7 @@ struct Study {
 
 pub fn run(args: &Args) -> Result<(), CliError> {
     let clock = Instant::now();
+    interrupt::say_what_is_kept();
     let out = &args.out;
     std::fs::create_dir_all(out).map_err(|cause| CliError::file("create", out, &cause))?;
     let study = simulate_all(args)?;

@@ -73,12 +73,11 @@ pub struct Difference {
     pub statistic: Statistic,
     /// Paired samples, of all pairs together.
     pub samples: usize,
-    /// On the first side.
+    /// On the first side: of all its samples; with enough pairs for `by_seed`, the mean over pairs of what each has.
     pub a: f64,
     /// On the second side.
     pub b: f64,
-    /// `b - a`; with enough pairs for `by_seed`, the mean over pairs of the difference within a pair, which that interval
-    /// is of.
+    /// `b - a`: in the second case the mean over pairs of the difference within a pair, which that interval is of.
     pub difference: f64,
     /// 95 % interval of `difference` over sessions.
     pub by_session: Interval,
@@ -133,15 +132,18 @@ impl Bootstrap {
             .into_iter()
             .zip(by_session)
             .map(|(statistic, by_session)| {
-                let (in_a, in_b) = (statistic.of(&mut a), statistic.of(&mut b));
                 let over_seeds = self.over_seeds(metric, statistic, pairs);
+                let (in_a, in_b) = over_seeds.map_or_else(
+                    || (statistic.of(&mut a), statistic.of(&mut b)),
+                    |(means, _)| means,
+                );
                 Difference {
                     metric,
                     statistic,
                     samples: a.len(),
                     a: in_a,
                     b: in_b,
-                    difference: over_seeds.map_or(in_b - in_a, |(mean, _)| mean),
+                    difference: in_b - in_a,
                     by_session,
                     by_seed: over_seeds.map(|(_, interval)| interval),
                 }
@@ -164,26 +166,29 @@ impl Bootstrap {
         estimates.into_iter().map(interval).collect()
     }
 
-    /// The mean difference within a pair of runs, and its interval from drawing pairs.
+    /// The means over pairs of runs of what either side has, and the interval of their difference from drawing pairs.
     fn over_seeds(
         self,
         metric: Metric,
         statistic: Statistic,
         pairs: &[Vec<Cluster>],
-    ) -> Option<(f64, Interval)> {
-        let within = pairs
+    ) -> Option<((f64, f64), Interval)> {
+        let of_each = pairs
             .iter()
             .filter(|clusters| !clusters.is_empty())
             .map(|clusters| {
                 let (mut a, mut b) = pooled(clusters.iter());
-                statistic.of(&mut b) - statistic.of(&mut a)
+                (statistic.of(&mut a), statistic.of(&mut b))
             });
-        let within: Vec<f64> = within.collect();
-        if within.len() < SEEDS_MIN {
+        let (a, b): (Vec<f64>, Vec<f64>) = of_each.unzip();
+        if a.len() < SEEDS_MIN {
             return None;
         }
+        let within: Vec<f64> = a.iter().zip(&b).map(|(a, b)| b - a).collect();
         let draws = self.draws(metric, 1 + statistic as u64);
-        bootstrap_mean(&within, self.resamples, draws)
+        let (_, interval) = bootstrap_mean(&within, self.resamples, draws)?;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        Some(((mean(&a), mean(&b)), interval))
     }
 
     /// A stream of its own for every interval, so that none shifts when another is added.

@@ -52,6 +52,22 @@ pub enum FolderError {
         #[source]
         fault: crate::parts::RowFault,
     },
+    /// Rows that should be there and are not, or more than should be.
+    #[error(
+        "{} has {rows} turns, and sessions.csv says that {finished} were finished: a file was cut off or changed; remove the folder and \
+         repeat the run: {command}",
+        path.display()
+    )]
+    CutOff {
+        /// The table of turns.
+        path: PathBuf,
+        /// Rows that it has.
+        rows: u64,
+        /// Turns that sessions finished.
+        finished: u64,
+        /// What made the run.
+        command: String,
+    },
     /// A table that the folder may hold, but does not.
     #[error("{} has no {file}; repeat the run with {option}", path.display())]
     Absent {

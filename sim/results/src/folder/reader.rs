@@ -148,12 +148,14 @@ impl RunFolder {
     /// Derives the metrics, as the `[measure]` section of the run's spec says.
     ///
     /// # Errors
-    /// If a row is damaged or cannot be true.
+    /// If a row is damaged or cannot be true, or rows are missing.
     pub fn metrics(&self) -> Result<RunMetrics, FolderError> {
         let measure = Measure::of(&self.manifest.spec);
         let drained = measure.drained && !self.manifest.partial;
         let mut collector = Collector::new(Measure { drained, ..measure });
+        let (mut rows, mut finished) = (0, 0);
         for row in self.turns()? {
+            rows += 1;
             let fault = |fault| FolderError::Row {
                 path: self.file(TURNS),
                 fault,
@@ -161,7 +163,17 @@ impl RunFolder {
             collector.turn(&row?).map_err(fault)?;
         }
         for row in self.sessions()? {
-            collector.session(&row?);
+            let row = row?;
+            finished += u64::from(row.turns);
+            collector.session(&row);
+        }
+        if rows != finished && !self.manifest.partial {
+            return Err(FolderError::CutOff {
+                path: self.file(TURNS),
+                rows,
+                finished,
+                command: self.manifest.command.clone(),
+            });
         }
         Ok(collector.finish())
     }

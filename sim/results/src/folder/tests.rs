@@ -78,6 +78,7 @@ fn write(path: &Path, manifest: &Manifest) -> RunFolder {
             name,
             start_ns: 10,
             end_ns: Some(45),
+            turns: 2,
             ..SessionRow::default()
         })
         .unwrap();

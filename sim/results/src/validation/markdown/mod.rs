@@ -5,7 +5,7 @@ mod missed;
 use super::closed::{DISTANCE, MISSED, Pair, Quantity, ends, latencies, verdict};
 use super::middle;
 use super::rank::{RANKED, RankRow};
-use super::rows::{ClosedLoopRow, OperationsRow, PolicyRow};
+use super::rows::{ClosedLoopRow, ErrorSummary, OperationsRow, PolicyRow};
 use crate::stats::{P99_SAMPLES_MIN, Quantile};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -150,6 +150,7 @@ pub fn markdown(recordings: &[Summary]) -> String {
         whole(&mut text, recording);
     }
     tails(&mut text, recordings);
+    short_tails(&mut text, recordings);
     missed::missed(&mut text, recordings);
     spans(&mut text, recordings);
     ranking(&mut text, recordings);
@@ -232,8 +233,8 @@ fn met(text: &mut String, recordings: &[Summary]) {
         }));
     }
     heading(text, &cells);
-    let mut totals = [[0_usize; 2]; 8];
-    let mut counted = |name: String, counts: [[usize; 2]; 8]| {
+    let mut totals = [[0; 2]; 8];
+    let mut counted = |name: String, counts: Met| {
         let mut cells = vec![name];
         cells.extend(counts.map(|[met, all]| match all {
             0 => String::new(),
@@ -241,22 +242,43 @@ fn met(text: &mut String, recordings: &[Summary]) {
         }));
         line(text, &cells);
     };
-    for recording in recordings {
-        let mut counts = [[0_usize; 2]; 8];
-        for (place, (quantity, _)) in COLUMNS.iter().enumerate() {
-            for row in recording.rows(quantity.name()).filter(|row| !never(row)) {
-                let at = place + if row.repeats > 1 { 0 } else { COLUMNS.len() };
-                counts[at][0] += usize::from(row.met());
-                counts[at][1] += 1;
-            }
+    for group in by_kernels(recordings) {
+        let mut of_group = [[0_usize; 2]; 8];
+        for recording in group {
+            let counts = met_by(recording);
+            add(&mut of_group, counts);
+            counted(code(&recording.name), counts);
         }
-        for (total, own) in totals.iter_mut().zip(counts) {
-            total[0] += own[0];
-            total[1] += own[1];
-        }
-        counted(code(&recording.name), counts);
+        counted(format!("all, kernels: {}", group[0].kernels), of_group);
+        add(&mut totals, of_group);
     }
     counted("all".to_owned(), totals);
+}
+
+/// Met, and all, by column: policies that ran repeatedly, then those that ran once.
+type Met = [[usize; 2]; 8];
+
+fn met_by(recording: &Summary) -> Met {
+    let mut counts = [[0; 2]; 8];
+    for (place, (quantity, _)) in COLUMNS.iter().enumerate() {
+        for row in recording.rows(quantity.name()).filter(|row| !never(row)) {
+            let at = place + if row.repeats > 1 { 0 } else { COLUMNS.len() };
+            add_to(&mut counts[at], [usize::from(row.met()), 1]);
+        }
+    }
+    counts
+}
+
+fn add_to(total: &mut [usize; 2], own: [usize; 2]) {
+    for (total, own) in total.iter_mut().zip(own) {
+        *total += own;
+    }
+}
+
+fn add(totals: &mut Met, own: Met) {
+    for (total, own) in totals.iter_mut().zip(own) {
+        add_to(total, own);
+    }
 }
 
 fn whole(text: &mut String, recording: &Summary) {
@@ -347,6 +369,60 @@ fn tails(text: &mut String, recordings: &[Summary]) {
                 recording.name, tail.policy, tail.wakeups
             );
         }
+    }
+}
+
+/// The P99s at which nothing is aimed: what is left of them.
+fn short_tails(text: &mut String, recordings: &[Summary]) {
+    let _ = writeln!(
+        text,
+        "\nA pair of a policy and a recording with fewer wake-ups has nothing to aim at: of two hundred, P99 is the second or third longest. Errors \
+         of the median of the draws, and the pairs whose mean of the GPU lies among the draws:\n"
+    );
+    heading(
+        text,
+        &[
+            "kernels",
+            "pairs",
+            "median error",
+            "beyond 5 %",
+            "beyond 10 %",
+            "largest",
+            "among the draws",
+        ],
+    );
+    for group in by_kernels(recordings) {
+        let short = |recording: &'_ Summary, row: &ClosedLoopRow| {
+            let judged = recording.tails.iter().any(|tail| tail.policy == row.policy);
+            row.error.is_some() && !judged
+        };
+        let rows: Vec<&ClosedLoopRow> = group
+            .iter()
+            .flat_map(|recording| {
+                let rows = recording.rows(Quantity::WakeupP99.name());
+                rows.filter(move |row| short(recording, row))
+            })
+            .collect();
+        let errors = || rows.iter().filter_map(|row| row.error);
+        let Some(summary) = ErrorSummary::of(errors()) else {
+            continue;
+        };
+        let beyond = |share: f64| errors().filter(|error| error.abs() > share).count();
+        let largest = errors().map(f64::abs).fold(0.0, f64::max);
+        let among = rows
+            .iter()
+            .filter(|row| row.among_draws() == Some(true))
+            .count();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.1} % | {} | {} | {:.0} % | {among} |",
+            group[0].kernels,
+            rows.len(),
+            summary.p50 * 100.0,
+            beyond(0.05),
+            beyond(0.1),
+            largest * 100.0,
+        );
     }
 }
 
