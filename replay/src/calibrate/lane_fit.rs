@@ -5,9 +5,9 @@
 //! ```
 //!
 //! With one piece a block (`contiguous`) and with many (`batch`) the same calls move the same bytes: the two slopes give `p` and
-//! `r`, and small copies give `c`. Other methods have a `p` of their own.
+//! `r`, and copies of a single block give `c`. Other methods have a `p` of their own.
 
-use super::fit::Point;
+use super::fit::{Line, Point};
 use super::lanes::{LaneTimes, MethodTimes};
 use super::{BlockShape, METHODS, Measured};
 use model::Direction;
@@ -31,11 +31,32 @@ pub struct LaneFit {
     pub slowdown: f64,
 }
 
-/// Solves for the constants.
-pub fn fit(times: &LaneTimes, shape: BlockShape) -> LaneFit {
+/// Solves for the constants of both directions, D2H and H2D; `beneath` are the lines through memcpys beneath the device.
+pub fn fit(lanes: &[LaneTimes; 2], beneath: [Line; 2], shape: BlockShape) -> [LaneFit; 2] {
+    let chunk_ns = chunk_ns(lanes, beneath, shape);
+    lanes.each_ref().map(|times| lane(times, chunk_ns, shape))
+}
+
+/// What a chunk costs, either way: a copy of a single block pays for a chunk of its own, in a large one a block pays its share. A copy of one block is
+/// one memcpy, which was timed beneath the device as well: of these four the median counts, so that one disturbed copy does not tell.
+fn chunk_ns(lanes: &[LaneTimes; 2], beneath: [Line; 2], shape: BlockShape) -> f64 {
+    if shape.chunk_blocks < 2 {
+        return 0.0;
+    }
+    let share = 1.0 - 1.0 / f64::from(shape.chunk_blocks);
+    let of_lane = |(times, line): (&LaneTimes, Line)| {
+        let [contiguous, ..] = &times.methods;
+        let memcpy = line.fixed_ns as f64 + shape.bytes as f64 * 1e9 / line.bytes_per_s as f64;
+        [contiguous.single_ns, memcpy].map(|single| (single - contiguous.block_ns) / share)
+    };
+    let mut costs: Vec<f64> = lanes.iter().zip(beneath).flat_map(of_lane).collect();
+    costs.sort_by(f64::total_cmp);
+    f64::midpoint(costs[1], costs[2]).max(0.0)
+}
+
+fn lane(times: &LaneTimes, chunk_ns: f64, shape: BlockShape) -> LaneFit {
     let [contiguous, memcpy, batch, gather, staged] = &times.methods;
     let (chunk, pieces) = (f64::from(shape.chunk_blocks), f64::from(shape.pieces));
-    let chunk_ns = contiguous.chunk_ns(shape.chunk_blocks);
     let per_block = |method: &MethodTimes| method.block_ns - chunk_ns / chunk;
     let piece =
         |method: &MethodTimes, bytes_ns: f64| ((per_block(method) - bytes_ns) / pieces).max(0.0);
@@ -136,9 +157,16 @@ mod tests {
         let block = 8_388_608.0 / 50.0 + pieces * piece_ns;
         let took =
             |blocks: u32| f64::from(blocks.div_ceil(4)) * 3_000.0 + f64::from(blocks) * block;
-        MethodTimes::of([1, 2, 3, 64, 128].map(|blocks| (blocks, took(blocks).round() as u64)))
-            .unwrap()
+        MethodTimes::of([1, 64, 128].map(|blocks| (blocks, took(blocks).round() as u64))).unwrap()
     }
+
+    /// The same beneath the device, where a memcpy is one piece.
+    const BENEATH: Line = Line {
+        fixed_ns: 3_400,
+        bytes_per_s: 50_000_000_000,
+        error_median: 0.0,
+        error_max: 0.0,
+    };
 
     #[test]
     fn the_constants_of_a_link_are_found_again() {
@@ -165,7 +193,8 @@ mod tests {
             chunk_blocks: 4,
             pieces: 64,
         };
-        let fit = fit(&times, shape);
+        let [fit, h2d] = super::fit(&[times.clone(), times.clone()], [BENEATH; 2], shape);
+        assert_eq!(fit, h2d);
         let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-3, "{a} is not {b}");
         close(fit.chunk_ns, 3_000.0);
         close(fit.bytes_per_s, 50e9);
@@ -178,5 +207,10 @@ mod tests {
         // 10 blocks: 3 chunks, one piece each.
         let predicted = predict(&fit, 0, 10, shape);
         close(predicted, 9_000.0 + 10.0 * (400.0 + alone_ns));
+        // One disturbed copy does not tell.
+        let mut disturbed = times.clone();
+        disturbed.methods[0].single_ns += 30_000.0;
+        let [found, _] = super::fit(&[disturbed, times], [BENEATH; 2], shape);
+        close(found.chunk_ns, 3_000.0);
     }
 }

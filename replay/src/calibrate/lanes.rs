@@ -13,12 +13,10 @@ use model::Direction;
 
 /// Repeats of each timing.
 const REPEATS: usize = 5;
-/// Sizes that are fitted, in blocks: small ones, which tell what a chunk costs, and from [`LARGE`] on, which tell what a block does.
-const FITTED: [u32; 5] = [1, 2, 3, 64, 128];
-/// Blocks of a large copy.
-const LARGE: u32 = 64;
+/// Sizes that are fitted, in blocks: a single one, and two large ones.
+const FITTED: [u32; 3] = [1, 64, 128];
 /// Sizes that judge the fit.
-const HELD_OUT: [u32; 4] = [8, 16, 48, 100];
+const HELD_OUT: [u32; 6] = [2, 3, 8, 16, 48, 100];
 /// Blocks of a copy that outlasts what is timed beside it.
 const LONG: u32 = 512;
 
@@ -36,10 +34,12 @@ pub struct CopyPoint {
 /// One direction under one method: at least one copy that is fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodTimes {
-    /// By size.
+    /// Sizes that are fitted, then those that are held out.
     pub points: Vec<CopyPoint>,
     /// Of a block of a large copy \[ns\].
     pub block_ns: f64,
+    /// Of a single block \[ns\].
+    pub single_ns: f64,
 }
 
 /// One direction, beside others.
@@ -71,35 +71,19 @@ impl MethodTimes {
             held_out: !FITTED.contains(&blocks),
         };
         let points: Vec<CopyPoint> = sizes.into_iter().map(point).collect();
-        let largest = points
+        let fitted: Vec<&CopyPoint> = points.iter().filter(|point| !point.held_out).collect();
+        let [single, large @ ..] = &fitted[..] else {
+            return Err("the pools hold no block".to_owned());
+        };
+        let large = if large.is_empty() { &fitted[..] } else { large };
+        let per_block = large
             .iter()
-            .filter(|point| !point.held_out)
-            .max_by_key(|point| point.blocks);
-        let from = largest.ok_or("the pools hold no block")?.blocks.min(LARGE);
-        let large = points
-            .iter()
-            .filter(|point| !point.held_out && point.blocks >= from);
-        let per_block = large.map(|point| point.nanos as f64 / f64::from(point.blocks));
+            .map(|point| point.nanos as f64 / f64::from(point.blocks));
         Ok(Self {
-            block_ns: median(per_block.collect()).expect("the largest is large"),
+            block_ns: per_block.sum::<f64>() / large.len() as f64,
+            single_ns: single.nanos as f64,
             points,
         })
-    }
-
-    /// What a chunk of `chunk_blocks` blocks costs beside its blocks \[ns\]: small copies pay for a chunk of their own, in large ones a block pays its
-    /// share of one. The median of several sizes, so that one disturbed copy does not tell.
-    pub fn chunk_ns(&self, chunk_blocks: u32) -> f64 {
-        let small = self
-            .points
-            .iter()
-            .filter(|point| !point.held_out && point.blocks < LARGE);
-        let costs = small.filter_map(|point| {
-            let blocks = f64::from(point.blocks);
-            let chunks = point.blocks.div_ceil(chunk_blocks);
-            let more = f64::from(chunks) - blocks / f64::from(chunk_blocks);
-            (more > 0.0).then(|| (point.nanos as f64 - blocks * self.block_ns) / more)
-        });
-        median(costs.collect()).unwrap_or(0.0).max(0.0)
     }
 }
 
@@ -259,28 +243,6 @@ mod tests {
         assert_eq!(settled_rounds, round(1.0));
         assert!(settled(&[]).unwrap_err().contains("not timed"));
         assert!(MethodTimes::of([(8, 1_300_000)]).is_err());
-    }
-
-    #[test]
-    fn a_disturbed_copy_of_a_single_block_tells_nothing_of_chunks() {
-        let took =
-            |blocks: u32| 4_000 * u64::from(blocks.div_ceil(8)) + 150_000 * u64::from(blocks);
-        let sizes = |single: u64| {
-            [
-                (1, single),
-                (2, took(2)),
-                (3, took(3)),
-                (64, took(64)),
-                (128, took(128)),
-            ]
-        };
-        let times = MethodTimes::of(sizes(took(1))).unwrap();
-        assert!((times.block_ns - 150_500.0).abs() < 1e-6);
-        assert!((times.chunk_ns(8) - 4_000.0).abs() < 1e-6);
-        let disturbed = MethodTimes::of(sizes(180_000)).unwrap();
-        assert!((disturbed.chunk_ns(8) - 4_000.0).abs() < 1e-6);
-        // A chunk of a block each is no more than a block.
-        assert!(times.chunk_ns(1).abs() < 1e-6);
     }
 
     #[test]

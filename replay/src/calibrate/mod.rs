@@ -208,7 +208,7 @@ pub fn measure(
         Ok(LaneTimes { methods, beside })
     };
     let lanes = [lane(0)?, lane(1)?];
-    let fits = lanes.each_ref().map(|times| lane_fit::fit(times, blocks));
+    let fits = lane_fit::fit(&lanes, sweeps.each_ref().map(|(_, line)| *line), blocks);
     Ok(Measured {
         plan: plan.clone(),
         blocks,

@@ -127,10 +127,8 @@ fn ppm(share: f64) -> u32 {
 
 /// What copies cost, behind the origin of the table.
 pub(super) fn link_cost(fits: &[LaneFit; 2], text: &mut String) {
-    // The profile has one fixed cost of a chunk for both directions: their mean.
-    let [d2h, h2d] = fits;
-    let chunk_ns = f64::midpoint(d2h.chunk_ns, h2d.chunk_ns).round() as u64;
-    let _ = writeln!(text, "copy_ns = {chunk_ns}");
+    // A chunk costs the same both ways.
+    let _ = writeln!(text, "copy_ns = {}", fits[0].chunk_ns.round() as u64);
     for direction in Direction::LINK {
         let fit = &fits[direction.index()];
         let [memcpy, batch, gather, staged] = fit.piece_ns.map(|ns| ns.round() as u64);

@@ -3,7 +3,7 @@
 //! ```text
 //!   FILE.steps.csv ───► step_fit ─┐
 //!   FILE.bursts.csv ──► throttle ─┼─► FILE with other tables of steps and copies, all else as it was
-//!   FILE.copies.csv ──► lane_fit ─┘   (no copies.csv: the link as well; or it is another profile's)
+//!   FILE.copies.csv ──► lane_fit ─┘   (without the last the link stays as it was; with `--link` it is another profile's)
 //! ```
 
 mod link;
@@ -16,7 +16,6 @@ use crate::run::{ComputeKind, ReplayError};
 use devices::{StepCost, StepTotals};
 use engine::device::{PrefillChunk, StepShape};
 use link::{CopyRow, with_lanes, with_link};
-use model::Direction;
 use model::Time;
 use results::folder::{FolderError, read_table};
 use results::spec::CopyMethod;
@@ -51,12 +50,12 @@ pub enum RefitError {
         /// What is amiss.
         what: String,
     },
-    /// The steps do not tell the constants.
+    /// The timed steps or copies do not tell the constants.
     #[error("{}: {what}", path.display())]
     Fit {
-        /// The steps.
+        /// Their table.
         path: PathBuf,
-        /// What is missing.
+        /// What is amiss.
         what: String,
     },
 }
@@ -149,16 +148,12 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
     } else if copies.exists() {
         let rows: Vec<CopyRow> = read_table(&copies)?;
         let blocks = blocks_of(model).map_err(|error| shape(&error.to_string()))?;
-        let before = |direction| match direction {
-            Direction::D2h => &profile.link.d2h,
-            _ => &profile.link.h2d,
-        };
-        let lane = |direction| link::lane(&rows, direction, before(direction), blocks);
-        let fitted = lane(Direction::D2h).and_then(|d2h| Ok([d2h, lane(Direction::H2d)?]));
-        let fitted = fitted.map_err(|what| RefitError::Fit { path: copies, what })?;
-        text = with_lanes(&text, &fitted.each_ref().map(|(fit, _)| *fit))
+        let before = [&profile.link.d2h, &profile.link.h2d];
+        let (fits, held_out) = link::lanes(&rows, before, blocks)
+            .map_err(|what| RefitError::Fit { path: copies, what })?;
+        text = with_lanes(&text, &fits)
             .ok_or_else(|| shape("it has no table [link] as `calibrate` writes it"))?;
-        errors.extend(fitted.into_iter().filter_map(|(_, held_out)| held_out));
+        errors.extend(held_out);
     }
     let text = with_steps(&text, model, &cost, &errors, command).ok_or_else(|| {
         shape("it has no table [compute.measured.MODEL] as `calibrate` writes it")
