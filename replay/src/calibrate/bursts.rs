@@ -4,6 +4,7 @@
 //!   short     rest ─ BURSTS x BURST_TOKENS ─ decode and short prompts in turn     ROUNDS times
 //!   lasting   rest ─ prompts for seconds ─ decode and short prompts in turn       LASTING
 //!   in part   rest ─ prompt, decode, prompt, decode .. for seconds                LASTING, with decode steps of BATCHES in turn
+//!   mixed     the same, and what is decoded between prompts is decoded beside them as well
 //! ```
 
 use super::steps::{Limits, MIXED_LENGTH};
@@ -38,6 +39,7 @@ const IN_TURN: usize = 5;
 pub(super) const BEHIND: u32 = 18;
 /// Some wait for memory, some compute.
 pub(super) const SHORT_PROMPTS: [u32; 4] = [192, 48, 384, 96];
+/// Sequences of the decode steps behind a burst.
 const BATCH: u32 = 4;
 
 /// How long is waited, and how long lasts what lasts.
@@ -150,9 +152,10 @@ impl<B: Backend> Bursts<'_, '_, B> {
             }
             return self.behind();
         }
-        let mut batches = BATCHES.iter().flat_map(|b| [*b; IN_TURN]).cycle();
-        while self.ended().since(begins) < pace.in_part {
-            let batch = batches.next().unwrap_or(BATCH);
+        for batch in BATCHES.iter().flat_map(|b| [*b; IN_TURN]).cycle() {
+            if self.ended().since(begins) >= pace.in_part {
+                break;
+            }
             for _ in 0..decodes {
                 self.decode(batch)?;
             }
@@ -230,6 +233,7 @@ mod tests {
     use crate::device::{DeviceOptions, ReplayDevice};
     use crate::fake::FakeGpu;
     use model::Bytes;
+    use std::collections::BTreeSet;
 
     #[test]
     fn bursts_are_timed_on_any_backend() {
@@ -245,7 +249,7 @@ mod tests {
             long_rest: Nanos(1_000),
             // Each step takes 50 us there.
             lasting: Nanos(1_000_000),
-            in_part: Nanos(2_000_000),
+            in_part: Nanos(6_000_000),
         };
         let ran = time(&mut timed, few, pace).unwrap();
         let short = 2 * (2 * 31 + 12 * BEHIND as usize);
@@ -261,6 +265,14 @@ mod tests {
             ran[short..].windows(11).any(decode),
             "no prompts in part of the time"
         );
+        // In turn, as far as the pool holds them; and beside prompts as well.
+        let batches = |prompts: bool| -> BTreeSet<u32> {
+            let own = ran[short..].iter().map(|ran| ran.totals);
+            let own = own.filter(|totals| (totals.prefill_tokens > 0) == prompts);
+            own.map(|totals| totals.decode_seqs).collect()
+        };
+        assert_eq!(batches(false), [1, 4, 6].into());
+        assert_eq!(batches(true), [0, 1, 4, 6].into());
         assert_eq!(csv(&ran).lines().count(), 1 + ran.len());
     }
 }

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::format::{count, plural, signed_span};
 use crate::out;
 use crate::table::Table;
-use results::compare::{Bootstrap, Comparison, Metric, RunSample, SEEDS_MIN, compare};
+use results::compare::{Bootstrap, Comparison, Metric, RunSample, compare};
 use results::folder::{MANIFEST, RunFolder};
 use results::inputs::Inputs;
 use results::spec::RunSpec;
@@ -262,7 +262,11 @@ fn report(a: &str, b: &str, comparison: &Comparison) -> String {
         ]);
     }
     text += &table.render();
-    let by = if comparison.pairs >= SEEDS_MIN {
+    let by_pairs = comparison
+        .differences
+        .iter()
+        .all(|one| one.by_seed.is_some());
+    let by = if by_pairs {
         "baseline, other: means over pairs of runs; intervals by resampling pairs"
     } else {
         "intervals by resampling sessions"

@@ -6,10 +6,10 @@ use replay::calibrate::{Others, refit, steps_csv};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Fit a profile's steps again to what its calibration timed, without a GPU
+/// Fit a profile again to what its calibration timed, without a GPU
 ///
-/// For a calibration of an earlier version: FILE.steps.csv beside the profile has every timed step, and FILE.bursts.csv how the card slows
-/// down behind prompts. A calibration that timed no bursts takes those of another one of such a card (`--bursts`), and one whose copies were
+/// For a calibration of an earlier version: FILE.steps.csv beside the profile has every timed step, FILE.copies.csv every copy, and FILE.bursts.csv how
+/// the card slows down behind prompts. Without FILE.copies.csv the link stays as it was. A calibration that timed no bursts takes those of another one of such a card (`--bursts`), and one whose copies were
 /// disturbed the link of another (`--link`).
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -1,7 +1,7 @@
 //! An average that forgets half of what was in each half-life, in integers.
 //!
 //! What is left runs straight between the [`PARTS`] of a half-life, so that an average that is taken on from step to step hardly differs from one that is
-//! taken at once: by half a per cent of the half-life at most.
+//! taken at once: as if the half-life were at most half a per cent longer.
 
 /// Shares are in millionths.
 pub(super) const FULL: u64 = 1_000_000;
@@ -14,7 +14,7 @@ const PARTS: usize = 64;
 const ONE: u64 = 1 << 32;
 /// What is left of one after each part of a half-life.
 const LEFT: [u64; PARTS + 1] = left();
-/// The area under it, a part wide and two high being one.
+/// Twice the area under it, in parts.
 const AREA: [u64; PARTS + 1] = area();
 
 const fn left() -> [u64; PARTS + 1] {

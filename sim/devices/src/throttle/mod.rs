@@ -3,7 +3,7 @@
 //! ```text
 //!   load  1 ┤        ╭──── prompts           a step that computes takes longer by how far the load is above `from`,
 //!           │ from ┄╭╯┄┄┄┄┄╲┄┄┄              on the average over the step; one that waits for memory by all of the load
-//!         0 ┤ ──────╯       ╲___ decode, or nothing
+//!         0 ┤ ──────╯       ╲___ decode of few, or nothing
 //! ```
 //!
 //! Prompts keep all the multipliers busy and draw more than the board may have; the power management then lowers the clock. The load is what the steps of
@@ -153,7 +153,7 @@ impl Throttle {
             (self.sustained.prompt_ppm, felt.sustained),
         ];
         let parts = parts.map(|(ppm, share)| u64::from(ppm) * u64::from(share));
-        (parts.into_iter().sum::<u64>() / FULL) as u32
+        u32::try_from(parts.into_iter().sum::<u64>() / FULL).unwrap_or(u32::MAX)
     }
 
     /// What the prompts of a step draw, and what all of it does.

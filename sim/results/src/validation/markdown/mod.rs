@@ -338,13 +338,14 @@ fn whole_cell(quantity: Quantity, row: &ClosedLoopRow) -> String {
 }
 
 fn tails(text: &mut String, recordings: &[Summary]) {
+    text.push_str("\n## P99 wake-up\n");
     let mut all = recordings.iter().flat_map(|recording| &recording.tails);
     let Some(first) = all.next() else {
         return;
     };
     let _ = write!(
         text,
-        "\n## P99 wake-up of pooled runs with {P99_SAMPLES_MIN} wake-ups and more\n\n{:.0} % is aimed at.\n\n",
+        "\nPooled runs with {P99_SAMPLES_MIN} wake-ups and more; {:.0} % is aimed at.\n\n",
         first.target * 100.0
     );
     let cells = [
