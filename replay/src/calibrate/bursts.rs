@@ -249,7 +249,7 @@ mod tests {
             long_rest: Nanos(1_000),
             // Each step takes 50 us there.
             lasting: Nanos(1_000_000),
-            in_part: Nanos(6_000_000),
+            in_part: Nanos(2_000_000),
         };
         let ran = time(&mut timed, few, pace).unwrap();
         let short = 2 * (2 * 31 + 12 * BEHIND as usize);
@@ -265,14 +265,16 @@ mod tests {
             ran[short..].windows(11).any(decode),
             "no prompts in part of the time"
         );
-        // In turn, as far as the pool holds them; and beside prompts as well.
+        // At least the first turn of each, as far as the pool holds it; beside prompts as well.
         let batches = |prompts: bool| -> BTreeSet<u32> {
             let own = ran[short..].iter().map(|ran| ran.totals);
             let own = own.filter(|totals| (totals.prefill_tokens > 0) == prompts);
             own.map(|totals| totals.decode_seqs).collect()
         };
-        assert_eq!(batches(false), [1, 4, 6].into());
-        assert_eq!(batches(true), [0, 1, 4, 6].into());
+        let [between, beside] = [false, true].map(batches);
+        assert!(between.is_superset(&[1, BATCH].into()), "{between:?}");
+        assert!(beside.is_superset(&[0, 1].into()), "{beside:?}");
+        assert!(between.union(&beside).all(|batch| *batch <= 6));
         assert_eq!(csv(&ran).lines().count(), 1 + ran.len());
     }
 }
