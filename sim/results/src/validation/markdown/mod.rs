@@ -1,14 +1,15 @@
 //! `tables.md`: what several recordings come to, for readers.
 
 mod missed;
+mod tails;
 
-use super::closed::{DISTANCE, MISSED, Pair, Quantity, ends, latencies, verdict};
+use super::closed::{DISTANCE, MISSED, Pair, Quantity};
 use super::middle;
 use super::rank::{RANKED, RankRow};
-use super::rows::{ClosedLoopRow, ErrorSummary, OperationsRow, PolicyRow};
-use crate::stats::{P99_SAMPLES_MIN, Quantile};
+use super::rows::{ClosedLoopRow, OperationsRow, PolicyRow};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use tails::Tail;
 
 /// What readers call the kinds of operations.
 const KINDS: [&str; 5] = [
@@ -45,20 +46,6 @@ pub struct Summary {
     tails: Vec<Tail>,
     /// Simulations of each spec.
     simulations: usize,
-}
-
-/// The P99 of the wake-ups of all repeats of a policy.
-#[derive(Clone, Debug)]
-struct Tail {
-    policy: String,
-    wakeups: usize,
-    simulated: f64,
-    measured: f64,
-    /// The least and the most of single runs.
-    runs: (f64, f64),
-    error: f64,
-    target: f64,
-    verdict: &'static str,
 }
 
 impl Summary {
@@ -115,30 +102,6 @@ impl Summary {
     }
 }
 
-impl Tail {
-    /// `None` of fewer wake-ups than a P99 is judged by.
-    fn of(pair: &Pair) -> Option<Self> {
-        let quantity = Quantity::WakeupP99;
-        let pooled = latencies(&pair.measured);
-        let target = quantity.target(pooled.len() as u64)?;
-        let simulated = Quantile::P99.of_sorted(&latencies(pair.judged()))? as f64;
-        let measured = Quantile::P99.of_sorted(&pooled)? as f64;
-        let error = simulated / measured.max(1.0) - 1.0;
-        let runs = ends(&quantity.of_each(&pair.measured));
-        let off = simulated - measured;
-        Some(Self {
-            policy: pair.policy.clone(),
-            wakeups: pooled.len(),
-            simulated,
-            measured,
-            runs,
-            error,
-            target,
-            verdict: verdict(Some(error), target, off, runs.1 - runs.0),
-        })
-    }
-}
-
 /// The text; recordings of the latest kernels come first.
 pub fn markdown(recordings: &[Summary]) -> String {
     let mut text = "# Simulator against GPU: tables\n\nMade by `cargo djinn revalidate --update` from the recordings beside this file; \
@@ -149,8 +112,8 @@ pub fn markdown(recordings: &[Summary]) -> String {
     for recording in recordings {
         whole(&mut text, recording);
     }
-    tails(&mut text, recordings);
-    short_tails(&mut text, recordings);
+    tails::tails(&mut text, recordings);
+    tails::short_tails(&mut text, recordings);
     missed::missed(&mut text, recordings);
     spans(&mut text, recordings);
     ranking(&mut text, recordings);
@@ -335,96 +298,6 @@ fn whole_cell(quantity: Quantity, row: &ClosedLoopRow) -> String {
     }
     let measured = range(row.measured_min, row.measured_max);
     format!("{text} / {} {measured}", shown(row.measured))
-}
-
-fn tails(text: &mut String, recordings: &[Summary]) {
-    text.push_str("\n## P99 wake-up\n");
-    let mut all = recordings.iter().flat_map(|recording| &recording.tails);
-    let Some(first) = all.next() else {
-        return;
-    };
-    let _ = write!(
-        text,
-        "\nPooled runs with {P99_SAMPLES_MIN} wake-ups and more; {:.0} % is aimed at.\n\n",
-        first.target * 100.0
-    );
-    let cells = [
-        "recording",
-        "policy",
-        "wake-ups",
-        "simulated, ms",
-        "measured, ms",
-        "of single runs, ms",
-        "error",
-    ];
-    heading(text, &cells);
-    for recording in recordings {
-        for tail in &recording.tails {
-            let [simulated, measured, least, most] =
-                [tail.simulated, tail.measured, tail.runs.0, tail.runs.1].map(|ns| ns / 1e6);
-            let error = format!("{} %", signed(tail.error));
-            let error = emphasised(error, tail.verdict == MISSED);
-            let _ = writeln!(
-                text,
-                "| `{}` | {} | {} | {simulated:.1} | {measured:.1} | {least:.1} to {most:.1} | {error} |",
-                recording.name, tail.policy, tail.wakeups
-            );
-        }
-    }
-}
-
-/// The P99s at which nothing is aimed: what is left of them.
-fn short_tails(text: &mut String, recordings: &[Summary]) {
-    let _ = writeln!(
-        text,
-        "\nA pair of a policy and a recording with fewer wake-ups has nothing to aim at: of two hundred, P99 is the second or third longest. Errors \
-         of the median of the draws, and the pairs whose mean of the GPU lies among the draws:\n"
-    );
-    heading(
-        text,
-        &[
-            "kernels",
-            "pairs",
-            "median error",
-            "beyond 5 %",
-            "beyond 10 %",
-            "largest",
-            "among the draws",
-        ],
-    );
-    for group in by_kernels(recordings) {
-        let short = |recording: &'_ Summary, row: &ClosedLoopRow| {
-            let judged = recording.tails.iter().any(|tail| tail.policy == row.policy);
-            row.error.is_some() && !judged
-        };
-        let rows: Vec<&ClosedLoopRow> = group
-            .iter()
-            .flat_map(|recording| {
-                let rows = recording.rows(Quantity::WakeupP99.name());
-                rows.filter(move |row| short(recording, row))
-            })
-            .collect();
-        let errors = || rows.iter().filter_map(|row| row.error);
-        let Some(summary) = ErrorSummary::of(errors()) else {
-            continue;
-        };
-        let beyond = |share: f64| errors().filter(|error| error.abs() > share).count();
-        let largest = errors().map(f64::abs).fold(0.0, f64::max);
-        let among = rows
-            .iter()
-            .filter(|row| row.among_draws() == Some(true))
-            .count();
-        let _ = writeln!(
-            text,
-            "| {} | {} | {:.1} % | {} | {} | {:.0} % | {among} |",
-            group[0].kernels,
-            rows.len(),
-            summary.p50 * 100.0,
-            beyond(0.05),
-            beyond(0.1),
-            largest * 100.0,
-        );
-    }
 }
 
 fn spans(text: &mut String, recordings: &[Summary]) {
