@@ -23,6 +23,8 @@
 // next one's first tiles are on their way while the sums of this one are merged.
 // A share has two rows of partial sums: one for the strand that it goes on with, one for the strand that it begins and leaves to
 // others. The last CTA to arrive at a strand combines its sums, in order of the shares, so the result does not depend on the order of arrival.
+// Where all KV but the newest token of each sequence has been there for long, CTAs begin to read before the kernels that make Q and that token
+// are over: HBM goes on reading while the heads are rotated.
 // Traffic: reads K and V once, 4 * head_dim bytes a token and KV head; writes and reads up to 8 * (head_dim + 2) bytes a share and
 // Q head.
 // Needs head_dim 64 or 128 and block_tokens a power of two >= 16 (checked by the launcher).
@@ -57,6 +59,7 @@ struct DecodeArgs {
     unsigned kv_heads;
     unsigned block_shift;   // log2 of block_tokens
     float scale_log2;       // log2(e) / sqrt(head_dim)
+    unsigned kv_settled;    // only Q and the newest tokens are still to be waited for
 };
 
 constexpr unsigned WARPS = 4;
@@ -245,7 +248,7 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     __shared__ bool complete[2];
 
     release_successor();
-    await_predecessor();
+    if (!args.kv_settled) await_predecessor();
     const unsigned group = args.q_heads / args.kv_heads;
     const unsigned row_width = args.q_heads * HEAD_DIM;
     auto output_of = [&](unsigned sequence) {
@@ -261,6 +264,7 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     };
     const Share share = args.shares[blockIdx.y];
     if (share.steps == 0) {
+        await_predecessor();
         clear();
         return;
     }
@@ -276,8 +280,11 @@ __device__ __forceinline__ void decode(const DecodeArgs& args) {
     at.open(share.context);
     Loader<HEAD_DIM> loader;
     loader.open(args, at, warp);
+    // Unless the newest token is among the first tiles, these need not wait for it.
+    if (at.begin + (STAGES - 1) * STEP >= share.context) await_predecessor();
 #pragma unroll
     for (unsigned i = 0; i < STAGES - 1; ++i) loader.load(args, warp, ring + i * STAGE_BYTES);
+    await_predecessor();
     unsigned query[K_STEPS][4];
     auto load_query = [&](unsigned sequence) {
         const __nv_bfloat16* q =

@@ -51,6 +51,9 @@ pub struct DecodeBatch {
     pub q_heads: u32,
     /// Sequences; zero submits nothing.
     pub seq_count: u32,
+    /// Whether all but `q` and the newest token of each sequence is in place before any kernel begins that this one may overlap with, directly or
+    /// through others: behind a kernel launched without overlap, or at the start of the graph, at the latest. Reading begins earlier then.
+    pub kv_settled: bool,
 }
 
 /// Memory for the partial sums of strands that several CTAs share: enough for every plan on this GPU, 0.3 to 4 MiB on an H200.
@@ -85,6 +88,7 @@ struct Parameters {
     kv_heads: u32,
     block_shift: u32,
     scale_log2: f32,
+    kv_settled: u32,
 }
 
 impl DecodeWorkspace {
@@ -161,7 +165,8 @@ impl DecodeAttention {
         } else {
             &self.of_128
         };
-        // SAFETY: 1. the struct mirrors `DecodeArgs`. 2. `check` covers all but tables, contexts and plan, which the caller owns. 3. it waits first.
+        // SAFETY: 1. the struct mirrors `DecodeArgs`. 2. `check` covers all but tables, contexts and plan, which the caller owns. 3. it waits first but for
+        // what is settled by the caller's word.
         unsafe { kernel.launch_overlapping(stream, launch, &parameters) }
     }
 }
@@ -245,6 +250,7 @@ impl DecodeBatch {
             kv_heads: layout.kv_heads,
             block_shift,
             scale_log2: scale_log2(layout.head_dim),
+            kv_settled: self.kv_settled.into(),
         })
     }
 }
@@ -308,6 +314,7 @@ mod tests {
             output: wide,
             q_heads: 32,
             seq_count,
+            kv_settled: false,
         }
     }
 

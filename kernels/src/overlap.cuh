@@ -3,8 +3,9 @@
 //   release_successor   the next kernel of the stream may take free multiprocessors from now on
 //   await_predecessor   waits until the kernel before this one is over and all it wrote is visible
 //
-// A kernel that is launched to overlap calls await_predecessor in every thread, before it touches anything that
-// another kernel writes or reads. Because each does so, the end of one kernel means the end of all before it.
+// A kernel that is launched to overlap calls await_predecessor in every thread, before it touches anything that another kernel writes or
+// reads; weights aside, and KV of earlier passes in a graph, which begins behind them. Because each does so, the end of one kernel means the
+// end of all before it.
 // Without sm_90 both are empty, and the launcher does not ask for overlap.
 #pragma once
 

@@ -216,7 +216,7 @@ impl Kernel {
     ///
     /// # Safety
     /// As [`Kernel::launch`], and:
-    /// 3. Every thread calls `await_predecessor` (`overlap.cuh`) before it touches what another kernel writes or reads.
+    /// 3. Every thread calls `await_predecessor` (`overlap.cuh`) before it touches what a kernel that it may overlap with writes or reads.
     ///
     /// # Errors
     /// As [`Kernel::launch`].

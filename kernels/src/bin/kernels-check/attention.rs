@@ -11,17 +11,18 @@ use kernels::prefill_attention::{
     PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan, PrefillWorkspace,
 };
 
+use crate::appending::Appending;
 use crate::suite::{Suite, doubles, random, scrambled};
 
 /// Weights and output are rounded to bf16: about 1.1e-3 each in the norm; measured 2e-3 to 3e-3.
 const BOUND: f64 = 5e-3;
 
-struct Shape {
-    order: KvOrder,
-    q_heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
-    block_tokens: u32,
+pub struct Shape {
+    pub order: KvOrder,
+    pub q_heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    pub block_tokens: u32,
 }
 
 pub fn check(suite: &mut Suite) -> Result<(), Error> {
@@ -71,12 +72,12 @@ pub fn check(suite: &mut Suite) -> Result<(), Error> {
 }
 
 /// A pool of two layers, of which the second holds random K and V for sequences of these contexts.
-struct Paged {
-    layout: KvLayout,
+pub struct Paged {
+    pub layout: KvLayout,
     pool: DeviceBuffer,
-    values: Vec<bf16>,
-    table: Vec<i32>,
-    table_stride: u32,
+    pub values: Vec<bf16>,
+    pub table: Vec<i32>,
+    pub table_stride: u32,
 }
 
 const LAYER: u32 = 1;
@@ -135,7 +136,7 @@ impl Paged {
     }
 
     /// Index of the first element of a K (0) or V (1) row.
-    fn row(&self, seq: usize, token: u32, head: u32, half: u32) -> usize {
+    pub fn row(&self, seq: usize, token: u32, head: u32, half: u32) -> usize {
         let layout = &self.layout;
         let block =
             self.table[seq * self.table_stride as usize + (token / layout.block_tokens) as usize];
@@ -207,6 +208,7 @@ fn check_decode(
     let mut cuts = vec![Cut::Even(7), Cut::Even(u32::MAX), Cut::Parts(3)];
     cuts.extend(choices.first().into_iter().chain(choices.last()));
     let context_max = contexts.iter().max().map_or(1, |&longest| longest as u32);
+    let appending = Appending::new(suite, &paged, shape, contexts, &q)?;
     let mut want = Vec::new();
     for (seq, &context) in contexts.iter().enumerate() {
         want.extend(paged.attend(
@@ -235,6 +237,7 @@ fn check_decode(
             output: output.view(),
             q_heads: shape.q_heads,
             seq_count,
+            kv_settled: false,
         };
         let attended = || -> Result<Vec<bf16>, Error> {
             suite.stream.fill(output.view(), 0xff)?;
@@ -246,6 +249,12 @@ fn check_decode(
         let again = attended()?;
         suite.close(&format!("{name}, {cut:?}"), &doubles(&have), &want, BOUND);
         suite.equal(&format!("{name}, {cut:?}, again"), &again, &have);
+        let appended = appending.attended(suite, kernel, &batch, &workspace)?;
+        suite.equal(
+            &format!("{name}, {cut:?}, behind the newest tokens"),
+            &appended,
+            &have,
+        );
     }
     Ok(())
 }

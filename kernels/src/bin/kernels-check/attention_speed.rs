@@ -187,6 +187,7 @@ impl Bench {
                 output: output.view(),
                 q_heads: 32,
                 seq_count: seqs,
+                kv_settled: false,
             };
             let graph = self.stream.capture(|stream| {
                 (0..layers).try_for_each(|layer| kernel.launch(stream, &batch(layer), &workspace))

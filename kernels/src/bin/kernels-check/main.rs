@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all good, 1 a comparison failed, 2 wrong usage, 3 no usable GPU (one sentence says why).
 
+mod appending;
 mod attention;
 mod attention_speed;
 mod copies;

@@ -247,6 +247,8 @@ impl Forward {
             output: self.workspace.attended(),
             q_heads: self.geometry.q_heads,
             seq_count: sizes.decode,
+            // A chunk of the same pass may fill blocks that a decode row attends to.
+            kv_settled: lists.in_place && sizes.chunks == 0,
         }
     }
 

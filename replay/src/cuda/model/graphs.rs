@@ -6,7 +6,7 @@
 //! A pass with chunks is submitted kernel by kernel: it takes tens of milliseconds, and submitting it one or two.
 
 use super::forward::Forward;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Lists};
 use super::step::{Pass, Sizes};
 use super::{Limits, ModelError};
 use kernels::gpu::{DeviceBuffer, Gpu, Graph, Stream};
@@ -84,8 +84,12 @@ impl Graphs {
         forward.launch(stream, &sizes, &lists)?;
         stream.copy(sampled, self.saved.view())?;
         let mut failed = None;
+        let recorded = Lists {
+            in_place: true,
+            ..lists
+        };
         let graph = stream.capture(|stream| {
-            failed = forward.launch(stream, &sizes, &lists).err();
+            failed = forward.launch(stream, &sizes, &recorded).err();
             Ok(())
         });
         if let Some(error) = failed {

@@ -47,6 +47,9 @@ pub(super) struct Lists {
     pub table: View,
     /// Entries of a row.
     pub table_stride: u32,
+    /// Whether the lists, and all KV but what the pass itself appends, are in place before its first kernel begins: so in a graph, which begins when
+    /// all before it in the stream is over. Kernel by kernel, overlap might reach back that far.
+    pub in_place: bool,
 }
 
 /// Lists in pinned memory.
@@ -100,6 +103,7 @@ impl Inputs {
             samples: list(6)?,
             table: self.table.view(),
             table_stride: self.table_stride,
+            in_place: false,
         })
     }
 
