@@ -34,6 +34,7 @@ pub mod mix;
 pub mod occupy;
 pub mod prefill_attention;
 mod prefill_plan;
+mod prefill_time;
 pub mod random;
 pub mod rms_norm;
 pub mod rope;

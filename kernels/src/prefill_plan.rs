@@ -6,7 +6,7 @@
 //! first; so does the estimate. (FlashInfer, MLSys 2025, plans work of ragged batches on the host as well.)
 //!
 //! The constants are read off `measurements/prefill_parts.csv` (H200, 132 multiprocessors, 59 passes): with the lengths chosen attention takes
-//! 0.5 % longer than with the best ones on average, and 8 % at worst.
+//! 0.4 % longer than with the best ones on average, and 8 % at worst.
 
 use crate::prefill_attention::{KEYS, QUERY_TILE};
 use std::cmp::Reverse;
@@ -16,17 +16,17 @@ use std::collections::BinaryHeap;
 pub const SPLIT_FROM: u32 = 2 * PART_LEAST;
 
 /// CTAs that one multiprocessor holds: limited by 255 registers a thread.
-const CTAS_PER_MULTIPROCESSOR: u32 = 2;
+pub(crate) const CTAS_PER_MULTIPROCESSOR: u32 = 2;
 /// Fewest tokens of the longest part of a pass; contexts that do not divide by it have shorter ones. Partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
 /// longest part: with 128 in place of 512 a step of 40 prompt tokens behind 500 to 2,000 is 3 to 5 % shorter, one of 128 behind 500 is
 /// 12 % shorter, and none is more than 2 % longer (`djinn-replay calibrate`, Llama-2-7B on an H200).
 const PART_LEAST: u32 = 128;
 /// What a CTA takes for a tile of keys beside another CTA.
-const TILE_PS: u64 = 3_500_000;
+pub(crate) const TILE_PS: u64 = 3_500_000;
 /// What a CTA takes before and after its tiles.
-const CTA_PS: u64 = 5_000_000;
+pub(crate) const CTA_PS: u64 = 5_000_000;
 /// What a row of partial sums takes on its way out and back.
-const ROW_PS: u64 = 400;
+pub(crate) const ROW_PS: u64 = 400;
 /// How much faster a CTA runs alone on its multiprocessor, as a ratio: it no longer shares the tensor cores, but nothing hides its waits.
 const ALONE: (u64, u64) = (5, 4);
 /// Most parts of the longest tile that are tried.
@@ -155,6 +155,13 @@ impl PrefillPlan {
     #[must_use]
     pub fn words(&self) -> &[u32] {
         &self.words
+    }
+
+    /// Tiles of keys of each part, in order.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = u32> {
+        let (parts, _) =
+            self.words[..self.sizes.merges_at() as usize].as_chunks::<{ PART_WORDS as usize }>();
+        parts.iter().map(|part| part[5] - part[4])
     }
 
     /// Its sizes.

@@ -19,6 +19,7 @@ mod jitter;
 mod lane_fit;
 mod lanes;
 mod measure;
+mod planned;
 mod prefill_fit;
 mod profile;
 mod refit;
@@ -38,7 +39,7 @@ pub use lanes::LaneTimes;
 pub use profile::{Origin, toml};
 pub use refit::{Others, Refit, RefitError, refit};
 pub use remarks::disturbed;
-pub use step_fit::{Padding, StepPoint, csv as steps_csv};
+pub use step_fit::{Kernels, StepPoint, csv as steps_csv};
 
 use crate::backend::Backend;
 use crate::cuda::model::{ROWS, SEQUENCES};
@@ -50,6 +51,7 @@ use kernels::prefill_attention::{QUERY_TILE, SPLIT_FROM};
 use lab::Setup;
 use measure::{Bench, allocation, host_pool};
 use model::Direction;
+use planned::Planned;
 use results::spec::{CopyMethod, Layers, RunSpec};
 use steps::Limits;
 use timed::{Timed, TimedSteps};
@@ -70,6 +72,8 @@ pub struct Plan {
 pub struct Measured {
     /// What was asked for.
     pub plan: Plan,
+    /// Multiprocessors of the GPU.
+    pub multiprocessors: u32,
     /// Blocks as they were copied.
     pub blocks: BlockShape,
     /// D2H and H2D, through the device.
@@ -176,9 +180,11 @@ pub fn measure(
     let idle = idle::time(&mut timed, &idle::PAUSES_US).map_err(device_error)?;
     progress("bursts of prompts");
     let bursts = bursts::time(&mut timed, limits, bursts::Pace::GPU).map_err(device_error)?;
+    let multiprocessors = gpu.info().multiprocessors;
+    let kernels = kernels_of(plan.compute, &setup, multiprocessors);
     let cost = StepCost {
         idle: idle::fit(&idle),
-        ..cost(&mut points, &bursts, padding(plan.compute)).map_err(device_error)?
+        ..cost(&mut points, &bursts, kernels).map_err(device_error)?
     };
     link_round(&mut timed, limits, &mut contiguous, progress).map_err(device_error)?;
     drop(device);
@@ -211,6 +217,7 @@ pub fn measure(
     let fits = lane_fit::fit(&lanes, sweeps.each_ref().map(|(_, line)| *line), blocks);
     Ok(Measured {
         plan: plan.clone(),
+        multiprocessors,
         blocks,
         lanes,
         fits,
@@ -247,15 +254,19 @@ fn link_round<B: Backend>(
 // Steps are recorded by tiles of the engine's size.
 const _: () = assert!(QUERY_TILE == engine::device::QUERY_TILE);
 
-/// What steps are padded to.
-fn padding(compute: ComputeKind) -> Padding {
+/// What is known of the kernels that compute, on so many multiprocessors.
+fn kernels_of(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> Kernels {
     match compute {
-        ComputeKind::Model => Padding {
+        ComputeKind::Model => Kernels {
             rows: &ROWS,
             sequences: &SEQUENCES,
             split_from: SPLIT_FROM,
+            planned: Some(Planned {
+                q_heads: setup.model.q_heads.get(),
+                multiprocessors,
+            }),
         },
-        ComputeKind::Touch | ComputeKind::Spin => Padding::default(),
+        ComputeKind::Touch | ComputeKind::Spin => Kernels::default(),
     }
 }
 
@@ -266,12 +277,12 @@ fn padding(compute: ComputeKind) -> Padding {
 fn cost(
     points: &mut [StepPoint],
     bursts: &[RanStep],
-    padding: Padding,
+    kernels: Kernels,
 ) -> Result<StepCost, String> {
     // Which steps cost what is known well enough to see how equal ones differ.
-    let throttle = throttle::fit(bursts, &step_fit::fit(points, padding)?);
+    let throttle = throttle::fit(bursts, &step_fit::fit(points, kernels)?);
     settle::settle(points, &throttle);
-    let rested = step_fit::fit(points, padding)?;
+    let rested = step_fit::fit(points, kernels)?;
     let jitter = jitter::jitter(bursts, &rested, &throttle);
     Ok(StepCost {
         throttle,

@@ -11,6 +11,7 @@
 
 use super::attended::{Attended, line, slope};
 use super::fit::{Weighed, least_deviations};
+use super::planned::Planned;
 use super::stairs::{Stairs, picoseconds, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
@@ -22,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ContextCost {
     /// Reading a KV token by each tile, over prompt tokens in whole tiles.
     pub attention: StepTable,
+    /// What the same takes beyond it for numbers of tiles between those that were timed.
+    pub rounds: StepTable,
     /// That there is a context, and it is split, over prompt tokens in whole tiles.
     pub split: StepTable,
 }
@@ -39,6 +42,7 @@ pub fn fit(
     behind: &[&StepPoint],
     alone: &[&StepPoint],
     rows: Stairs<'_>,
+    planned: Option<Planned>,
 ) -> Result<ContextCost, String> {
     let rested = alone.iter().map(|point| (point.tokens(), point.rested()));
     let alone = rows.table(rested)?;
@@ -61,6 +65,8 @@ pub fn fit(
         .or_else(|| several(behind_short(&timed)))
         .unwrap_or_else(|| over_tiles(&timed));
     let attention = StepTable::new(rising(&each))?;
+    let longest = contexts.last().map_or(0, |&context| context as u32);
+    let rounds = planned.map_or(Vec::new(), |planned| planned.beyond(&attention, longest));
     // What steps take beyond what their contexts cost.
     let beyond = |(tokens, steps): (&u32, &Vec<Attended>)| -> Vec<Weighed> {
         let each = attention.ps(*tokens) as f64 / 1e3;
@@ -82,6 +88,7 @@ pub fn fit(
     splits.extend(splits.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
     Ok(ContextCost {
         attention,
+        rounds: StepTable::uneven(rounds)?,
         split: StepTable::uneven(splits)?,
     })
 }
@@ -155,6 +162,7 @@ mod tests {
             &behind.iter().collect::<Vec<_>>(),
             &alone.iter().collect::<Vec<_>>(),
             Stairs(&[32, 128, 256, 512]),
+            None,
         )
     }
 

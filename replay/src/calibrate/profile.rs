@@ -79,9 +79,10 @@ pub fn toml(
     let _ = write!(
         text,
         "\n# `measured` holds what was timed here: {what}. Other models keep the roofline of the profile `{}`.\n\
-         [compute]\nprovenance = \"measured\"\nsource = {}\ndate = {date}\n\n[compute.measured.{}]\n",
+         [compute]\nprovenance = \"measured\"\nsource = {}\ndate = {date}\nmultiprocessors = {}\n\n[compute.measured.{}]\n",
         base.name,
         quoted(&format!("{command} on {gpu}, CUDA {driver}: {what}")),
+        measured.multiprocessors,
         quoted(&measured.plan.model),
     );
     step_cost(&measured.cost, &mut text);
@@ -186,6 +187,7 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
         ("gemm", &cost.gemm),
         ("gemm_decode", &cost.gemm_decode),
         ("prefill_attention", &cost.prefill_attention),
+        ("prefill_rounds", &cost.prefill_rounds),
         ("context", &cost.context),
         ("decode_attention", &cost.decode_attention),
     ];
@@ -239,6 +241,7 @@ pub(super) mod tests {
             slowdown: 0.07,
         };
         Measured {
+            multiprocessors: 132,
             plan: Plan {
                 model: "llama-2-7b".to_owned(),
                 compute: ComputeKind::Touch,

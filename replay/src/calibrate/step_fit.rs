@@ -15,6 +15,7 @@
 //! Points held out are not looked at; they judge.
 
 use super::fit::median;
+use super::planned::Planned;
 use super::stairs::{Stairs, picoseconds};
 use super::{decode_fit, prefill_fit};
 use devices::{StepCost, StepTotals};
@@ -80,35 +81,38 @@ impl StepPoint {
     }
 }
 
-/// Sizes in which kernels compute: those that passes are padded to, each rising (none, if they are not), and the least that is split.
+/// What is known of the kernels that were timed: sizes that passes are padded to, each rising (none, if they are not), and how contexts are split.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Padding {
+pub struct Kernels {
     /// Rows of passes with prompts.
     pub rows: &'static [u32],
     /// Sequences of decode passes.
     pub sequences: &'static [u32],
     /// KV tokens from which on contexts of prompts are split.
     pub split_from: u32,
+    /// What attention of prompts is planned for, if it is.
+    pub planned: Option<Planned>,
 }
 
 /// Fits a cost, of a rested card, to the points that are not held out. Where nothing is padded, times are linear between those that were timed.
 ///
 /// # Errors
 /// If there are too few of a kind to tell the constants apart.
-pub fn fit(points: &[StepPoint], padding: Padding) -> Result<StepCost, String> {
-    let stairs = Stairs(padding.rows);
+pub fn fit(points: &[StepPoint], kernels: Kernels) -> Result<StepCost, String> {
+    let stairs = Stairs(kernels.rows);
     let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
     let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
-    let decode = decode_fit::fit(&of(&fitted, "decode"), Stairs(padding.sequences))?;
+    let decode = decode_fit::fit(&of(&fitted, "decode"), Stairs(kernels.sequences))?;
     let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
         prefill.into_iter().partition(|point| point.context() > 0);
-    let context = prefill_fit::fit(&behind, &alone, stairs)?;
+    let context = prefill_fit::fit(&behind, &alone, stairs, kernels.planned)?;
     let cost = StepCost {
         gemm_decode: decode.floor,
         decode_attention: decode.attention,
         prefill_attention: context.attention,
+        prefill_rounds: context.rounds,
         context: context.split,
-        context_from: padding.split_from,
+        context_from: kernels.split_from,
         ..StepCost::default()
     };
     let left = alone
@@ -250,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_cost_is_found_again_from_its_own_steps() {
-        let cost = fit(&points(), Padding::default()).unwrap();
+        let cost = fit(&points(), Kernels::default()).unwrap();
         let truth = truth();
         for sequences in [1, 16, 17, 40, 64] {
             let attention = |cost: &StepCost| cost.decode_attention.ps(sequences);
@@ -274,7 +278,7 @@ mod tests {
         let mut disturbed = points();
         // 256 prompt tokens behind 2,048 took three times as long.
         disturbed[4].nanos *= 3;
-        let cost = fit(&disturbed, Padding::default()).unwrap();
+        let cost = fit(&disturbed, Kernels::default()).unwrap();
         for (place, point) in points().into_iter().enumerate() {
             let allowed = if (3..6).contains(&place) { 0.2 } else { 0.02 };
             assert!(
@@ -293,8 +297,8 @@ mod tests {
             point.nanos = point.nanos * 105 / 100;
         }
         let (cost, rested) = (
-            fit(&loaded, Padding::default()).unwrap(),
-            fit(&points(), Padding::default()).unwrap(),
+            fit(&loaded, Kernels::default()).unwrap(),
+            fit(&points(), Kernels::default()).unwrap(),
         );
         for tokens in [64, 300, 1_024] {
             assert!(off(cost.gemm.ps(tokens), rested.gemm.ps(tokens)) < 1e-6);
@@ -328,12 +332,12 @@ mod tests {
             });
         }
         let rows = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
-        let padding = Padding {
+        let kernels = Kernels {
             rows,
-            ..Padding::default()
+            ..Kernels::default()
         };
-        let stairs = fit(&padded, padding).unwrap();
-        let slope = fit(&padded, Padding::default()).unwrap();
+        let stairs = fit(&padded, kernels).unwrap();
+        let slope = fit(&padded, Kernels::default()).unwrap();
         let truth = truth().gemm.ps(128);
         assert!(off(stairs.gemm.ps(100), truth) < 0.01);
         assert!(off(slope.gemm.ps(100), truth) > 0.05);
@@ -348,8 +352,8 @@ mod tests {
             ..held[0]
         });
         assert_eq!(
-            fit(&held, Padding::default()),
-            fit(&points(), Padding::default())
+            fit(&held, Kernels::default()),
+            fit(&points(), Kernels::default())
         );
     }
 
@@ -357,7 +361,7 @@ mod tests {
     fn too_few_steps_are_an_error_that_says_which() {
         let only = |kind: &str| {
             let own: Vec<StepPoint> = points().into_iter().filter(|p| p.kind() == kind).collect();
-            fit(&own, Padding::default()).unwrap_err()
+            fit(&own, Kernels::default()).unwrap_err()
         };
         assert!(only("prefill").contains("no two decode steps"));
         assert!(only("decode").contains("no two prefill steps"));

@@ -4,6 +4,7 @@
 //!   t = fixed + gemm(tokens) + Σ chunks ( prefill_token·tokens + prefill_kv_token·(context + tokens)
 //!                                       + prefill_pair·(query-key pairs) )
 //!             + prefill_attention(tiles of prefill tokens)·KV tokens that the mean tile reads
+//!             + prefill_rounds(tiles)·those of earlier context
 //!             + decode_seq·sequences + decode_kv_token·KV tokens read + decode_attention(sequences)·their mean context
 //!             + context(tiles), if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
 //! ```
@@ -15,7 +16,8 @@
 //! either side of a step of the hardware's staircase: 1,024 rows of a product fill tiles that 1,025 overflow.
 //! Decode attention may have a staircase of its own: where each sequence and KV head has a number of CTAs, they come in waves of as many as the GPU
 //! runs at once, and a KV token of nine sequences may cost a fifth more than one of eight (`decode_attention`). Attention of prompts computes tiles of
-//! many tokens: behind a long context 90 tokens take as long as 128, and 145 twice as long (`prefill_attention`).
+//! many tokens: behind a long context 90 tokens take as long as 128, and 145 twice as long (`prefill_attention`), and CTAs of some numbers of tiles
+//! leave much of their last round empty (`prefill_rounds`).
 //! A step that begins on an idle GPU begins late, and after a pause it takes longer ([`IdleCost`]); behind prompts it takes longer as well, for
 //! the card lowers its clock ([`Throttle`]).
 //! Coefficients are integer picoseconds; a step is rounded down to a nanosecond once, after the slow-down by copies and load.
@@ -54,6 +56,9 @@ pub struct StepCost {
     /// Reading a KV token by each [tile](QUERY_TILE) of prompt tokens, over prompt tokens in whole tiles.
     #[serde(default)]
     pub prefill_attention: StepTable,
+    /// What reading one of an earlier context takes beyond that, over the same: six or nine tiles fill a GPU worse than those that were timed.
+    #[serde(default, deserialize_with = "uneven")]
+    pub prefill_rounds: StepTable,
     /// Per decoding sequence, beyond `gemm` \[ps\].
     #[serde(default)]
     pub decode_seq_ps: u64,
@@ -164,8 +169,12 @@ impl StepCost {
     /// The table's part of the attention of prompts \[ps\].
     fn prefill_attention_ps(&self, totals: &StepTotals) -> u64 {
         let tiles = totals.prefill_tiles();
-        let each = self.prefill_attention.ps(tiles * QUERY_TILE);
-        times_mean(each, totals.prefill_tile_kv_tokens, tiles)
+        let table = |table: &StepTable| table.ps(tiles * QUERY_TILE);
+        // What tiles read of a prompt alone: one tile, two, and so on.
+        let own = u64::from(QUERY_TILE) * u64::from(tiles) * (u64::from(tiles) + 1) / 2;
+        let read = totals.prefill_tile_kv_tokens;
+        times_mean(table(&self.prefill_attention), read, tiles)
+            + times_mean(table(&self.prefill_rounds), read.saturating_sub(own), tiles)
     }
 
     /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair.
@@ -410,6 +419,32 @@ mod tests {
         assert_eq!(cost.step_ps(&step(Vec::new())), 0);
         // A server assumes what a full step costs: 2,700 / 512 a pair.
         assert_eq!(cost.prefill_estimate(512).pair_ps, 5);
+    }
+
+    #[test]
+    fn what_a_bad_number_of_tiles_costs_is_paid_for_earlier_context_alone() {
+        let even = StepCost {
+            prefill_attention: StepTable::new(vec![(128, 700), (512, 2_800)]).unwrap(),
+            ..StepCost::default()
+        };
+        let uneven = StepCost {
+            prefill_rounds: StepTable::uneven(vec![(256, 0), (384, 900), (512, 0)]).unwrap(),
+            ..even.clone()
+        };
+        let longer = |tokens, context| {
+            let step = StepShape {
+                prefill: vec![PrefillChunk { tokens, context }],
+                ..StepShape::default()
+            };
+            uneven.step_ps(&step) - even.step_ps(&step)
+        };
+        for tokens in [1, 128, 200, 300, 384, 512] {
+            assert_eq!(longer(tokens, 0), 0, "{tokens}");
+        }
+        assert_eq!(longer(384, 10_000), 9_000_000);
+        // The last tile of 300 tokens is not full: 128, 256 and 300 for 768.
+        assert_eq!(longer(300, 10_000), 900 * (30_684 - 768) / 3);
+        assert_eq!([longer(256, 10_000), longer(512, 10_000)], [0, 0]);
     }
 
     #[test]

@@ -159,6 +159,8 @@ pub struct ComputeSection {
     pub source: String,
     /// When, `YYYY-MM-DD`.
     pub date: String,
+    /// Multiprocessors of the GPU on which steps were timed: kernels are planned for as many.
+    pub multiprocessors: Option<u32>,
     /// Fits to timed steps, by model name. They take precedence.
     pub measured: BTreeMap<String, StepCost>,
     /// For models without a fit.
@@ -172,6 +174,7 @@ struct ComputeTable {
     provenance: Provenance,
     source: String,
     date: String,
+    multiprocessors: Option<u32>,
     #[serde(default)]
     measured: BTreeMap<String, StepCost>,
     roofline: Option<Roofline>,
@@ -191,6 +194,7 @@ impl TryFrom<ComputeTable> for ComputeSection {
             provenance,
             source,
             date,
+            multiprocessors,
             measured,
             ..
         } = table;
@@ -198,6 +202,7 @@ impl TryFrom<ComputeTable> for ComputeSection {
             provenance,
             source,
             date,
+            multiprocessors,
             measured,
             formula,
         })

@@ -11,10 +11,11 @@ mod link;
 use super::bursts::RanStep;
 use super::profile::{computed_by, step_cost};
 use super::remarks::step_errors;
-use super::{BlockShape, COPY_BLOCKS, Plan, StepPoint, cost, padding, setup_for};
+use super::{BlockShape, COPY_BLOCKS, Plan, StepPoint, cost, kernels_of, setup_for};
 use crate::run::{ComputeKind, ReplayError};
 use devices::{StepCost, StepTotals};
 use engine::device::{PrefillChunk, StepShape};
+use lab::Setup;
 use link::{CopyRow, with_lanes, with_link};
 use model::Time;
 use results::folder::{FolderError, read_table};
@@ -59,6 +60,9 @@ pub enum RefitError {
         what: String,
     },
 }
+
+/// Multiprocessors where a calibration does not say: those from before it did are all of H200s.
+const UNTOLD: u32 = 132;
 
 /// A row of `FILE.steps.csv`, as far as it is needed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -123,7 +127,10 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
     }
     let rows: Vec<BurstRow> = read_table(bursts.unwrap_or(&own))?;
     let ran: Vec<RanStep> = rows.iter().map(BurstRow::step).collect();
-    let fitted = cost(&mut points, &ran, padding(compute));
+    let setup = setup_of(model).map_err(|error| shape(&error.to_string()))?;
+    let multiprocessors = profile.compute.multiprocessors.unwrap_or(UNTOLD);
+    let kernels = kernels_of(compute, &setup, multiprocessors);
+    let fitted = cost(&mut points, &ran, kernels);
     let cost = StepCost {
         idle: before.idle,
         ..fitted.map_err(|what| RefitError::Fit { path: steps, what })?
@@ -147,7 +154,7 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
         })?;
     } else if copies.exists() {
         let rows: Vec<CopyRow> = read_table(&copies)?;
-        let blocks = blocks_of(model).map_err(|error| shape(&error.to_string()))?;
+        let blocks = BlockShape::of(&setup);
         let before = [&profile.link.d2h, &profile.link.h2d];
         let (fits, held_out) = link::lanes(&rows, before, blocks)
             .map_err(|what| RefitError::Fit { path: copies, what })?;
@@ -241,15 +248,14 @@ fn with_steps(
     found.then_some(out)
 }
 
-/// How the KV of a model was cut up.
-fn blocks_of(model: &str) -> Result<BlockShape, ReplayError> {
+/// As a calibration sets up a model.
+fn setup_of(model: &str) -> Result<Setup, ReplayError> {
     let plan = Plan {
         model: model.to_owned(),
         compute: ComputeKind::Spin,
         base: "h200".to_owned(),
     };
-    let setup = setup_for(&plan, CopyMethod::Contiguous, COPY_BLOCKS)?;
-    Ok(BlockShape::of(&setup))
+    setup_for(&plan, CopyMethod::Contiguous, COPY_BLOCKS)
 }
 
 #[cfg(test)]
@@ -259,7 +265,7 @@ mod tests {
 
     const MEASURED: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/measurements/validation/card-14.toml"
+        "/measurements/validation/card-15.toml"
     );
 
     /// The profile of today's model.
@@ -275,7 +281,7 @@ mod tests {
             ("llama-2-7b", Path::new(MEASURED).to_owned()),
             (
                 "llama-3.1-8b",
-                Path::new(MEASURED).with_file_name("card-14-long.toml"),
+                Path::new(MEASURED).with_file_name("card-15-long.toml"),
             ),
         ] {
             let refit = refit(&measured, Others::default(), "djinn-replay refit").unwrap();
@@ -285,7 +291,7 @@ mod tests {
 
     #[test]
     fn prompts_for_seconds_show_what_load_that_lasts_does() {
-        // Bursts of three seconds, on another H200; on that of the calibration load that lasts does too little to tell.
+        // Bursts of three seconds, on the H200 of the calibration and on another one.
         let lasting = Path::new(MEASURED).with_file_name("lasting.bursts.csv");
         let others = Others {
             bursts: Some(&lasting),
@@ -293,12 +299,13 @@ mod tests {
         };
         let steps = |others| refit(Path::new(MEASURED), others, "x").unwrap().cost;
         let [own, lasting] = [Others::default(), others].map(|others| steps(others).throttle);
-        assert_eq!(own.sustained, devices::Sustained::default());
         // What it is without load that lasts, they agree on.
         assert_eq!(own.half_life_ns, lasting.half_life_ns);
         assert_eq!(own.from_ppm, lasting.from_ppm);
-        let ppm = lasting.sustained.prompt_ppm;
-        assert!((25_000..60_000).contains(&ppm), "{lasting:?}");
+        for throttle in [own, lasting] {
+            let ppm = throttle.sustained.prompt_ppm;
+            assert!((25_000..60_000).contains(&ppm), "{throttle:?}");
+        }
     }
 
     #[test]
@@ -344,12 +351,16 @@ mod tests {
 
     #[test]
     fn the_link_is_what_its_copies_give() {
-        let [before, after] = [MEASURED.to_owned(), refitted("card-14.toml")]
-            .map(|path| devices::hardware(&path).unwrap().link);
+        let disturbed = Path::new(MEASURED).with_file_name("card-14.toml");
+        let [before, after] = [
+            disturbed.to_string_lossy().into_owned(),
+            refitted("card-14.toml"),
+        ]
+        .map(|path| devices::hardware(&path).unwrap().link);
         // One disturbed copy of a single block had told what a chunk costs, and so the rate: more than the link has.
         assert!(before.copy_ns > 20_000 && before.d2h.bytes_per_s.get() > 57_000_000_000);
         assert!(after.copy_ns < 5_000 && after.d2h.bytes_per_s.get() < 55_000_000_000);
-        let again = refit(Path::new(MEASURED), Others::default(), "x").unwrap();
+        let again = refit(&disturbed, Others::default(), "x").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("card.toml");
         std::fs::write(&path, &again.text).unwrap();
