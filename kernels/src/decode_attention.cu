@@ -23,8 +23,8 @@
 // next one's first tiles are on their way while the sums of this one are merged.
 // A share has two rows of partial sums: one for the strand that it goes on with, one for the strand that it begins and leaves to
 // others. The last CTA to arrive at a strand combines its sums, in order of the shares, so the result does not depend on the order of arrival.
-// Where all KV but the newest token of each sequence has been there for long, CTAs begin to read before the kernels that make Q and that token
-// are over: HBM goes on reading while the heads are rotated.
+// Where lists, and all KV but the newest token of each sequence, have been there for long, CTAs begin to read before the kernels that make Q and
+// that token are over: HBM goes on reading while the heads are rotated.
 // Traffic: reads K and V once, 4 * head_dim bytes a token and KV head; writes and reads up to 8 * (head_dim + 2) bytes a share and
 // Q head.
 // Needs head_dim 64 or 128 and block_tokens a power of two >= 16 (checked by the launcher).

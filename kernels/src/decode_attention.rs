@@ -2,7 +2,7 @@
 
 use crate::arguments::{holds, multiple, within};
 use crate::decode_plan::shares_most;
-pub use crate::decode_plan::{Cut, DecodePlan, Strands};
+pub use crate::decode_plan::{Cut, DecodePlan, STEP as DECODE_STEP, Strands};
 use crate::gpu::{
     ArgumentError, DeviceBuffer, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image,
 };
@@ -51,8 +51,8 @@ pub struct DecodeBatch {
     pub q_heads: u32,
     /// Sequences; zero submits nothing.
     pub seq_count: u32,
-    /// Whether all but `q` and the newest token of each sequence is in place before any kernel begins that this one may overlap with, directly or
-    /// through others: behind a kernel launched without overlap, or at the start of the graph, at the latest. Reading begins earlier then.
+    /// Whether lists, and all KV but the newest token of each sequence, are in place before any kernel begins that this one may overlap with, directly
+    /// or through others: behind a kernel launched without overlap, or at the start of the graph, at the latest. Reading begins earlier then.
     pub kv_settled: bool,
 }
 

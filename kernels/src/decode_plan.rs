@@ -22,7 +22,7 @@
 use crate::decode_attention::{TILE, WARPS};
 
 /// Tokens of a step: a tile for each of a CTA's warps.
-const STEP: u32 = WARPS * TILE;
+pub const STEP: u32 = WARPS * TILE;
 /// CTAs that one multiprocessor holds: limited by 96 KiB of shared memory each. Where it holds one (A100), there are two rounds.
 const CTAS_PER_MULTIPROCESSOR: u32 = 2;
 /// Fewest steps worth a CTA of their own.

@@ -4,8 +4,8 @@
 //   await_predecessor   waits until the kernel before this one is over and all it wrote is visible
 //
 // A kernel that is launched to overlap calls await_predecessor in every thread, before it touches anything that another kernel writes or
-// reads; weights aside, and KV of earlier passes in a graph, which begins behind them. Because each does so, the end of one kernel means the
-// end of all before it.
+// reads. Two things aside: weights; and in a graph, which begins when all before it is over, KV of earlier passes and the lists of this one
+// (tables, contexts, shares), which a kernel before the graph brings. Because each does so, the end of one kernel means the end of all before it.
 // Without sm_90 both are empty, and the launcher does not ask for overlap.
 #pragma once
 

@@ -158,7 +158,7 @@ impl PrefillPlan {
     }
 
     /// Tiles of keys of each part, in order.
-    pub(crate) fn lengths(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn part_tiles(&self) -> impl Iterator<Item = u32> {
         let (parts, _) =
             self.words[..self.sizes.merges_at() as usize].as_chunks::<{ PART_WORDS as usize }>();
         parts.iter().map(|part| part[5] - part[4])
@@ -350,8 +350,7 @@ mod tests {
         // The longest part has 128 tokens at least, and five tiles of keys are parts of two, two and one; a pass of fewer than 256 is not split.
         let lengths = |tokens, past| {
             let plan = planned(&[chunk(tokens, past)]);
-            let lengths: Vec<u32> = parts(&plan).iter().map(|part| part[5] - part[4]).collect();
-            lengths
+            plan.part_tiles().collect::<Vec<_>>()
         };
         assert_eq!(lengths(40, 217), [2, 2, 1]);
         assert_eq!(lengths(128, 127), [4]);

@@ -3,8 +3,10 @@
 //! CTAs of a chunk fill the GPU in rounds, and the planner cuts contexts into parts so that they do. Four tiles of 32 heads fill 132 multiprocessors
 //! well; six do not, and of nine a few are left for a round of their own: a line between the numbers that were timed says up to a third too little.
 
+use super::stairs::picoseconds;
+use crate::cuda::TOKENS_MAX;
 use devices::StepTable;
-use kernels::prefill_attention::{PrefillChunk, PrefillPlan, QUERY_TILE};
+use kernels::prefill_attention::{PrefillChunk, PrefillPlan, QUERY_TILE, SPLIT_FROM};
 
 /// What the attention of prompts is planned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,29 +17,32 @@ pub struct Planned {
     pub multiprocessors: u32,
 }
 
-/// The tokens of the largest step, in whole tiles.
-const MOST: u32 = 8_192;
+/// Contexts that tell what a KV token costs reach from an eighth of the longest to it: plans of short ones are of their own, and differ from length
+/// to length.
+const NEAR: u32 = 8;
 
 impl Planned {
-    /// What a KV token costs each number of tiles beyond `timed`, whose points are those that were timed, behind contexts of up to `longest`: what the
-    /// plan takes, times what was timed over what plans take there, in a straight line between those. None where it is no more.
-    pub fn beyond(self, timed: &StepTable, longest: u32) -> Vec<(u32, u64)> {
-        // Plans of short contexts are of their own.
-        let contexts = [longest / 8, longest];
-        let over: Vec<(u32, f64)> = timed
-            .points()
+    /// What a KV token costs each number of tiles of a pass beyond `line`, from `each` that was timed \[ns\] (over tokens in whole tiles, ascending): what
+    /// plans take, times what was timed over it, in a straight line between those. None where it is no more than `line` has, nor if no context was as
+    /// long as plans need.
+    pub fn beyond(self, each: &[(u32, f64)], line: &StepTable, longest: u32) -> Vec<(u32, u64)> {
+        if longest < NEAR * SPLIT_FROM {
+            return Vec::new();
+        }
+        let contexts = [longest / NEAR, longest];
+        let over: Vec<(u32, f64)> = each
             .iter()
-            .map(|&(tokens, ps)| (tokens, ps as f64 / self.each_ps(tokens, contexts)))
-            .filter(|(_, over)| over.is_finite())
+            .map(|&(tokens, nanos)| (tokens, nanos / self.each_nanos(tokens, contexts)))
+            .filter(|(_, over)| over.is_finite() && *over > 0.0)
             .collect();
         let (Some(&(least, _)), Some(&(most, _))) = (over.first(), over.last()) else {
             return Vec::new();
         };
-        let whole = |tokens: u32| tokens.next_multiple_of(QUERY_TILE);
-        let tiles = (whole(least)..=whole(most).max(MOST)).step_by(QUERY_TILE as usize);
+        let tiles = (least..=most.max(TOKENS_MAX)).step_by(QUERY_TILE as usize);
         let beyond = tiles.map(|tokens| {
-            let planned = self.each_ps(tokens, contexts) * between(&over, tokens);
-            (tokens, (planned as u64).saturating_sub(timed.ps(tokens)))
+            let planned = self.each_nanos(tokens, contexts) * between(&over, tokens);
+            let beyond = picoseconds(planned).saturating_sub(line.ps(tokens));
+            (tokens, beyond)
         });
         let mut beyond: Vec<(u32, u64)> = beyond.collect();
         // Of more it is not known.
@@ -45,15 +50,15 @@ impl Planned {
         beyond
     }
 
-    /// What a KV token more takes by the plans for two contexts, for one layer \[ps\].
-    fn each_ps(self, tokens: u32, [near, far]: [u32; 2]) -> f64 {
+    /// What a KV token more takes by the plans for two contexts, for one layer \[ns\].
+    fn each_nanos(self, tokens: u32, [near, far]: [u32; 2]) -> f64 {
         let takes = |past: u32| {
             let context = past + tokens;
             let chunk = PrefillChunk { tokens, context };
             let plan = PrefillPlan::new(self.q_heads, self.multiprocessors, &[chunk]);
             plan.takes_ps(self.q_heads, self.multiprocessors) as f64
         };
-        (takes(far) - takes(near)) / f64::from(far - near)
+        (takes(far) - takes(near)) / f64::from(far - near) / 1e3
     }
 }
 
@@ -79,36 +84,75 @@ mod tests {
         multiprocessors: 132,
     };
 
-    /// In tiles, for easier reading.
-    fn beyond(timed: &[(u32, u64)], longest: u32) -> Vec<u64> {
-        let points = timed.iter().map(|&(tiles, ps)| (tiles * QUERY_TILE, ps));
-        let timed = StepTable::new(points.collect()).unwrap();
-        let beyond = StepTable::uneven(H200.beyond(&timed, longest)).unwrap();
-        let tiles = 0..=2 * MOST / QUERY_TILE;
+    /// What is timed, over tiles, and what it comes to for up to twice as many tiles as a pass has \[ps\].
+    fn beyond(timed: &[(u32, f64)], longest: u32) -> Vec<u64> {
+        let each: Vec<(u32, f64)> = timed
+            .iter()
+            .map(|&(tiles, nanos)| (tiles * QUERY_TILE, nanos))
+            .collect();
+        let points = each
+            .iter()
+            .map(|&(tokens, nanos)| (tokens, picoseconds(nanos)));
+        let line = StepTable::new(points.collect()).unwrap();
+        let beyond = StepTable::uneven(H200.beyond(&each, &line, longest)).unwrap();
+        let tiles = 0..=2 * TOKENS_MAX / QUERY_TILE;
         tiles.map(|tiles| beyond.ps(tiles * QUERY_TILE)).collect()
     }
 
     #[test]
     fn numbers_of_tiles_that_fill_the_gpu_badly_cost_more_than_a_line_says() {
         // As long as all of a layer's CTAs beside each other: 4, 8 and 16 tiles of 32 heads fill 264 places by 97 %.
-        let timed = [(1, 260), (2, 500), (4, 950), (16, 3_700), (64, 14_800)];
+        let timed = [(1, 260.0), (2, 500.0), (4, 950.0), (16, 3_700.0)];
         let beyond = beyond(&timed, 98_500);
         for (tiles, _) in timed {
             assert_eq!(beyond[tiles as usize], 0);
         }
-        let line = |tiles: usize| (950 + (tiles - 4) as u64 * (3_700 - 950) / 12) as f64;
+        let line = |tiles: usize| 950e3 + (tiles - 4) as f64 * (3_700e3 - 950e3) / 12.0;
         let share = |tiles: usize| beyond[tiles] as f64 / line(tiles);
         // 192 CTAs take as long as 256; of 288, 24 are left for a round of their own, and take two thirds of it.
         assert!((0.30..0.36).contains(&share(6)), "{}", share(6));
         assert!((0.40..0.52).contains(&share(9)), "{}", share(9));
         assert!(share(8) < 0.05 && share(15) < 0.1, "{beyond:?}");
-        // More tiles than any step has are not planned.
-        assert_eq!(beyond[65..], vec![beyond[65]; beyond.len() - 65]);
+        // Beyond those that were timed plans go on, as far as a pass has tiles; more are not planned.
+        assert!(beyond[17] > 500_000 && beyond[63] > beyond[64] && beyond[64] > 0);
+        assert_eq!(beyond[65..], vec![beyond[64]; beyond.len() - 65]);
     }
 
     #[test]
-    fn contexts_that_are_one_tile_of_keys_tell_nothing() {
-        assert!(beyond(&[(1, 260), (4, 950)], 20).iter().all(|&ps| ps == 0));
-        assert!(H200.beyond(&StepTable::default(), 1_000).is_empty());
+    fn what_was_timed_counts_and_not_what_the_line_has_of_it() {
+        let each = [(128, 260.0), (384, 1_100.0), (512, 800.0), (1_024, 1_900.0)];
+        let line = [
+            (128, 260_000),
+            (384, 950_000),
+            (512, 950_000),
+            (1_024, 1_900_000),
+        ];
+        let line = StepTable::new(line.to_vec()).unwrap();
+        let beyond = StepTable::uneven(H200.beyond(&each, &line, 98_500)).unwrap();
+        assert_eq!([384, 512].map(|tokens| beyond.ps(tokens)), [150_000, 0]);
+    }
+
+    #[test]
+    fn short_contexts_tell_nothing() {
+        let (each, line) = ([(128, 260.0), (512, 950.0)], StepTable::default());
+        assert!(H200.beyond(&each, &line, 2_047).is_empty());
+        assert!(!H200.beyond(&each, &line, 2_048).is_empty());
+        assert!(H200.beyond(&[], &line, 98_500).is_empty());
+        // A GPU of few places, with few heads: plans still take longer for longer contexts.
+        for (q_heads, multiprocessors) in [(1, 1), (8, 132), (12, 108), (64, 20)] {
+            let planned = Planned {
+                q_heads,
+                multiprocessors,
+            };
+            let most = planned
+                .beyond(&each, &line, 3_000)
+                .into_iter()
+                .map(|at| at.1)
+                .max();
+            assert!(
+                most.is_some_and(|most| most < 100_000_000),
+                "{planned:?}: {most:?}"
+            );
+        }
     }
 }

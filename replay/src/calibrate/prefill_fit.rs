@@ -1,13 +1,13 @@
 //! What the attention of prompts costs, by tiles.
 //!
 //! ```text
-//!   t(tokens, context) = t(tokens alone) + split(tiles) + attention(tiles)·KV tokens more that the mean tile reads
+//!   t(tokens, context) = t(tokens alone) + split(tiles) + (attention + rounds)(tiles)·KV tokens more that the mean tile reads
 //! ```
 //!
 //! A CTA computes a tile of query tokens, however many there are, and the more tiles the fewer parts a context is split into: each number of tiles has
 //! costs of its own, a line over what it reads with the least sum of relative deviations. Contexts in which attention is most of the step tell what a
 //! KV token costs, where some were timed: behind short ones a time says as much of the last round of CTAs and of the split. Of numbers of tiles that
-//! were timed behind a few contexts only, a line over tiles says the same.
+//! were timed behind a few contexts only, a line over tiles says the same. What numbers of tiles cost that were not timed so is in [`super::planned`].
 
 use super::attended::{Attended, line, slope};
 use super::fit::{Weighed, least_deviations};
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ContextCost {
     /// Reading a KV token by each tile, over prompt tokens in whole tiles.
     pub attention: StepTable,
-    /// What the same takes beyond it for numbers of tiles between those that were timed.
+    /// What the same takes beyond it for numbers of tiles that `attention` has no point of.
     pub rounds: StepTable,
     /// That there is a context, and it is split, over prompt tokens in whole tiles.
     pub split: StepTable,
@@ -65,11 +65,19 @@ pub fn fit(
         .or_else(|| several(behind_short(&timed)))
         .unwrap_or_else(|| over_tiles(&timed));
     let attention = StepTable::new(rising(&each))?;
-    let longest = contexts.last().map_or(0, |&context| context as u32);
-    let rounds = planned.map_or(Vec::new(), |planned| planned.beyond(&attention, longest));
+    let longest = contexts
+        .last()
+        .copied()
+        .and_then(|longest| u32::try_from(longest).ok());
+    let rounds = planned
+        .zip(longest)
+        .map_or(Vec::new(), |(planned, longest)| {
+            planned.beyond(&each, &attention, longest)
+        });
+    let rounds = StepTable::uneven(rounds)?;
     // What steps take beyond what their contexts cost.
     let beyond = |(tokens, steps): (&u32, &Vec<Attended>)| -> Vec<Weighed> {
-        let each = attention.ps(*tokens) as f64 / 1e3;
+        let each = (attention.ps(*tokens) + rounds.ps(*tokens)) as f64 / 1e3;
         let rows = steps.iter();
         rows.map(|step| step.weighed([1.0, 0.0, 0.0], each * step.context))
             .collect()
@@ -88,8 +96,8 @@ pub fn fit(
     splits.extend(splits.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
     Ok(ContextCost {
         attention,
-        rounds: StepTable::uneven(rounds)?,
         split: StepTable::uneven(splits)?,
+        rounds,
     })
 }
 
@@ -152,6 +160,10 @@ mod tests {
     }
 
     fn fitted(behind: &[StepPoint]) -> Result<ContextCost, String> {
+        planned(behind, None)
+    }
+
+    fn planned(behind: &[StepPoint], planned: Option<Planned>) -> Result<ContextCost, String> {
         let alone = [
             point(24, 0, 4_000_000),
             point(100, 0, 5_000_000),
@@ -162,7 +174,7 @@ mod tests {
             &behind.iter().collect::<Vec<_>>(),
             &alone.iter().collect::<Vec<_>>(),
             Stairs(&[32, 128, 256, 512]),
-            None,
+            planned,
         )
     }
 
@@ -224,6 +236,30 @@ mod tests {
             assert!(near(cost.attention.ps(tokens) as f64, each), "{cost:?}");
         }
         assert!(near(cost.split.ps(400) as f64, 150e6), "{cost:?}");
+    }
+
+    #[test]
+    fn numbers_of_tiles_that_were_not_timed_behind_long_contexts_cost_what_their_plan_takes() {
+        let h200 = Planned {
+            q_heads: 32,
+            multiprocessors: 132,
+        };
+        let mut behind = tiled(&[1_000, 10_000, 100_000], 420);
+        let cost = planned(&behind, Some(h200)).unwrap();
+        let rounds = |tokens| cost.rounds.ps(tokens);
+        assert_eq!([128, 256, 512].map(rounds), [0, 0, 0]);
+        assert!(
+            rounds(384) > 10_000 && rounds(768) > 3 * rounds(384),
+            "{cost:?}"
+        );
+        assert_eq!(planned(&behind, None).unwrap().rounds, StepTable::default());
+        // Three tiles that cost as much behind short contexts, and 60 us for the split: the plan's part of it is no part of that.
+        let each = cost.attention.ps(384) + rounds(384);
+        behind.extend([300, 500, 1_000, 1_500, 2_000, 3_000].map(|context: u32| {
+            point(384, context, 14_060_000 + each * u64::from(context) / 1_000)
+        }));
+        let split = planned(&behind, Some(h200)).unwrap().split.ps(384);
+        assert!(near(split as f64, 60e6), "{split}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   decode     t = gemm_decode(sequences) + attention(sequences)·context        decode_fit
-//!   prefill    t = gemm(tokens) + attention(tiles)·KV tokens of the mean tile + context, if it is split     prefill_fit
+//!   prefill    t = gemm(tokens) + attention(tiles)·KV tokens of the mean tile
+//!                  + rounds(tiles)·those of earlier context + context, if it is split     prefill_fit, planned
 //!   mixed      t = gemm(tokens) + both attentions + mixed
 //! ```
 //!

@@ -24,7 +24,7 @@ mod queues;
 mod steps;
 
 pub use mover::{Method, order};
-pub use steps::CudaSteps;
+pub use steps::{CudaSteps, TOKENS_MAX};
 
 use ::model::{ContentId, Direction};
 use devices::StepCost;

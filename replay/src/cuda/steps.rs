@@ -13,9 +13,10 @@ use kernels::random::Random;
 /// Bytes that `touch` reads at a time: some 60 us on an H200, for which an urgent kernel may have to wait.
 const SLICE: u64 = 256 << 20;
 
-/// Rows of logits and block tables that a model has memory for at most; larger steps become several passes.
+/// Rows of logits and block tables that a model has memory for at most.
 const SEQUENCES_MAX: u32 = 1_024;
-const TOKENS_MAX: u32 = 8_192;
+/// Tokens of a pass; larger steps become several.
+pub const TOKENS_MAX: u32 = 8_192;
 /// Blocks of a sequence, and of all block tables of a pass together.
 const TABLE_WIDTH_MAX: u32 = 1 << 14;
 const TABLE_ENTRIES: u32 = 1 << 21;

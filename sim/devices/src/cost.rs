@@ -4,7 +4,7 @@
 //!   t = fixed + gemm(tokens) + Σ chunks ( prefill_token·tokens + prefill_kv_token·(context + tokens)
 //!                                       + prefill_pair·(query-key pairs) )
 //!             + prefill_attention(tiles of prefill tokens)·KV tokens that the mean tile reads
-//!             + prefill_rounds(tiles)·those of earlier context
+//!             + prefill_rounds(tiles)·those of them that are earlier context
 //!             + decode_seq·sequences + decode_kv_token·KV tokens read + decode_attention(sequences)·their mean context
 //!             + context(tiles), if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
 //! ```
@@ -56,7 +56,8 @@ pub struct StepCost {
     /// Reading a KV token by each [tile](QUERY_TILE) of prompt tokens, over prompt tokens in whole tiles.
     #[serde(default)]
     pub prefill_attention: StepTable,
-    /// What reading one of an earlier context takes beyond that, over the same: six or nine tiles fill a GPU worse than those that were timed.
+    /// What reading one of an earlier context takes beyond that, over the same: six or nine tiles of one prompt fill a GPU worse than those that were
+    /// timed. Several prompts are taken for one of as many tiles.
     #[serde(default, deserialize_with = "uneven")]
     pub prefill_rounds: StepTable,
     /// Per decoding sequence, beyond `gemm` \[ps\].
@@ -170,14 +171,18 @@ impl StepCost {
     fn prefill_attention_ps(&self, totals: &StepTotals) -> u64 {
         let tiles = totals.prefill_tiles();
         let table = |table: &StepTable| table.ps(tiles * QUERY_TILE);
-        // What tiles read of a prompt alone: one tile, two, and so on.
+        // What tiles read of one prompt alone: one tile, two, and so on. Several read less of themselves; each context is read once at least.
         let own = u64::from(QUERY_TILE) * u64::from(tiles) * (u64::from(tiles) + 1) / 2;
         let read = totals.prefill_tile_kv_tokens;
+        let contexts = totals
+            .prefill_kv_tokens
+            .saturating_sub(totals.prefill_tokens.into());
+        let earlier = read.saturating_sub(own).max(contexts);
         times_mean(table(&self.prefill_attention), read, tiles)
-            + times_mean(table(&self.prefill_rounds), read.saturating_sub(own), tiles)
+            + times_mean(table(&self.prefill_rounds), earlier, tiles)
     }
 
-    /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair.
+    /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair, rounds not counted.
     ///
     /// # Panics
     /// If `step_tokens` is 0.
@@ -445,6 +450,16 @@ mod tests {
         // The last tile of 300 tokens is not full: 128, 256 and 300 for 768.
         assert_eq!(longer(300, 10_000), 900 * (30_684 - 768) / 3);
         assert_eq!([longer(256, 10_000), longer(512, 10_000)], [0, 0]);
+        // Three tiles of as many prompts read their contexts once.
+        let chunk = PrefillChunk {
+            tokens: 128,
+            context: 1_000,
+        };
+        let several = StepShape {
+            prefill: vec![chunk; 3],
+            ..StepShape::default()
+        };
+        assert_eq!(uneven.step_ps(&several) - even.step_ps(&several), 900_000);
     }
 
     #[test]

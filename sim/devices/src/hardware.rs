@@ -160,7 +160,7 @@ pub struct ComputeSection {
     /// When, `YYYY-MM-DD`.
     pub date: String,
     /// Multiprocessors of the GPU on which steps were timed: kernels are planned for as many.
-    pub multiprocessors: Option<u32>,
+    pub multiprocessors: Option<NonZeroU32>,
     /// Fits to timed steps, by model name. They take precedence.
     pub measured: BTreeMap<String, StepCost>,
     /// For models without a fit.
@@ -174,7 +174,7 @@ struct ComputeTable {
     provenance: Provenance,
     source: String,
     date: String,
-    multiprocessors: Option<u32>,
+    multiprocessors: Option<NonZeroU32>,
     #[serde(default)]
     measured: BTreeMap<String, StepCost>,
     roofline: Option<Roofline>,

@@ -156,17 +156,20 @@ pub enum Needs {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PolicyError {
     /// No such name.
-    #[error("no policy is called `{name}`; known: {known}")]
+    #[error("no policy is called `{name}`; {known}")]
     Unknown {
         /// What was asked for.
         name: String,
-        /// What there is.
+        /// What there is, and what may have been meant.
         known: String,
     },
     /// Bad parameters.
     #[error("policy: {0}")]
     Params(#[from] ParamError),
 }
+
+/// Names that are more alike than this are taken for each other: `lru` and `t-lru` are not.
+const NEAR: f64 = 0.85;
 
 /// The entry and the parameters that `text` (`name` or `name[key=value,...]`) means.
 ///
@@ -178,13 +181,25 @@ pub fn find(text: &str) -> Result<(&'static Entry, Params), PolicyError> {
         .iter()
         .find(|entry| entry.name == name)
         .ok_or_else(|| {
-            let known: Vec<_> = REGISTRY.iter().map(|entry| entry.name).collect();
+            let names: Vec<_> = REGISTRY.iter().map(|entry| entry.name).collect();
+            let meant = meant(name, &names)
+                .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
             PolicyError::Unknown {
                 name: name.to_owned(),
-                known: known.join(", "),
+                known: format!("{meant}known: {}", names.join(", ")),
             }
         })?;
     Ok((entry, Params::parse(name, entry.params, list)?))
+}
+
+/// The name that is nearest to a mistyped one, if one is near.
+fn meant<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let near = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), *known));
+    near.filter(|(likeness, _)| *likeness > NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
 }
 
 /// Builds what `text` means. `oracle` is handed on only to a policy that needs it.
@@ -221,6 +236,27 @@ mod tests {
         for entry in REGISTRY {
             let full = describe(entry.name).expect("defaults are valid");
             assert_eq!(describe(&full).expect("a printed name is valid"), full);
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_is_told_what_it_is_near_to() {
+        let error = |name| {
+            find(name)
+                .err()
+                .map_or(String::new(), |error| error.to_string())
+        };
+        for (typed, meant) in [
+            ("djin", "djinn"),
+            ("swap_on_demand", "swap-on-demand"),
+            ("vllm-recomput", "vllm-recompute"),
+            ("inferceptpaper", "infercept-paper"),
+        ] {
+            let says = format!("no policy is called `{typed}`; did you mean `{meant}`? known: ");
+            assert!(error(typed).starts_with(&says), "{}", error(typed));
+        }
+        for far in ["lru", "fcfs", "x"] {
+            assert!(error(far).contains("`; known: "), "{}", error(far));
         }
     }
 

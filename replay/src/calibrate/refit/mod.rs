@@ -21,6 +21,7 @@ use model::Time;
 use results::folder::{FolderError, read_table};
 use results::spec::CopyMethod;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 /// What was fitted again.
@@ -128,7 +129,10 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
     let rows: Vec<BurstRow> = read_table(bursts.unwrap_or(&own))?;
     let ran: Vec<RanStep> = rows.iter().map(BurstRow::step).collect();
     let setup = setup_of(model).map_err(|error| shape(&error.to_string()))?;
-    let multiprocessors = profile.compute.multiprocessors.unwrap_or(UNTOLD);
+    let multiprocessors = profile
+        .compute
+        .multiprocessors
+        .map_or(UNTOLD, NonZeroU32::get);
     let kernels = kernels_of(compute, &setup, multiprocessors);
     let fitted = cost(&mut points, &ran, kernels);
     let cost = StepCost {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Decode rows come first, then the rows of the chunks; products and element-wise kernels take all rows at once. All KV writes of a layer
-//! precede its attention, because a sequence may attend to blocks that another one fills in the same pass. The residual stream is kept
+//! precede its attention, because a prompt may attend to blocks that another one fills in the same pass. The residual stream is kept
 //! in bf16; the output and down projections add to it in float and round once.
 
 use super::inputs::Lists;
@@ -16,7 +16,7 @@ use super::weights::{LayerWeights, Weights};
 use super::workspace::Workspace;
 use super::{Geometry, ModelError};
 use kernels::argmax::{Argmax, ArgmaxRows};
-use kernels::decode_attention::{DecodeAttention, DecodeBatch, DecodePlan};
+use kernels::decode_attention::{DECODE_STEP, DecodeAttention, DecodeBatch, DecodePlan};
 use kernels::gpu::{Gpu, Stream, View};
 use kernels::kv::KvPool;
 use kernels::prefill_attention::{PrefillAttention, PrefillChunk, PrefillChunks};
@@ -247,8 +247,9 @@ impl Forward {
             output: self.workspace.attended(),
             q_heads: self.geometry.q_heads,
             seq_count: sizes.decode,
-            // A chunk of the same pass may fill blocks that a decode row attends to.
-            kv_settled: lists.in_place && sizes.chunks == 0,
+            // What other rows fill of the same pass no CTA must read early. No chunks are in a graph, and decode rows may share the blocks in which they
+            // land (`Placement`), but read none of these early: the newest token's step is not.
+            kv_settled: lists.in_place && self.pool.layout.block_tokens <= DECODE_STEP,
         }
     }
 

@@ -47,8 +47,8 @@ pub(super) struct Lists {
     pub table: View,
     /// Entries of a row.
     pub table_stride: u32,
-    /// Whether the lists, and all KV but what the pass itself appends, are in place before its first kernel begins: so in a graph, which begins when
-    /// all before it in the stream is over. Kernel by kernel, overlap might reach back that far.
+    /// Whether the lists, and all KV that the pass attends to but what it appends itself, are in place before its first kernel begins: so in a graph,
+    /// which begins when all before it in the stream is over. Kernel by kernel, overlap might reach back that far.
     pub in_place: bool,
 }
 
