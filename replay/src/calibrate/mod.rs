@@ -39,7 +39,7 @@ pub use lanes::LaneTimes;
 pub use profile::{Origin, toml};
 pub use refit::{Others, Refit, RefitError, refit};
 pub use remarks::disturbed;
-pub use step_fit::{Kernels, StepPoint, csv as steps_csv};
+pub use step_fit::{StepPoint, TimedKernels, csv as steps_csv};
 
 use crate::backend::Backend;
 use crate::cuda::model::{ROWS, SEQUENCES};
@@ -181,7 +181,7 @@ pub fn measure(
     progress("bursts of prompts");
     let bursts = bursts::time(&mut timed, limits, bursts::Pace::GPU).map_err(device_error)?;
     let multiprocessors = gpu.info().multiprocessors;
-    let kernels = kernels_of(plan.compute, &setup, multiprocessors);
+    let kernels = timed_kernels(plan.compute, &setup, multiprocessors);
     let cost = StepCost {
         idle: idle::fit(&idle),
         ..cost(&mut points, &bursts, kernels).map_err(device_error)?
@@ -255,9 +255,9 @@ fn link_round<B: Backend>(
 const _: () = assert!(QUERY_TILE == engine::device::QUERY_TILE);
 
 /// What is known of the kernels that compute, on so many multiprocessors.
-fn kernels_of(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> Kernels {
+fn timed_kernels(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> TimedKernels {
     match compute {
-        ComputeKind::Model => Kernels {
+        ComputeKind::Model => TimedKernels {
             rows: &ROWS,
             sequences: &SEQUENCES,
             split_from: SPLIT_FROM,
@@ -266,7 +266,7 @@ fn kernels_of(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> Kern
                 multiprocessors,
             }),
         },
-        ComputeKind::Touch | ComputeKind::Spin => Kernels::default(),
+        ComputeKind::Touch | ComputeKind::Spin => TimedKernels::default(),
     }
 }
 
@@ -277,7 +277,7 @@ fn kernels_of(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> Kern
 fn cost(
     points: &mut [StepPoint],
     bursts: &[RanStep],
-    kernels: Kernels,
+    kernels: TimedKernels,
 ) -> Result<StepCost, String> {
     // Which steps cost what is known well enough to see how equal ones differ.
     let throttle = throttle::fit(bursts, &step_fit::fit(points, kernels)?);

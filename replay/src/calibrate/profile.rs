@@ -241,7 +241,7 @@ pub(super) mod tests {
             slowdown: 0.07,
         };
         Measured {
-            multiprocessors: 132,
+            multiprocessors: 108,
             plan: Plan {
                 model: "llama-2-7b".to_owned(),
                 compute: ComputeKind::Touch,
@@ -298,6 +298,7 @@ pub(super) mod tests {
                 gemm: StepTable::new(vec![(1, 3_900_000_000), (512, 12_000_000_000)]).unwrap(),
                 decode_attention: StepTable::new(vec![(1, 120_000), (8, 960_000)]).unwrap(),
                 prefill_attention: StepTable::new(vec![(128, 230_000)]).unwrap(),
+                prefill_rounds: StepTable::uneven(vec![(640, 70_000), (768, 0)]).unwrap(),
                 ..StepCost::default()
             },
             sweeps: [(sweep.clone(), line), (sweep, line)],
@@ -333,6 +334,7 @@ pub(super) mod tests {
         assert_eq!(profile.link.h2d.bytes_per_s_shared.get(), 54_900_000_000);
         assert_eq!(profile.link.h2d.piece_ns.staged, 40);
         assert_eq!(profile.link.d2h.beside_steps_ppm, 15_000);
+        assert_eq!(profile.compute.multiprocessors.unwrap().get(), 108);
         assert_eq!(profile.compute.formula, base.compute.formula);
         assert!(profile.disk.is_some() && profile.disk == base.disk);
         assert_eq!(profile.compute.measured["llama-2-7b"], measured().cost);

@@ -84,7 +84,7 @@ impl StepPoint {
 
 /// What is known of the kernels that were timed: sizes that passes are padded to, each rising (none, if they are not), and how contexts are split.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Kernels {
+pub struct TimedKernels {
     /// Rows of passes with prompts.
     pub rows: &'static [u32],
     /// Sequences of decode passes.
@@ -99,7 +99,7 @@ pub struct Kernels {
 ///
 /// # Errors
 /// If there are too few of a kind to tell the constants apart.
-pub fn fit(points: &[StepPoint], kernels: Kernels) -> Result<StepCost, String> {
+pub fn fit(points: &[StepPoint], kernels: TimedKernels) -> Result<StepCost, String> {
     let stairs = Stairs(kernels.rows);
     let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
     let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_cost_is_found_again_from_its_own_steps() {
-        let cost = fit(&points(), Kernels::default()).unwrap();
+        let cost = fit(&points(), TimedKernels::default()).unwrap();
         let truth = truth();
         for sequences in [1, 16, 17, 40, 64] {
             let attention = |cost: &StepCost| cost.decode_attention.ps(sequences);
@@ -279,7 +279,7 @@ mod tests {
         let mut disturbed = points();
         // 256 prompt tokens behind 2,048 took three times as long.
         disturbed[4].nanos *= 3;
-        let cost = fit(&disturbed, Kernels::default()).unwrap();
+        let cost = fit(&disturbed, TimedKernels::default()).unwrap();
         for (place, point) in points().into_iter().enumerate() {
             let allowed = if (3..6).contains(&place) { 0.2 } else { 0.02 };
             assert!(
@@ -298,8 +298,8 @@ mod tests {
             point.nanos = point.nanos * 105 / 100;
         }
         let (cost, rested) = (
-            fit(&loaded, Kernels::default()).unwrap(),
-            fit(&points(), Kernels::default()).unwrap(),
+            fit(&loaded, TimedKernels::default()).unwrap(),
+            fit(&points(), TimedKernels::default()).unwrap(),
         );
         for tokens in [64, 300, 1_024] {
             assert!(off(cost.gemm.ps(tokens), rested.gemm.ps(tokens)) < 1e-6);
@@ -333,12 +333,12 @@ mod tests {
             });
         }
         let rows = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
-        let kernels = Kernels {
+        let kernels = TimedKernels {
             rows,
-            ..Kernels::default()
+            ..TimedKernels::default()
         };
         let stairs = fit(&padded, kernels).unwrap();
-        let slope = fit(&padded, Kernels::default()).unwrap();
+        let slope = fit(&padded, TimedKernels::default()).unwrap();
         let truth = truth().gemm.ps(128);
         assert!(off(stairs.gemm.ps(100), truth) < 0.01);
         assert!(off(slope.gemm.ps(100), truth) > 0.05);
@@ -353,8 +353,8 @@ mod tests {
             ..held[0]
         });
         assert_eq!(
-            fit(&held, Kernels::default()),
-            fit(&points(), Kernels::default())
+            fit(&held, TimedKernels::default()),
+            fit(&points(), TimedKernels::default())
         );
     }
 
@@ -362,7 +362,7 @@ mod tests {
     fn too_few_steps_are_an_error_that_says_which() {
         let only = |kind: &str| {
             let own: Vec<StepPoint> = points().into_iter().filter(|p| p.kind() == kind).collect();
-            fit(&own, Kernels::default()).unwrap_err()
+            fit(&own, TimedKernels::default()).unwrap_err()
         };
         assert!(only("prefill").contains("no two decode steps"));
         assert!(only("decode").contains("no two prefill steps"));

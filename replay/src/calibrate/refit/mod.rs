@@ -11,7 +11,7 @@ mod link;
 use super::bursts::RanStep;
 use super::profile::{computed_by, step_cost};
 use super::remarks::step_errors;
-use super::{BlockShape, COPY_BLOCKS, Plan, StepPoint, cost, kernels_of, setup_for};
+use super::{BlockShape, COPY_BLOCKS, Plan, StepPoint, cost, setup_for, timed_kernels};
 use crate::run::{ComputeKind, ReplayError};
 use devices::{StepCost, StepTotals};
 use engine::device::{PrefillChunk, StepShape};
@@ -133,7 +133,7 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
         .compute
         .multiprocessors
         .map_or(UNTOLD, NonZeroU32::get);
-    let kernels = kernels_of(compute, &setup, multiprocessors);
+    let kernels = timed_kernels(compute, &setup, multiprocessors);
     let fitted = cost(&mut points, &ran, kernels);
     let cost = StepCost {
         idle: before.idle,

@@ -33,10 +33,23 @@ fn engine(spec: &RunSpec) -> Result<(), Fault> {
     )
 }
 
+/// No machine has more \[GiB\]; blocks of as much are still counted.
+const GIB_MOST: f64 = 1_048_576.0;
+
 fn memory(spec: &RunSpec) -> Result<(), Fault> {
     let m = &spec.memory;
     if let Some(gib) = m.hbm_gib {
         positive("memory.hbm_gib", gib)?;
+    }
+    for (key, gib) in [
+        ("memory.hbm_gib", m.hbm_gib),
+        ("memory.host_gib", m.host_gib),
+        ("memory.disk_gib", m.disk_gib),
+    ] {
+        let gib = gib.unwrap_or(0.0);
+        // NaN has its message behind this one.
+        let rule = "must be at most 1048576, which is a PiB";
+        must(gib.is_nan() || gib <= GIB_MOST, key, rule, gib)?;
     }
     let share_ok = m.utilisation > 0.0 && m.utilisation <= 1.0;
     must(

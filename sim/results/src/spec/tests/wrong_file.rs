@@ -73,6 +73,11 @@ fn a_value_that_makes_no_sense_is_pointed_at() {
             "must be more than 0, but is NaN",
         ),
         (
+            "[memory]\nhost_gib = 1e30",
+            "2:12",
+            "must be at most 1048576, which is a PiB, but is 1000000",
+        ),
+        (
             "[memory]\nutilisation = 1.5",
             "2:15",
             "more than 0 and at most 1, but is 1.5",
