@@ -7,6 +7,7 @@ use crate::table::Table;
 use crate::{command, interrupt, out, progress};
 use lab::Wants;
 use lab::sweep::{SweepOptions, run as run_sweep};
+use results::folder::left_behind;
 use results::runs::{RunRow, read_runs};
 use results::spec::DRAW;
 use results::stats::Quantile;
@@ -85,6 +86,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     ));
     out::renewed(&report.renewed);
     out::note(&format!("repeat or continue it with: {}", options.command));
+    if let Some(left) = left_behind(&args.out) {
+        out::note(&left);
+    }
     for (run, why) in &report.failed {
         out::warn(&format!("run {run} failed: {why}"));
     }

@@ -3,6 +3,7 @@
 use crate::machine::Machine;
 use crate::spec::SpecArgs;
 use crate::{Failure, GpuArgs};
+use results::folder::left_behind;
 use results::spec::{RunSpec, SweepSpec};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -59,6 +60,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             }
             Err(no_gpu @ Failure::NoGpu(_)) => return Err(no_gpu),
         }
+    }
+    if let Some(left) = left_behind(&args.out) {
+        eprintln!("{left}");
     }
     if failed.is_empty() {
         eprintln!("{} runs in {}", runs.len(), args.out.display());

@@ -27,7 +27,7 @@ mod writer;
 
 pub use digest::{DIGEST_SHORT, UNDIGESTED};
 pub use error::FolderError;
-pub use reader::RunFolder;
+pub use reader::{RunFolder, left_behind};
 pub use stored::find as find_stored;
 pub use table::{Rows, read_table, write_table};
 pub(crate) use table::{columns, write_whole};

@@ -29,10 +29,7 @@ impl RunFolder {
             path: path.to_owned(),
             why: why.into(),
         };
-        if path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().contains(UNFINISHED))
-        {
+        if is_unfinished(path) {
             return Err(not_a_run(
                 "it was left unfinished by a run that was interrupted",
             ));
@@ -67,7 +64,7 @@ impl RunFolder {
         let mut below = Vec::new();
         for entry in fs::read_dir(path).map_err(FolderError::io("read", path))? {
             let path = entry.map_err(FolderError::io("read", path))?.path();
-            if path.join(MANIFEST).is_file() && !path.to_string_lossy().contains(UNFINISHED) {
+            if path.join(MANIFEST).is_file() && !is_unfinished(&path) {
                 below.push(path);
             }
         }
@@ -238,4 +235,23 @@ fn read_manifest(path: &Path) -> Result<Manifest, FolderError> {
             format!("`{}`: {}", error.path(), error.inner()),
         )
     })
+}
+
+/// What runs that were killed have left in `folder`, in words that say how to be rid of it; none if nothing is there.
+#[must_use]
+pub fn left_behind(folder: &Path) -> Option<String> {
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    let count = entries.filter(|entry| is_unfinished(&entry.path())).count();
+    let folder = folder.display();
+    (count > 0).then(|| {
+        let them = if count == 1 { "is 1 folder" } else { &format!("are {count} folders") };
+        format!(
+            "in {folder} {them} of runs that were killed; unless one still runs there, remove with: rm -r {folder}/*{UNFINISHED}*"
+        )
+    })
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name();
+    name.is_some_and(|name| name.to_string_lossy().contains(UNFINISHED))
 }

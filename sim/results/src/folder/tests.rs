@@ -185,8 +185,21 @@ fn a_folder_that_a_crash_left_behind_is_not_a_run() {
         error.contains("left unfinished by a run that was interrupted"),
         "{error}"
     );
+    let said = left_behind(dir.path()).unwrap();
+    assert!(
+        said.contains("is 1 folder of runs that were killed"),
+        "{said}"
+    );
     // And it is in nobody's way.
     write(&dir.path().join("run"), &manifest(RunSpec::default()));
+    fs::remove_dir_all(&left).unwrap();
+    assert_eq!(left_behind(dir.path()), None);
+    // What the folder is in may have any name.
+    let run = write(
+        &dir.path().join("a.tmp-1").join("run"),
+        &manifest(RunSpec::default()),
+    );
+    assert!(RunFolder::open_all(run.path().parent().unwrap()).is_ok());
 }
 
 #[test]
