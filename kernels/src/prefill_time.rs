@@ -71,6 +71,7 @@ fn last_end(mut ctas: impl Iterator<Item = u64>, multiprocessors: usize) -> u64 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measured::rows;
     use crate::prefill_plan::PrefillChunk;
 
     #[test]
@@ -93,15 +94,9 @@ mod tests {
 
     #[test]
     fn single_prompts_take_what_was_measured() {
-        let mut errors: Vec<f64> = include_str!("../measurements/prefill_parts.csv")
-            .lines()
-            .filter(|row| !row.starts_with('#'))
-            .skip(1)
-            .filter_map(|row| {
-                let cells: Vec<&str> = row.split(',').collect();
-                let [_, chunk, part_tokens, _, nanos] = cells[..] else {
-                    panic!("five columns: {row}");
-                };
+        let measured = include_str!("../measurements/prefill_parts.csv");
+        let mut errors: Vec<f64> = rows(measured)
+            .filter_map(|[_, chunk, part_tokens, _, nanos]| {
                 let (past, tokens) = chunk.split_once('+').filter(|_| !chunk.contains(' '))?;
                 let [past, tokens, part_tokens, nanos] =
                     [past, tokens, part_tokens, nanos].map(|cell| cell.parse::<u32>().unwrap());

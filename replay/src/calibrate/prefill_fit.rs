@@ -46,7 +46,7 @@ pub fn fit(
 ) -> Result<ContextCost, String> {
     let rested = alone.iter().map(|point| (point.tokens(), point.rested()));
     let alone = rows.table(rested)?;
-    let contexts: BTreeSet<u64> = behind.iter().map(|point| point.context()).collect();
+    let contexts: BTreeSet<u64> = behind.iter().map(|point| point.totals.context()).collect();
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());
     }
@@ -55,7 +55,7 @@ pub fn fit(
         let tokens = point.totals.prefill_tiles() * QUERY_TILE;
         timed.entry(tokens).or_default().push(Attended {
             // A prompt alone reads itself already, and every tile all of the context.
-            context: point.context() as f64,
+            context: point.totals.context() as f64,
             nanos: point.rested() - alone.ps(point.tokens()) as f64 / 1e3,
             step: point.rested(),
         });

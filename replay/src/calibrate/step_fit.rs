@@ -41,13 +41,6 @@ impl StepPoint {
         self.totals.prefill_tokens + self.totals.decode_seqs
     }
 
-    /// Earlier KV tokens that its prompts attend to.
-    pub(super) fn context(&self) -> u64 {
-        self.totals
-            .prefill_kv_tokens
-            .saturating_sub(self.totals.prefill_tokens.into())
-    }
-
     /// `prefill`, `decode` or `mixed`.
     pub fn kind(&self) -> &'static str {
         match (self.totals.prefill_tokens, self.totals.decode_seqs) {
@@ -104,8 +97,9 @@ pub fn fit(points: &[StepPoint], kernels: TimedKernels) -> Result<StepCost, Stri
     let fitted: Vec<&StepPoint> = points.iter().filter(|point| !point.held_out).collect();
     let prefill: Vec<&StepPoint> = of(&fitted, "prefill");
     let decode = decode_fit::fit(&of(&fitted, "decode"), Stairs(kernels.sequences))?;
-    let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) =
-        prefill.into_iter().partition(|point| point.context() > 0);
+    let (behind, alone): (Vec<&StepPoint>, Vec<&StepPoint>) = prefill
+        .into_iter()
+        .partition(|point| point.totals.context() > 0);
     let context = prefill_fit::fit(&behind, &alone, stairs, kernels.planned)?;
     let cost = StepCost {
         gemm_decode: decode.floor,

@@ -22,6 +22,7 @@ pub mod predict;
 mod ramp;
 mod roofline;
 mod sim;
+mod table;
 mod throttle;
 mod totals;
 
@@ -30,7 +31,7 @@ pub use catalog::{
     hardware, hardware_names, hardware_text, model, model_names, model_text, parse_hardware,
     parse_model,
 };
-pub use cost::{IdleCost, StepCost, StepTable};
+pub use cost::{IdleCost, StepCost};
 pub use disk::DiskCost;
 pub use error::ProfileError;
 pub use geometry::{Experts, ModelGeometry};
@@ -44,5 +45,6 @@ pub use link::{Beside, LaneCost, LinkCost};
 pub use ramp::{Ramp, SlowDown};
 pub use roofline::Roofline;
 pub use sim::SimDevice;
+pub use table::StepTable;
 pub use throttle::{Felt, Load, Sustained, Throttle, Work};
 pub use totals::StepTotals;

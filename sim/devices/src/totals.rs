@@ -42,6 +42,22 @@ impl StepTotals {
         self.prefill_tile_kv_tokens / u64::from(self.prefill_tiles().max(1))
     }
 
+    /// Earlier KV tokens that its prompts attend to.
+    pub fn context(&self) -> u64 {
+        self.prefill_kv_tokens
+            .saturating_sub(self.prefill_tokens.into())
+    }
+
+    /// Earlier KV tokens that tiles read: what they read beyond those of one prompt alone, whose tiles read one tile, two, and so on. Several prompts
+    /// read less of themselves; each context is read once at least.
+    pub(crate) fn tile_context(&self) -> u64 {
+        let tiles = u64::from(self.prefill_tiles());
+        let alone = u64::from(QUERY_TILE) * tiles * (tiles + 1) / 2;
+        self.prefill_tile_kv_tokens
+            .saturating_sub(alone)
+            .max(self.context())
+    }
+
     /// With what tiles read; where that was not recorded, as tokens, KV tokens and pairs tell it: exactly of one chunk. Of several the last tile
     /// of each is taken to be half full.
     #[must_use]
@@ -56,7 +72,7 @@ impl StepTotals {
         let kv = self.prefill_kv_tokens;
         let chunk = PrefillChunk {
             tokens: self.prefill_tokens,
-            context: kv.saturating_sub(self.prefill_tokens.into()) as u32,
+            context: self.context() as u32,
         };
         let one = Self::of(&StepShape {
             prefill: vec![chunk],

@@ -33,24 +33,11 @@ fn engine(spec: &RunSpec) -> Result<(), Fault> {
     )
 }
 
-/// No machine has more \[GiB\]; blocks of as much are still counted.
-const GIB_MOST: f64 = 1_048_576.0;
-
 fn memory(spec: &RunSpec) -> Result<(), Fault> {
     let m = &spec.memory;
-    if let Some(gib) = m.hbm_gib {
-        positive("memory.hbm_gib", gib)?;
-    }
-    for (key, gib) in [
-        ("memory.hbm_gib", m.hbm_gib),
-        ("memory.host_gib", m.host_gib),
-        ("memory.disk_gib", m.disk_gib),
-    ] {
-        let gib = gib.unwrap_or(0.0);
-        // NaN has its message behind this one.
-        let rule = "must be at most 1048576, which is a PiB";
-        must(gib.is_nan() || gib <= GIB_MOST, key, rule, gib)?;
-    }
+    gib("memory.hbm_gib", m.hbm_gib, positive)?;
+    gib("memory.host_gib", m.host_gib, not_negative)?;
+    gib("memory.disk_gib", m.disk_gib, not_negative)?;
     let share_ok = m.utilisation > 0.0 && m.utilisation <= 1.0;
     must(
         share_ok,
@@ -60,12 +47,6 @@ fn memory(spec: &RunSpec) -> Result<(), Fault> {
     )?;
     if let Some(blocks) = m.hbm_blocks {
         count("memory.hbm_blocks", blocks)?;
-    }
-    if let Some(gib) = m.host_gib {
-        not_negative("memory.host_gib", gib)?;
-    }
-    if let Some(gib) = m.disk_gib {
-        not_negative("memory.disk_gib", gib)?;
     }
     one_of(
         "memory.hbm_blocks",
@@ -197,6 +178,23 @@ fn not_negative(key: &str, value: f64) -> Result<(), Fault> {
         "must be 0 or more",
         value,
     )
+}
+
+/// No machine has more \[GiB\]; blocks of as much are still counted.
+const GIB_MOST: f64 = 1_048_576.0;
+
+/// A size of memory, which `least` has a rule for as well; NaN is for that one.
+fn gib(
+    key: &str,
+    value: Option<f64>,
+    least: fn(&str, f64) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let Some(value) = value else {
+        return Ok(());
+    };
+    let rule = "must be at most 1048576, which is a PiB";
+    must(value.is_nan() || value <= GIB_MOST, key, rule, value)?;
+    least(key, value)
 }
 
 fn count(key: &str, value: u32) -> Result<(), Fault> {
