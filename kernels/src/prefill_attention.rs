@@ -7,7 +7,7 @@ use crate::gpu::{
 };
 use crate::kv::KvPool;
 use crate::prefill_plan::partial_rows_most;
-pub use crate::prefill_plan::{PlanSizes, PrefillChunk, PrefillPlan, SPLIT_FROM};
+pub use crate::prefill_plan::{Cut, PlanSizes, PrefillChunk, PrefillPlan, SPLIT_FROM};
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("prefill_attention");

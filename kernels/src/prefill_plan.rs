@@ -1,36 +1,34 @@
 //! Which CTAs of prefill attention compute what.
 //!
-//! The host plans a pass once, for all of its layers: tiles of 128 query tokens behind long contexts are cut into parts of at most one length,
-//! the same for all chunks, and parts are listed longest first, so that CTAs of one chunk fill the places that those of another leave. The length
-//! is the one whose estimated time is least. CTAs go to the multiprocessors in the order of the list, each to the place that is free
-//! first; so does the estimate. (FlashInfer, MLSys 2025, plans work of ragged batches on the host as well.)
+//! The host plans a pass once, for all of its layers. A CTA takes a tile of 128 query tokens through its context; where tiles do not fill the GPU in whole
+//! rounds, some stay whole and the others are cut into parts of one length, the same for all chunks. Parts are listed longest first, so that those of
+//! one chunk fill the places that those of another leave: nine tiles of 32 heads are eight whole ones for each of 264 places, and one in ten parts to
+//! fill up. The cut is the one whose [time](crate::prefill_time) is estimated least. (FlashInfer, MLSys 2025, plans work of ragged batches on the
+//! host as well; Stream-K, PPoPP 2023, cuts the last tiles of matrix products alone.)
 //!
-//! The constants are read off `measurements/prefill_parts.csv` (H200, 132 multiprocessors, 59 passes): with the lengths chosen attention takes
-//! 0.4 % longer than with the best ones on average, and 8 % at worst.
+//! By `measurements/prefill_parts.csv` (H200, 132 multiprocessors, 123 passes) attention takes 0.7 % longer than with the best cuts that were timed on average, and
+//! 9 % at worst, where it takes 16 us. Of 8 to 64 tiles behind 20,300 tokens each takes within 7 % of the least per tile and KV token; with all tiles
+//! cut alike nine took 43 % more than that, and 17 a fifth.
 
 use crate::prefill_attention::{KEYS, QUERY_TILE};
+use crate::prefill_time::Share;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::fmt;
+use std::str::FromStr;
 
 /// Passes whose longest context has fewer KV tokens are not split.
 pub const SPLIT_FROM: u32 = 2 * PART_LEAST;
 
 /// CTAs that one multiprocessor holds: limited by 255 registers a thread.
 pub(crate) const CTAS_PER_MULTIPROCESSOR: u32 = 2;
-/// Fewest tokens of the longest part of a pass; contexts that do not divide by it have shorter ones. Partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
+/// Fewest tokens of parts; what is left of a context may be less. Partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
 /// longest part: with 128 in place of 512 a step of 40 prompt tokens behind 500 to 2,000 is 3 to 5 % shorter, one of 128 behind 500 is
 /// 12 % shorter, and none is more than 2 % longer (`djinn-replay calibrate`, Llama-2-7B on an H200).
 const PART_LEAST: u32 = 128;
-/// What a CTA takes for a tile of keys beside another CTA.
-pub(crate) const TILE_PS: u64 = 3_500_000;
-/// What a CTA takes before and after its tiles.
-pub(crate) const CTA_PS: u64 = 5_000_000;
-/// What a row of partial sums takes on its way out and back.
-pub(crate) const ROW_PS: u64 = 400;
-/// How much faster a CTA runs alone on its multiprocessor, as a ratio: it no longer shares the tensor cores, but nothing hides its waits.
-const ALONE: (u64, u64) = (5, 4);
 /// Most parts of the longest tile that are tried.
 const PARTS_MOST: u32 = 64;
+/// Lengths of so many equal steps up to the longest tile are tried as well: what is left of each tile then fills gaps.
+const STEPS: u32 = 16;
 
 const PART_WORDS: u32 = 8;
 const MERGE_WORDS: u32 = 4;
@@ -44,6 +42,34 @@ pub struct PrefillChunk {
     pub tokens: u32,
     /// KV tokens of the sequence, the chunk included.
     pub context: u32,
+}
+
+/// How the tiles of a pass are cut. In text `whole:part_tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Tiles that stay whole: those with the longest contexts.
+    pub whole: u32,
+    /// KV tokens of the parts of all others, rounded up to tiles of keys; the last part of a tile has what is left.
+    pub part_tokens: u32,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.whole, self.part_tokens)
+    }
+}
+
+impl FromStr for Cut {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |cell: &str| cell.parse().map_err(|error| format!("{text}: {error}"));
+        let (whole, part_tokens) = text.split_once(':').ok_or("not `whole:part_tokens`")?;
+        Ok(Self {
+            whole: number(whole)?,
+            part_tokens: number(part_tokens)?,
+        })
+    }
 }
 
 /// The work of a pass in the order in which it is launched.
@@ -105,7 +131,7 @@ impl Tile {
         self.context().div_ceil(KEYS)
     }
 
-    /// Parts of at most `most` tiles of keys.
+    /// Parts of `most` tiles of keys, with that of what is left.
     fn parts(&self, most: u32) -> u32 {
         self.key_tiles().div_ceil(most)
     }
@@ -120,26 +146,39 @@ impl PrefillPlan {
             q_heads,
             multiprocessors,
         };
-        let tried = gpu.lengths(&tiles);
-        let best = tried.min_by_key(|&most| gpu.picoseconds(&tiles, most));
-        Self::of(&tiles, best.unwrap_or(u32::MAX))
+        gpu.best(&tiles)
+            .map_or_else(Self::default, |cut| Self::of(&tiles, cut))
     }
 
-    /// The plan whose parts read at most `tokens` KV tokens, rounded up to tiles of keys: for measuring.
+    /// The plan of a given cut: for measuring.
     #[must_use]
-    pub fn with_parts_of(tokens: u32, chunks: &[PrefillChunk]) -> Self {
-        Self::of(&tiles(chunks), tokens.div_ceil(KEYS).max(1))
+    pub fn with_cut(cut: Cut, chunks: &[PrefillChunk]) -> Self {
+        Self::of(&tiles(chunks), cut)
     }
 
-    /// Lengths of parts that [`PrefillPlan::new`] chooses from \[KV tokens\], the first of them without splits.
+    /// Cuts that [`PrefillPlan::new`] chooses from, each with its [estimated time](PrefillPlan::takes_ps); without splits first.
     #[must_use]
-    pub fn part_tokens(q_heads: u32, multiprocessors: u32, chunks: &[PrefillChunk]) -> Vec<u32> {
+    pub fn cuts(q_heads: u32, multiprocessors: u32, chunks: &[PrefillChunk]) -> Vec<(Cut, u64)> {
         let tiles = tiles(chunks);
         let gpu = Gpu {
             q_heads,
             multiprocessors,
         };
-        gpu.lengths(&tiles).map(|most| most * KEYS).collect()
+        let cuts = gpu.cuts(&tiles).into_iter();
+        cuts.map(|cut| (cut, gpu.takes_ps(&tiles, cut))).collect()
+    }
+
+    /// What this plan takes for one layer of `q_heads` heads \[ps\].
+    #[must_use]
+    pub fn takes_ps(&self, q_heads: u32, multiprocessors: u32) -> u64 {
+        let gpu = Gpu {
+            q_heads,
+            multiprocessors,
+        };
+        let (parts, _) =
+            self.words[..self.sizes.merges_at() as usize].as_chunks::<{ PART_WORDS as usize }>();
+        let lengths: Vec<u32> = parts.iter().map(|part| part[5] - part[4]).collect();
+        gpu.share().takes_ps(&lengths, self.sizes.partial_rows)
     }
 
     /// Words of the longest list that passes of up to `tokens` query tokens of `sequences` sequences have.
@@ -157,23 +196,16 @@ impl PrefillPlan {
         &self.words
     }
 
-    /// Tiles of keys of each part, in order.
-    pub(crate) fn part_tiles(&self) -> impl Iterator<Item = u32> {
-        let (parts, _) =
-            self.words[..self.sizes.merges_at() as usize].as_chunks::<{ PART_WORDS as usize }>();
-        parts.iter().map(|part| part[5] - part[4])
-    }
-
     /// Its sizes.
     #[must_use]
     pub fn sizes(&self) -> PlanSizes {
         self.sizes
     }
 
-    fn of(tiles: &[Tile], most: u32) -> Self {
+    fn of(tiles: &[Tile], cut: Cut) -> Self {
         let mut sizes = PlanSizes::default();
         let (mut parts, mut merges) = (Vec::new(), Vec::new());
-        for tile in tiles {
+        for (tile, most) in tiles.iter().zip(lengths(tiles, cut)) {
             sizes.rows = sizes.rows.max(tile.row + tile.rows);
             sizes.sequences = sizes.sequences.max(tile.sequence + 1);
             sizes.context = sizes.context.max(tile.context());
@@ -184,7 +216,7 @@ impl PrefillPlan {
                 } else {
                     sizes.partial_rows + part * tile.rows
                 };
-                let end = |part: u32| tile.key_tiles() * part / count;
+                let end = |part: u32| (part * most).min(tile.key_tiles());
                 let (first, end) = (end(part), end(part + 1));
                 parts.push([
                     tile.sequence,
@@ -230,6 +262,18 @@ fn tiles(chunks: &[PrefillChunk]) -> Vec<Tile> {
     tiles
 }
 
+/// Tiles of keys that parts of each tile have.
+fn lengths(tiles: &[Tile], cut: Cut) -> Vec<u32> {
+    let most = cut.part_tokens.div_ceil(KEYS).max(1);
+    let mut lengths = vec![most; tiles.len()];
+    let mut longest: Vec<usize> = (0..tiles.len()).collect();
+    longest.sort_by_key(|&tile| Reverse(tiles[tile].key_tiles()));
+    for &tile in longest.iter().take(cut.whole as usize) {
+        lengths[tile] = tiles[tile].key_tiles();
+    }
+    lengths
+}
+
 /// CTAs that the GPU holds.
 fn places(multiprocessors: u32) -> u32 {
     CTAS_PER_MULTIPROCESSOR * multiprocessors
@@ -241,65 +285,80 @@ pub(crate) fn partial_rows_most(multiprocessors: u32) -> u64 {
 }
 
 /// What CTAs are placed on.
+#[derive(Clone, Copy)]
 struct Gpu {
     q_heads: u32,
     multiprocessors: u32,
 }
 
 impl Gpu {
-    /// Tiles of keys that the longest part may have: all of the longest tile, a half of it, a third, and so on.
-    fn lengths(&self, tiles: &[Tile]) -> impl Iterator<Item = u32> {
+    fn share(self) -> Share {
+        Share {
+            heads: self.q_heads,
+            multiprocessors: self.multiprocessors,
+        }
+    }
+
+    fn best(self, tiles: &[Tile]) -> Option<Cut> {
+        let cuts = self.cuts(tiles).into_iter();
+        cuts.min_by_key(|&cut| self.takes_ps(tiles, cut))
+    }
+
+    /// No cut at all; and beside no tile, or as many as fill the GPU in whole rounds: all others in parts as long as the longest tile, a half of it, a
+    /// third and so on, and as every sixteenth of it.
+    fn cuts(self, tiles: &[Tile]) -> Vec<Cut> {
         let longest = tiles.iter().map(Tile::context).max().unwrap_or(0);
         let key_tiles = longest.div_ceil(KEYS).max(1);
-        let parts = if longest < SPLIT_FROM { 1 } else { PARTS_MOST };
-        let mut lengths: Vec<u32> = (1..=parts).map(|parts| key_tiles.div_ceil(parts)).collect();
+        let mut cuts = vec![Cut {
+            whole: 0,
+            part_tokens: key_tiles * KEYS,
+        }];
+        if longest < SPLIT_FROM {
+            return cuts;
+        }
+        let equal = (2..=PARTS_MOST).map(|parts| key_tiles.div_ceil(parts));
+        let steps = (1..STEPS).map(|step| (key_tiles * step).div_ceil(STEPS));
+        let mut lengths: Vec<u32> = equal.chain(steps).collect();
+        lengths.sort_unstable_by_key(|&most| Reverse(most));
         lengths.dedup();
-        lengths.retain(|&most| {
-            most == key_tiles || most * KEYS >= PART_LEAST && self.holds(tiles, most)
-        });
-        lengths.into_iter()
+        lengths.retain(|&most| most < key_tiles && most * KEYS >= PART_LEAST);
+        let count = tiles.len() as u32;
+        let rounds = count * self.q_heads / places(self.multiprocessors);
+        let mut wholes = [0, rounds.saturating_sub(1), rounds]
+            .map(|rounds| rounds * places(self.multiprocessors) / self.q_heads.max(1))
+            .to_vec();
+        wholes.dedup();
+        for whole in wholes.into_iter().filter(|&whole| whole < count) {
+            let of_whole = lengths.iter().map(|most| Cut {
+                whole,
+                part_tokens: most * KEYS,
+            });
+            cuts.extend(of_whole.filter(|&cut| self.holds(tiles, cut)));
+        }
+        cuts
     }
 
     /// Whether the workspace holds the partial sums.
-    fn holds(&self, tiles: &[Tile], most: u32) -> bool {
-        let parts = tiles.iter().map(|tile| tile.parts(most));
+    fn holds(self, tiles: &[Tile], cut: Cut) -> bool {
+        let parts = tiles.iter().zip(lengths(tiles, cut));
+        let parts = parts.map(|(tile, most)| tile.parts(most));
         let parts: u32 = parts.filter(|&parts| parts > 1).sum();
         parts * self.q_heads <= 2 * places(self.multiprocessors)
     }
 
-    /// Estimated time: CTAs placed one after the other, longest first, and the rows of partial sums.
-    fn picoseconds(&self, tiles: &[Tile], most: u32) -> u64 {
-        let (mut lengths, mut rows) = (Vec::new(), 0);
-        for tile in tiles {
-            let parts = tile.parts(most);
-            lengths.extend((0..parts).map(|_| tile.key_tiles().div_ceil(parts)));
-            rows += if parts > 1 { parts * tile.rows } else { 0 };
-        }
-        lengths.sort_unstable_by_key(|&length| Reverse(length));
-        let alone = lengths.len() as u32 * self.q_heads <= self.multiprocessors;
-        // Places that are free at the same time are one entry.
-        let mut free = BinaryHeap::from([Reverse((0, places(self.multiprocessors)))]);
-        let mut last = 0;
-        for alike in lengths.chunk_by(|a, b| a == b) {
-            let mut takes = u64::from(alike[0]) * TILE_PS + CTA_PS;
-            if alone {
-                takes = takes * ALONE.1 / ALONE.0;
-            }
-            let mut left = alike.len() as u32 * self.q_heads;
-            while left > 0 {
-                let Some(Reverse((at, count))) = free.pop() else {
-                    break;
-                };
-                let taken = count.min(left);
-                if count > taken {
-                    free.push(Reverse((at, count - taken)));
-                }
-                free.push(Reverse((at + takes, taken)));
-                last = last.max(at + takes);
-                left -= taken;
+    /// What [`PrefillPlan::takes_ps`] says of a cut.
+    fn takes_ps(self, tiles: &[Tile], cut: Cut) -> u64 {
+        let (mut parts, mut rows) = (Vec::new(), 0);
+        for (tile, most) in tiles.iter().zip(lengths(tiles, cut)) {
+            let (count, left) = (tile.key_tiles() / most, tile.key_tiles() % most);
+            parts.extend((0..count).map(|_| most));
+            parts.extend((left > 0).then_some(left));
+            if tile.parts(most) > 1 {
+                rows += tile.parts(most) * tile.rows;
             }
         }
-        last + u64::from(rows) * u64::from(self.q_heads) * ROW_PS
+        parts.sort_unstable_by_key(|&tiles| Reverse(tiles));
+        self.share().takes_ps(&parts, rows)
     }
 }
 
@@ -336,21 +395,70 @@ mod tests {
         assert_eq!(parts(128, 32_640), 8);
         assert_eq!(parts(256, 32_512), 8);
         assert_eq!(parts(512, 32_256), 8);
-        // 256 and 512 CTAs fill it alone.
-        assert_eq!(parts(1024, 31_744), 8);
+        // 512 CTAs of all lengths fill it alone.
         assert_eq!(parts(2048, 0), 16);
     }
 
     #[test]
+    fn what_full_rounds_leave_is_cut_to_fill_the_gpu() {
+        let whole_and_parts = |tiles: u32| {
+            let plan = planned(&[chunk(tiles * QUERY_TILE, 33_500)]);
+            (tiles - plan.sizes.merges, plan.sizes.parts)
+        };
+        // Eight tiles of 32 heads are a round of 264 places, 16 two: one is left, and cut into parts that all can share.
+        for (tiles, whole) in [(9, 8), (17, 16), (34, 33)] {
+            let (kept, parts) = whole_and_parts(tiles);
+            assert!(
+                kept == whole && parts >= whole + 4,
+                "{tiles}: {kept} {parts}"
+            );
+        }
+        // Six tiles: of each a part that fills 192 places, and what is left for the other 72 in turn.
+        let plan = planned(&[chunk(6 * QUERY_TILE, 33_500)]);
+        let lengths: Vec<u32> = parts(&plan).iter().map(|part| part[5] - part[4]).collect();
+        assert_eq!(lengths.len(), 12);
+        assert!(lengths[5] > 2 * lengths[6], "{lengths:?}");
+    }
+
+    #[test]
+    fn cuts_are_named_and_known_by_their_names() {
+        let cut = Cut {
+            whole: 8,
+            part_tokens: 3_200,
+        };
+        assert_eq!(cut.to_string(), "8:3200");
+        assert_eq!("8:3200".parse(), Ok(cut));
+        assert!("8".parse::<Cut>().is_err() && "8:x".parse::<Cut>().unwrap_err().contains("8:x"));
+    }
+
+    #[test]
+    fn a_cut_is_estimated_as_its_plan_is() {
+        for pass in [
+            vec![chunk(700, 9_100)],
+            vec![chunk(156, 133), chunk(300, 2_000), chunk(13, 12_700)],
+        ] {
+            let cuts = PrefillPlan::cuts(32, 132, &pass);
+            assert!(cuts.len() > 5);
+            for (cut, takes) in &cuts {
+                let plan = PrefillPlan::with_cut(*cut, &pass);
+                assert_eq!(plan.takes_ps(32, 132), *takes, "{cut}");
+            }
+            let least = cuts.iter().map(|cut| cut.1).min();
+            assert_eq!(Some(planned(&pass).takes_ps(32, 132)), least);
+        }
+    }
+
+    #[test]
     fn a_context_that_is_soon_read_is_split_less() {
-        // Seven parts of four tiles are a round, and eight would be of as many.
-        assert_eq!(planned(&[chunk(90, 1500)]).sizes.parts, 7);
-        // Rows of the chunk see too different contexts for parts to pay.
-        assert_eq!(planned(&[chunk(1024, 0)]).sizes.merges, 0);
+        // Four parts for each of 32 heads have a multiprocessor each.
+        assert_eq!(planned(&[chunk(90, 1500)]).sizes.parts, 4);
+        // Of a chunk without context before it the last tiles see most, and are cut.
+        assert_eq!(planned(&[chunk(1024, 0)]).sizes.merges, 3);
         // The longest part has 128 tokens at least, and five tiles of keys are parts of two, two and one; a pass of fewer than 256 is not split.
         let lengths = |tokens, past| {
             let plan = planned(&[chunk(tokens, past)]);
-            plan.part_tiles().collect::<Vec<_>>()
+            let parts = parts(&plan).iter();
+            parts.map(|part| part[5] - part[4]).collect::<Vec<_>>()
         };
         assert_eq!(lengths(40, 217), [2, 2, 1]);
         assert_eq!(lengths(128, 127), [4]);
@@ -439,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lengths_chosen_are_near_the_best_that_were_measured() {
+    fn cuts_that_are_chosen_are_near_the_best_that_were_measured() {
         let measured = include_str!("../measurements/prefill_parts.csv");
         let longer = longer_than_best(measured, |_, names| {
             let chunks: Vec<PrefillChunk> = names
@@ -450,11 +558,9 @@ mod tests {
                 })
                 .collect();
             let plan = planned(&chunks);
-            Box::new(move |tokens| {
-                PrefillPlan::with_parts_of(tokens.parse().unwrap(), &chunks) == plan
-            })
+            Box::new(move |cut| PrefillPlan::with_cut(cut.parse().unwrap(), &chunks) == plan)
         });
-        assert_eq!(longer.len(), 59);
+        assert_eq!(longer.len(), 123);
         let mean = longer.iter().sum::<f64>() / longer.len() as f64;
         assert!(mean < 0.01, "{mean}");
         assert!(longer.iter().all(|longer| *longer < 0.1), "{longer:?}");

@@ -51,8 +51,9 @@ use kernels::prefill_attention::{QUERY_TILE, SPLIT_FROM};
 use lab::Setup;
 use measure::{Bench, allocation, host_pool};
 use model::Direction;
-use planned::Planned;
+use planned::{Planned, Planner};
 use results::spec::{CopyMethod, Layers, RunSpec};
+use std::num::NonZeroU32;
 use steps::Limits;
 use timed::{Timed, TimedSteps};
 
@@ -181,7 +182,7 @@ pub fn measure(
     progress("bursts of prompts");
     let bursts = bursts::time(&mut timed, limits, bursts::Pace::GPU).map_err(device_error)?;
     let multiprocessors = gpu.info().multiprocessors;
-    let kernels = timed_kernels(plan.compute, &setup, multiprocessors);
+    let kernels = timed_kernels(plan.compute, &setup, NonZeroU32::new(multiprocessors));
     let cost = StepCost {
         idle: idle::fit(&idle),
         ..cost(&mut points, &bursts, kernels).map_err(device_error)?
@@ -254,8 +255,17 @@ fn link_round<B: Backend>(
 // Steps are recorded by tiles of the engine's size.
 const _: () = assert!(QUERY_TILE == engine::device::QUERY_TILE);
 
-/// What is known of the kernels that compute, on so many multiprocessors.
-fn timed_kernels(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> TimedKernels {
+/// What is known of the kernels that compute, on so many multiprocessors. Calibrations from before these were told are all of H200s, and of kernels
+/// that cut all tiles into even parts.
+fn timed_kernels(
+    compute: ComputeKind,
+    setup: &Setup,
+    multiprocessors: Option<NonZeroU32>,
+) -> TimedKernels {
+    let (multiprocessors, planner) = match multiprocessors {
+        Some(told) => (told.get(), Planner::Today),
+        None => (132, Planner::EvenParts),
+    };
     match compute {
         ComputeKind::Model => TimedKernels {
             rows: &ROWS,
@@ -264,6 +274,7 @@ fn timed_kernels(compute: ComputeKind, setup: &Setup, multiprocessors: u32) -> T
             planned: Some(Planned {
                 q_heads: setup.model.q_heads.get(),
                 multiprocessors,
+                planner,
             }),
         },
         ComputeKind::Touch | ComputeKind::Spin => TimedKernels::default(),

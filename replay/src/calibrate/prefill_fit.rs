@@ -144,6 +144,7 @@ fn over_tiles(timed: &Timed) -> Vec<(u32, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::planned::Planner;
     use devices::StepTotals;
     use engine::device::{PrefillChunk, StepShape};
 
@@ -243,6 +244,7 @@ mod tests {
         let h200 = Planned {
             q_heads: 32,
             multiprocessors: 132,
+            planner: Planner::EvenParts,
         };
         let mut behind = tiled(&[1_000, 10_000, 100_000], 420);
         let cost = planned(&behind, Some(h200)).unwrap();

@@ -33,7 +33,15 @@ const ATTENDING: [u32; 12] = [8, 24, 40, 56, 88, 128, 200, 256, 384, 512, 1_024,
 const CONTEXTS: [u32; 8] = [256, 512, 1_024, 1_400, 1_700, 2_048, 2_500, 3_000];
 /// Contexts beyond most windows of 4,096, and the prompts and batches that have them. None is a power of two, for sessions' are not.
 const LONG: [u32; 5] = [9_100, 20_300, 33_500, 61_700, 98_500];
-const LONG_PROMPTS: [u32; 6] = [24, 120, 250, 500, 2_048, 8_192];
+const LONG_PROMPTS: [u32; 5] = [24, 120, 250, 500, 2_048];
+/// Prompts of other numbers of tiles behind some of these: between those above and beyond them. Behind the longest a pass of 8,192 tokens takes 1.6 s, and
+/// says no more than behind 61,700.
+const MORE_LONG: [(u32, &[u32]); 4] = [
+    (640, &[9_100, 33_500]),
+    (1_250, &[9_100, 33_500]),
+    (3_700, &[9_100, 33_500]),
+    (8_192, &[9_100, 20_300, 33_500, 61_700]),
+];
 const LONG_BATCHES: [u32; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 12];
 /// Most sequences of a graph, or before the products take another algorithm.
 const BATCH_ENDS: [u32; 15] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 256];
@@ -80,6 +88,8 @@ pub fn grid(limits: Limits) -> Vec<(StepShape, bool)> {
     for context in LONG {
         let behind = |tokens| prompts(vec![PrefillChunk { tokens, context }]);
         shapes.extend(LONG_PROMPTS.map(behind));
+        let more = MORE_LONG.iter().filter(|more| more.1.contains(&context));
+        shapes.extend(more.map(|more| behind(more.0)));
         shapes.extend(LONG_BATCHES.map(|batch| decode(batch, context)));
     }
     for end in BATCH_ENDS {
@@ -355,8 +365,8 @@ mod tests {
             [held.len(), fitted.len()]
         };
         assert_eq!(long(4_096), [0, 0]);
-        // Eight are drawn, and with sequences beside them eight more; six prompts behind five contexts are fitted.
-        assert_eq!(long(131_072), [16, 30]);
+        // Eight are drawn, and with sequences beside them eight more; five prompts behind five contexts are fitted, and ten more.
+        assert_eq!(long(131_072), [16, 35]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kernels::decode_attention::{Cut, DecodeAttention, DecodeBatch, DecodeWorkspa
 use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::prefill_attention::{
-    PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan, PrefillWorkspace,
+    Cut as PrefillCut, PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan, PrefillWorkspace,
 };
 
 use crate::appending::Appending;
@@ -305,9 +305,14 @@ fn check_prefill(
         chunks.len(),
         work.iter().map(|chunk| chunk.tokens).max().unwrap_or(0)
     );
+    let cut = |whole| {
+        let part_tokens = 128;
+        PrefillPlan::with_cut(PrefillCut { whole, part_tokens }, &work)
+    };
     let plans = [
         ("", kernel.plan(shape.q_heads, &work)),
-        (" in parts of 128", PrefillPlan::with_parts_of(128, &work)),
+        (" in parts of 128", cut(0)),
+        (", one tile whole, in parts of 128", cut(1)),
     ];
     for (how, plan) in plans {
         let plan_gpu = suite.upload(plan.words())?;

@@ -7,11 +7,16 @@ use kernels::gpu::{DeviceBuffer, Error};
 use kernels::kv::{KvLayout, KvOrder, KvPool};
 use kernels::prefill_attention::{
     PlanSizes, PrefillAttention, PrefillChunk, PrefillChunks, PrefillPlan, PrefillWorkspace,
+    QUERY_TILE,
 };
 
 use crate::speed::{Bench, REPEATS};
 use crate::suite::scrambled;
 use crate::timing::{Table, gigabytes_per_second, median_nanos};
+
+/// Cuts of a pass that are timed: so many that are estimated to be best, and so many of the others.
+const BEST_CUTS: usize = 4;
+const OTHER_CUTS: usize = 4;
 
 /// Batches that decode: KV heads and contexts.
 fn decode_batches() -> Vec<(u32, Vec<u32>)> {
@@ -51,8 +56,8 @@ fn named(contexts: &[u32]) -> String {
 }
 
 impl Bench {
-    /// Decode by CTAs into `decode_shares.csv`, prefill into `prefill.csv` and by parts into `prefill_parts.csv`.
-    pub fn attention(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    /// Decode by CTAs into `decode_shares.csv`.
+    pub fn decode_attention(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let mut shares = Table::new(
             &self.gpu,
             "decode_shares",
@@ -61,6 +66,11 @@ impl Bench {
         for (kv_heads, contexts) in decode_batches() {
             self.decode(&mut shares, kv_heads, &contexts)?;
         }
+        Ok(shares.save(folder)?)
+    }
+
+    /// Prefill into `prefill.csv`, and by how it is cut into `prefill_parts.csv`.
+    pub fn prefill_attention(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let mut table = Table::new(
             &self.gpu,
             "prefill",
@@ -82,12 +92,12 @@ impl Bench {
         let mut parts = Table::new(
             &self.gpu,
             "prefill_parts",
-            "kv_heads,chunks,part_tokens,chosen,nanos",
+            "kv_heads,chunks,cut,chosen,nanos",
         );
         for tokens in [40, 90, 128, 200, 256, 512, 1024] {
             for past in [0, 512, 1500, 2000, 4000, 16_384] {
                 let work = self.prefill_work(32, &[(tokens, past)])?;
-                work.time_parts(self, &mut parts)?;
+                work.time_cuts(self, &mut parts)?;
             }
         }
         let of_8: [&[_]; 2] = [&[(256, 16_384)], &[(512, 65_536)]];
@@ -119,10 +129,14 @@ impl Bench {
         let works = of_8.map(|chunks| (8, chunks)).into_iter();
         for (kv_heads, chunks) in works.chain(of_32.map(|chunks| (32, chunks))) {
             let work = self.prefill_work(kv_heads, chunks)?;
-            work.time_parts(self, &mut parts)?;
+            work.time_cuts(self, &mut parts)?;
+        }
+        // Every number of tiles of a pass.
+        for tiles in 1..=64 {
+            let work = self.prefill_work(8, &[(tiles * QUERY_TILE, 20_300)])?;
+            work.time_cuts(self, &mut parts)?;
         }
         table.save(folder)?;
-        shares.save(folder)?;
         parts.save(folder)?;
         Ok(())
     }
@@ -289,8 +303,8 @@ impl PrefillWork {
         Ok(())
     }
 
-    /// Every length of parts that the planner tries, as far as the workspace holds their sums.
-    fn time_parts(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
+    /// Cuts that the planner chooses from: those estimated to be best, and some of the others.
+    fn time_cuts(&self, bench: &Bench, table: &mut Table) -> Result<(), Error> {
         let (q_heads, chunks) = (self.call.q_heads, &self.chunks);
         let chosen = self.kernel.plan(q_heads, chunks);
         let names: Vec<String> = chunks
@@ -298,11 +312,17 @@ impl PrefillWork {
             .map(|chunk| format!("{}+{}", chunk.context - chunk.tokens, chunk.tokens))
             .collect();
         let of = format!("{},{}", self.call.pool.layout.kv_heads, names.join(" "));
-        for tokens in PrefillPlan::part_tokens(q_heads, bench.gpu.info().multiprocessors, chunks) {
-            let plan = PrefillPlan::with_parts_of(tokens, chunks);
+        let mut cuts = PrefillPlan::cuts(q_heads, bench.gpu.info().multiprocessors, chunks);
+        cuts.sort_by_key(|cut| cut.1);
+        let (best, others) = cuts.split_at(BEST_CUTS.min(cuts.len()));
+        let others = others
+            .iter()
+            .step_by(others.len().div_ceil(OTHER_CUTS).max(1));
+        for (cut, _) in best.iter().chain(others) {
+            let plan = PrefillPlan::with_cut(*cut, chunks);
             let nanos = self.nanos(bench, &plan)?;
             let mark = if plan == chosen { "yes" } else { "no" };
-            table.row(&format!("{of},{tokens},{mark},{nanos}"));
+            table.row(&format!("{of},{cut},{mark},{nanos}"));
         }
         Ok(())
     }

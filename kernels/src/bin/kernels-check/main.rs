@@ -80,10 +80,13 @@ type Table = (
     fn(&Gpu, &Path) -> Result<(), Box<dyn std::error::Error>>,
 );
 
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 6] = [
     ("link", link::measure),
-    ("attention", |gpu, folder| {
-        Bench::new(gpu)?.attention(folder)
+    ("decode-attention", |gpu, folder| {
+        Bench::new(gpu)?.decode_attention(folder)
+    }),
+    ("prefill-attention", |gpu, folder| {
+        Bench::new(gpu)?.prefill_attention(folder)
     }),
     ("products", |gpu, folder| Bench::new(gpu)?.products(folder)),
     ("skinny", |gpu, folder| Bench::new(gpu)?.skinny(folder)),

@@ -21,7 +21,6 @@ use model::Time;
 use results::folder::{FolderError, read_table};
 use results::spec::CopyMethod;
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 /// What was fitted again.
@@ -61,9 +60,6 @@ pub enum RefitError {
         what: String,
     },
 }
-
-/// Multiprocessors where a calibration does not say: those from before it did are all of H200s.
-const UNTOLD: u32 = 132;
 
 /// A row of `FILE.steps.csv`, as far as it is needed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -129,11 +125,7 @@ pub fn refit(path: &Path, others: Others<'_>, command: &str) -> Result<Refit, Re
     let rows: Vec<BurstRow> = read_table(bursts.unwrap_or(&own))?;
     let ran: Vec<RanStep> = rows.iter().map(BurstRow::step).collect();
     let setup = setup_of(model).map_err(|error| shape(&error.to_string()))?;
-    let multiprocessors = profile
-        .compute
-        .multiprocessors
-        .map_or(UNTOLD, NonZeroU32::get);
-    let kernels = timed_kernels(compute, &setup, multiprocessors);
+    let kernels = timed_kernels(compute, &setup, profile.compute.multiprocessors);
     let fitted = cost(&mut points, &ran, kernels);
     let cost = StepCost {
         idle: before.idle,
