@@ -277,7 +277,7 @@ mod tests {
             ("llama-2-7b", Path::new(MEASURED).to_owned()),
             (
                 "llama-3.1-8b",
-                Path::new(MEASURED).with_file_name("card-15-long.toml"),
+                Path::new(MEASURED).with_file_name("card-16-long.toml"),
             ),
         ] {
             let refit = refit(&measured, Others::default(), "djinn-replay refit").unwrap();
