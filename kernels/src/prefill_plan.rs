@@ -2,12 +2,12 @@
 //!
 //! The host plans a pass once, for all of its layers. A CTA takes a tile of 128 query tokens through its context; where tiles do not fill the GPU in whole
 //! rounds, some stay whole and the others are cut into parts of one length, the same for all chunks. Parts are listed longest first, so that those of
-//! one chunk fill the places that those of another leave: nine tiles of 32 heads are eight whole ones for each of 264 places, and one in ten parts to
-//! fill up. The cut is the one whose [time](crate::prefill_time) is estimated least. (FlashInfer, MLSys 2025, plans work of ragged batches on the
+//! one chunk fill the places that those of another leave: of nine tiles of 32 heads eight stay whole and take 256 of 264 places, and the
+//! ninth is cut so that it fills what is left and ends with them. The cut is the one whose [time](crate::prefill_time) is estimated least. (FlashInfer, MLSys 2025, plans work of ragged batches on the
 //! host as well; Stream-K, PPoPP 2023, cuts the last tiles of matrix products alone.)
 //!
-//! By `measurements/prefill_parts.csv` (H200, 132 multiprocessors, 123 passes) attention takes 0.7 % longer than with the best cuts that were timed on average, and
-//! 9 % at worst, where it takes 16 us. Of 8 to 64 tiles behind 20,300 tokens each takes within 7 % of the least per tile and KV token; with all tiles
+//! By `measurements/prefill_parts.csv` (H200, 132 multiprocessors, 123 passes) attention takes 0.6 % longer than with the best cuts that were timed on average, and
+//! 8 % at worst. Of 8 to 64 tiles behind 20,300 tokens each takes within 5 % of the least per tile and KV token; with all tiles
 //! cut alike nine took 43 % more than that, and 17 a fifth.
 
 use crate::prefill_attention::{KEYS, QUERY_TILE};

@@ -3,7 +3,7 @@
 use crate::machine::Machine;
 use crate::spec::SpecArgs;
 use crate::{Failure, GpuArgs};
-use results::folder::left_behind;
+use results::folder::{RunFolder, left_behind};
 use results::spec::{RunSpec, SweepSpec};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -51,6 +51,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for (place, (name, spec)) in runs.iter().enumerate() {
         let target = args.out.join(name);
         eprintln!("run {} of {}: {name}", place + 1, runs.len());
+        drop_part(&target, spec)?;
         match machine.replay(spec, &target) {
             Ok(true) => {}
             Ok(false) => return Err(stopped(&target, place, runs.len())),
@@ -87,6 +88,21 @@ fn stopped(target: &Path, place: usize, count: usize) -> Failure {
         "stopped in run {} of {count}, {at}, {what}",
         place + 1
     ))
+}
+
+/// Drops what is left of this run by a sweep that was killed before [`stopped`] could.
+fn drop_part(target: &Path, spec: &RunSpec) -> Result<(), Failure> {
+    let part = RunFolder::open(target).is_ok_and(|folder| {
+        let manifest = folder.manifest();
+        manifest.partial && manifest.run_id == spec.run_id()
+    });
+    if !part {
+        return Ok(());
+    }
+    let at = target.display();
+    eprintln!("{at} holds this run only in part: it is dropped, and made again");
+    std::fs::remove_dir_all(target)
+        .map_err(|error| Failure::Failed(format!("{at} cannot be removed: {error}")))
 }
 
 /// Every run and the name of its folder; all of them once before any of them again, so that a drift of the machine meets all alike.
@@ -136,6 +152,39 @@ mod tests {
             .into_iter()
             .map(|(name, _)| name)
             .collect()
+    }
+
+    #[test]
+    fn what_a_killed_sweep_left_of_a_run_is_dropped_and_nothing_else() {
+        let recorded =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/h200-swap-on-demand");
+        let whole = std::fs::read_to_string(recorded.join("manifest.json")).unwrap();
+        let folder = RunFolder::open(&recorded).unwrap();
+        let spec = folder.manifest().spec.clone();
+        // Specs have gained keys since it was recorded.
+        let whole = whole.replace(&folder.manifest().run_id, &spec.run_id());
+        let part = whole.replace("\"partial\": false", "\"partial\": true");
+        assert_ne!(whole, part);
+        let other = RunSpec {
+            seed: spec.seed + 1,
+            ..spec.clone()
+        };
+        for (text, of, dropped) in [
+            (&part, &spec, true),
+            (&part, &other, false),
+            (&whole, &spec, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let target = dir.path().join("djinn-1");
+            assert!(drop_part(&target, of).is_ok(), "nothing is there");
+            std::fs::create_dir(&target).unwrap();
+            std::fs::write(target.join("manifest.json"), text).unwrap();
+            for table in ["sessions.csv", "turns.csv"] {
+                std::fs::copy(recorded.join(table), target.join(table)).unwrap();
+            }
+            assert!(drop_part(&target, of).is_ok());
+            assert_eq!(target.exists(), !dropped);
+        }
     }
 
     #[test]
