@@ -33,6 +33,7 @@ mod measured;
 pub mod mix;
 pub mod occupy;
 pub mod prefill_attention;
+mod prefill_cut;
 mod prefill_plan;
 mod prefill_time;
 pub mod random;

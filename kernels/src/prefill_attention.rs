@@ -6,8 +6,9 @@ use crate::gpu::{
     ArgumentError, DeviceBuffer, Error, Gpu, Image, Kernel, Launch, Module, Stream, View, image,
 };
 use crate::kv::KvPool;
-use crate::prefill_plan::partial_rows_most;
-pub use crate::prefill_plan::{Cut, PlanSizes, PrefillChunk, PrefillPlan, SPLIT_FROM};
+use crate::prefill_cut::partial_rows_most;
+pub use crate::prefill_cut::{Cut, SPLIT_FROM};
+pub use crate::prefill_plan::{PlanSizes, PrefillChunk, PrefillPlan};
 
 /// The shipped kernels.
 pub const IMAGE: Image = image!("prefill_attention");

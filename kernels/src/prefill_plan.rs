@@ -10,25 +10,10 @@
 //! 8 % at worst. Of 8 to 64 tiles behind 20,300 tokens each takes within 5 % of the least per tile and KV token; with all tiles
 //! cut alike nine took 43 % more than that, and 17 a fifth.
 
-use crate::prefill_attention::{KEYS, QUERY_TILE};
-use crate::prefill_time::Share;
+use crate::prefill_attention::QUERY_TILE;
+use crate::prefill_cut::{Cut, Tile, tiles};
+use crate::prefill_time::{Gpu, places};
 use std::cmp::Reverse;
-use std::fmt;
-use std::str::FromStr;
-
-/// Passes whose longest context has fewer KV tokens are not split.
-pub const SPLIT_FROM: u32 = 2 * PART_LEAST;
-
-/// CTAs that one multiprocessor holds: limited by 255 registers a thread.
-pub(crate) const CTAS_PER_MULTIPROCESSOR: u32 = 2;
-/// Fewest tokens of parts; what is left of a context may be less. Partial sums cost as much traffic as some 30 tokens a row, but a prompt of few tokens waits for the
-/// longest part: with 128 in place of 512 a step of 40 prompt tokens behind 500 to 2,000 is 3 to 5 % shorter, one of 128 behind 500 is
-/// 12 % shorter, and none is more than 2 % longer (`djinn-replay calibrate`, Llama-2-7B on an H200).
-const PART_LEAST: u32 = 128;
-/// Most parts of the longest tile that are tried.
-const PARTS_MOST: u32 = 64;
-/// Lengths of so many equal steps up to the longest tile are tried as well: what is left of each tile then fills gaps.
-const STEPS: u32 = 16;
 
 const PART_WORDS: u32 = 8;
 const MERGE_WORDS: u32 = 4;
@@ -42,34 +27,6 @@ pub struct PrefillChunk {
     pub tokens: u32,
     /// KV tokens of the sequence, the chunk included.
     pub context: u32,
-}
-
-/// How the tiles of a pass are cut. In text `whole:part_tokens`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// Tiles that stay whole: those with the longest contexts.
-    pub whole: u32,
-    /// KV tokens of the parts of all others, rounded up to tiles of keys; the last part of a tile has what is left.
-    pub part_tokens: u32,
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.whole, self.part_tokens)
-    }
-}
-
-impl FromStr for Cut {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |cell: &str| cell.parse().map_err(|error| format!("{text}: {error}"));
-        let (whole, part_tokens) = text.split_once(':').ok_or("not `whole:part_tokens`")?;
-        Ok(Self {
-            whole: number(whole)?,
-            part_tokens: number(part_tokens)?,
-        })
-    }
 }
 
 /// The work of a pass in the order in which it is launched.
@@ -111,32 +68,6 @@ impl PlanSizes {
     }
 }
 
-/// Up to 128 query tokens of a chunk.
-struct Tile {
-    sequence: u32,
-    /// First row in `q`.
-    row: u32,
-    rows: u32,
-    /// Tokens that the first row sees before itself.
-    past: u32,
-}
-
-impl Tile {
-    /// Tokens that the last row sees.
-    fn context(&self) -> u32 {
-        self.past + self.rows
-    }
-
-    fn key_tiles(&self) -> u32 {
-        self.context().div_ceil(KEYS)
-    }
-
-    /// Parts of `most` tiles of keys, with that of what is left.
-    fn parts(&self, most: u32) -> u32 {
-        self.key_tiles().div_ceil(most)
-    }
-}
-
 impl PrefillPlan {
     /// The plan that is estimated to take least.
     #[must_use]
@@ -146,7 +77,7 @@ impl PrefillPlan {
             q_heads,
             multiprocessors,
         };
-        gpu.best(&tiles)
+        gpu.best_cut(&tiles)
             .map_or_else(Self::default, |cut| Self::of(&tiles, cut))
     }
 
@@ -165,7 +96,8 @@ impl PrefillPlan {
             multiprocessors,
         };
         let cuts = gpu.cuts(&tiles).into_iter();
-        cuts.map(|cut| (cut, gpu.takes_ps(&tiles, cut))).collect()
+        cuts.map(|cut| (cut, gpu.cut_takes_ps(&tiles, cut)))
+            .collect()
     }
 
     /// What this plan takes for one layer of `q_heads` heads \[ps\].
@@ -178,7 +110,7 @@ impl PrefillPlan {
         let (parts, _) =
             self.words[..self.sizes.merges_at() as usize].as_chunks::<{ PART_WORDS as usize }>();
         let lengths: Vec<u32> = parts.iter().map(|part| part[5] - part[4]).collect();
-        gpu.share().takes_ps(&lengths, self.sizes.partial_rows)
+        gpu.takes_ps(&lengths, self.sizes.partial_rows)
     }
 
     /// Words of the longest list that passes of up to `tokens` query tokens of `sequences` sequences have.
@@ -205,11 +137,12 @@ impl PrefillPlan {
     fn of(tiles: &[Tile], cut: Cut) -> Self {
         let mut sizes = PlanSizes::default();
         let (mut parts, mut merges) = (Vec::new(), Vec::new());
-        for (tile, most) in tiles.iter().zip(lengths(tiles, cut)) {
+        for tile in tiles {
+            let most = tile.part_key_tiles(cut);
             sizes.rows = sizes.rows.max(tile.row + tile.rows);
             sizes.sequences = sizes.sequences.max(tile.sequence + 1);
             sizes.context = sizes.context.max(tile.context());
-            let count = tile.parts(most);
+            let count = tile.parts(cut);
             for part in 0..count {
                 let partial = if count == 1 {
                     WHOLE
@@ -244,128 +177,11 @@ impl PrefillPlan {
     }
 }
 
-fn tiles(chunks: &[PrefillChunk]) -> Vec<Tile> {
-    let mut tiles = Vec::new();
-    let mut row = 0;
-    for (sequence, chunk) in chunks.iter().enumerate() {
-        for begin in (0..chunk.tokens).step_by(QUERY_TILE as usize) {
-            let rows = (chunk.tokens - begin).min(QUERY_TILE);
-            tiles.push(Tile {
-                sequence: sequence as u32,
-                row: row + begin,
-                rows,
-                past: chunk.context - chunk.tokens + begin,
-            });
-        }
-        row += chunk.tokens;
-    }
-    tiles
-}
-
-/// Tiles of keys that parts of each tile have.
-fn lengths(tiles: &[Tile], cut: Cut) -> Vec<u32> {
-    let most = cut.part_tokens.div_ceil(KEYS).max(1);
-    let mut lengths = vec![most; tiles.len()];
-    let mut longest: Vec<usize> = (0..tiles.len()).collect();
-    longest.sort_by_key(|&tile| Reverse(tiles[tile].key_tiles()));
-    for &tile in longest.iter().take(cut.whole as usize) {
-        lengths[tile] = tiles[tile].key_tiles();
-    }
-    lengths
-}
-
-/// CTAs that the GPU holds.
-fn places(multiprocessors: u32) -> u32 {
-    CTAS_PER_MULTIPROCESSOR * multiprocessors
-}
-
-/// Rows of partial sums, over all heads, that any plan of [`PrefillPlan::new`] can have: those of as many CTAs as the GPU holds twice.
-pub(crate) fn partial_rows_most(multiprocessors: u32) -> u64 {
-    2 * u64::from(places(multiprocessors) * QUERY_TILE)
-}
-
-/// What CTAs are placed on.
-#[derive(Clone, Copy)]
-struct Gpu {
-    q_heads: u32,
-    multiprocessors: u32,
-}
-
-impl Gpu {
-    fn share(self) -> Share {
-        Share {
-            heads: self.q_heads,
-            multiprocessors: self.multiprocessors,
-        }
-    }
-
-    fn best(self, tiles: &[Tile]) -> Option<Cut> {
-        let cuts = self.cuts(tiles).into_iter();
-        cuts.min_by_key(|&cut| self.takes_ps(tiles, cut))
-    }
-
-    /// No cut at all; and beside no tile, or as many as fill the GPU in whole rounds: all others in parts as long as the longest tile, a half of it, a
-    /// third and so on, and as every sixteenth of it.
-    fn cuts(self, tiles: &[Tile]) -> Vec<Cut> {
-        let longest = tiles.iter().map(Tile::context).max().unwrap_or(0);
-        let key_tiles = longest.div_ceil(KEYS).max(1);
-        let mut cuts = vec![Cut {
-            whole: 0,
-            part_tokens: key_tiles * KEYS,
-        }];
-        if longest < SPLIT_FROM {
-            return cuts;
-        }
-        let equal = (2..=PARTS_MOST).map(|parts| key_tiles.div_ceil(parts));
-        let steps = (1..STEPS).map(|step| (key_tiles * step).div_ceil(STEPS));
-        let mut lengths: Vec<u32> = equal.chain(steps).collect();
-        lengths.sort_unstable_by_key(|&most| Reverse(most));
-        lengths.dedup();
-        lengths.retain(|&most| most < key_tiles && most * KEYS >= PART_LEAST);
-        let count = tiles.len() as u32;
-        let rounds = count * self.q_heads / places(self.multiprocessors);
-        let mut wholes = [0, rounds.saturating_sub(1), rounds]
-            .map(|rounds| rounds * places(self.multiprocessors) / self.q_heads.max(1))
-            .to_vec();
-        wholes.dedup();
-        for whole in wholes.into_iter().filter(|&whole| whole < count) {
-            let of_whole = lengths.iter().map(|most| Cut {
-                whole,
-                part_tokens: most * KEYS,
-            });
-            cuts.extend(of_whole.filter(|&cut| self.holds(tiles, cut)));
-        }
-        cuts
-    }
-
-    /// Whether the workspace holds the partial sums.
-    fn holds(self, tiles: &[Tile], cut: Cut) -> bool {
-        let parts = tiles.iter().zip(lengths(tiles, cut));
-        let parts = parts.map(|(tile, most)| tile.parts(most));
-        let parts: u32 = parts.filter(|&parts| parts > 1).sum();
-        parts * self.q_heads <= 2 * places(self.multiprocessors)
-    }
-
-    /// What [`PrefillPlan::takes_ps`] says of a cut.
-    fn takes_ps(self, tiles: &[Tile], cut: Cut) -> u64 {
-        let (mut parts, mut rows) = (Vec::new(), 0);
-        for (tile, most) in tiles.iter().zip(lengths(tiles, cut)) {
-            let (count, left) = (tile.key_tiles() / most, tile.key_tiles() % most);
-            parts.extend((0..count).map(|_| most));
-            parts.extend((left > 0).then_some(left));
-            if tile.parts(most) > 1 {
-                rows += tile.parts(most) * tile.rows;
-            }
-        }
-        parts.sort_unstable_by_key(|&tiles| Reverse(tiles));
-        self.share().takes_ps(&parts, rows)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measured::longer_than_best;
+    use crate::prefill_cut::partial_rows_most;
 
     fn chunk(tokens: u32, past: u32) -> PrefillChunk {
         PrefillChunk {
@@ -418,17 +234,6 @@ mod tests {
         let lengths: Vec<u32> = parts(&plan).iter().map(|part| part[5] - part[4]).collect();
         assert_eq!(lengths.len(), 12);
         assert!(lengths[5] > 2 * lengths[6], "{lengths:?}");
-    }
-
-    #[test]
-    fn cuts_are_named_and_known_by_their_names() {
-        let cut = Cut {
-            whole: 8,
-            part_tokens: 3_200,
-        };
-        assert_eq!(cut.to_string(), "8:3200");
-        assert_eq!("8:3200".parse(), Ok(cut));
-        assert!("8".parse::<Cut>().is_err() && "8:x".parse::<Cut>().unwrap_err().contains("8:x"));
     }
 
     #[test]

@@ -9,10 +9,11 @@
 //! end together, half a round before the others, and each of the 112 gets a multiprocessor that goes on with one other. Were both as fast, some would
 //! get two of them, and the step would take a sixth longer than it does.
 
-use crate::prefill_plan::CTAS_PER_MULTIPROCESSOR;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// CTAs that one multiprocessor holds: limited by 255 registers a thread.
+const CTAS_PER_MULTIPROCESSOR: u32 = 2;
 /// What a CTA takes for a tile of keys beside another CTA, if both are served alike.
 const TILE_PS: u64 = 3_400_000;
 /// What a CTA takes before and after its tiles.
@@ -27,22 +28,27 @@ const ALONE_PERCENT: u64 = 65;
 /// What the first of two CTAs gets of what both do \[%\].
 const FIRST_PERCENT: u64 = 54;
 
-/// What CTAs share.
+/// CTAs that the GPU holds.
+pub(crate) fn places(multiprocessors: u32) -> u32 {
+    CTAS_PER_MULTIPROCESSOR * multiprocessors
+}
+
+/// What CTAs are placed on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
+pub(crate) struct Gpu {
     /// Each part is a CTA of each head.
-    pub heads: u32,
+    pub q_heads: u32,
     pub multiprocessors: u32,
 }
 
-impl Share {
+impl Gpu {
     /// What parts of so many `tiles` of keys take, listed as they are launched, with the rows of their partial sums \[ps\].
     pub fn takes_ps(self, tiles: &[u32], partial_rows: u32) -> u64 {
         let runs = tiles.chunk_by(|a, b| a == b).map(|run| Run {
             takes: u64::from(run[0]) * TILE_PS + CTA_PS,
-            count: run.len() as u32 * self.heads,
+            count: run.len() as u32 * self.q_heads,
         });
-        let merged = match u64::from(partial_rows) * u64::from(self.heads) {
+        let merged = match u64::from(partial_rows) * u64::from(self.q_heads) {
             0 => 0,
             rows => MERGE_PS + rows * ROW_PS,
         };
@@ -153,7 +159,8 @@ fn last_end(runs: impl Iterator<Item = Run>, multiprocessors: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::measured::rows;
-    use crate::prefill_plan::{Cut, PrefillChunk, PrefillPlan};
+    use crate::prefill_cut::Cut;
+    use crate::prefill_plan::{PrefillChunk, PrefillPlan};
 
     /// When the last of `count` CTAs that take 10,000 each ends, on 132 multiprocessors, over 100.
     fn rounds(count: u32) -> u64 {

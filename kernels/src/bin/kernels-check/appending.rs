@@ -68,7 +68,7 @@ impl Appending {
             busy: Occupy::load(&suite.gpu)?,
             before,
             pool: suite.poisoned(paged.layout.pool_bytes())?,
-            rows: suite.upload(&rows)?,
+            rows: suite.poisoned(2 * rows.len() as u64)?,
             before_turn: rows,
             positions: suite.upload(&vec![1_i32; contexts.len()])?,
             slots: suite.upload(&slots)?,
