@@ -25,6 +25,7 @@ mod profile;
 mod refit;
 mod remarks;
 mod settle;
+mod split_fit;
 mod stairs;
 mod step_fit;
 mod steps;

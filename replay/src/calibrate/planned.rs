@@ -22,9 +22,9 @@ pub struct Planned {
 /// How kernels cut tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planner {
-    /// As they do.
+    /// As they do now.
     Today,
-    /// Up to November 2026, on 132 multiprocessors with 32 heads: each into [`EVEN_PARTS`], and none left whole beside others.
+    /// Up to November 2026, on 132 multiprocessors with 32 heads: each into [`EVEN_PARTS`] of one length, the last with what is left, and none left whole beside others.
     EvenParts,
 }
 
@@ -138,7 +138,18 @@ mod tests {
         assert!(share(8) < 0.05 && share(15) < 0.1, "{beyond:?}");
         // Beyond those that were timed plans go on, as far as a pass has tiles; more are not planned.
         assert!(beyond[17] > 500_000 && beyond[62] > 100_000, "{beyond:?}");
-        assert_eq!(beyond[65..], vec![beyond[64]; beyond.len() - 65]);
+        let past = &beyond[65..];
+        assert_eq!(past, vec![beyond[64]; past.len()]);
+        // What the most tiles cost stays, where it is not nothing: 64 of 26 heads are 6.3 rounds, 10 nearly one.
+        let heads = Planned {
+            q_heads: 26,
+            ..H200
+        };
+        let beyond = self::beyond(heads, &[(1, 260.0), (10, 2_600.0)], 98_500);
+        assert!(
+            beyond[64] > 0 && beyond[65..].iter().all(|at| *at == beyond[64]),
+            "{beyond:?}"
+        );
     }
 
     #[test]

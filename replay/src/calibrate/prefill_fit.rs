@@ -1,18 +1,19 @@
 //! What the attention of prompts costs, by tiles.
 //!
 //! ```text
-//!   t(tokens, context) = t(tokens alone) + split(tiles) + (attention + rounds)(tiles)·KV tokens more that the mean tile reads
+//!   t(tokens, context) = .. + (attention + rounds)(tiles)·KV tokens that the mean tile reads
 //! ```
 //!
 //! A CTA computes a tile of query tokens, however many there are, and the more tiles the fewer parts a context is split into: each number of tiles has
-//! costs of its own, a line over what it reads with the least sum of relative deviations. Contexts in which attention is most of the step tell what a
+//! costs of its own, a line over what it reads with the least sum of relative deviations. Contexts in which attention is a good part of the step tell what a
 //! KV token costs, where some were timed: behind short ones a time says as much of the last round of CTAs and of the split. Of numbers of tiles that
-//! were timed behind a few contexts only, a line over tiles says the same. What numbers of tiles cost that were not timed so is in [`super::planned`].
+//! were timed behind a few contexts only, a line over tiles says the same. What numbers of tiles cost that were not timed so is in [`super::planned`], and that
+//! contexts are split in [`super::split_fit`].
 
-use super::attended::{Attended, line, slope};
-use super::fit::{Weighed, least_deviations};
+use super::attended::{Attended, line};
+use super::fit::least_deviations;
 use super::planned::Planned;
-use super::stairs::{Stairs, picoseconds, rising};
+use super::stairs::{Stairs, rising};
 use super::step_fit::StepPoint;
 use devices::StepTable;
 use engine::device::QUERY_TILE;
@@ -25,13 +26,11 @@ pub struct ContextCost {
     pub attention: StepTable,
     /// What the same takes beyond it for numbers of tiles that `attention` has no point of.
     pub rounds: StepTable,
-    /// That there is a context, and it is split, over prompt tokens in whole tiles.
-    pub split: StepTable,
+    /// The shortest of the long contexts that tell both, if some do \[tokens\].
+    pub long_from: Option<u32>,
 }
 
-/// Attention is most of a step that tells what its number of tiles costs behind long contexts.
-const TELLING: f64 = 0.4;
-/// Behind long contexts attention is at least this share of a step.
+/// Behind long contexts attention to them is at least this share of a step.
 const LONG: f64 = 0.25;
 /// So many steps tell what their number of tiles costs.
 const ENOUGH: usize = 6;
@@ -52,20 +51,33 @@ pub fn fit(
     if alone.points().is_empty() || contexts.len() < 2 {
         return Err("no two prefill steps differ in their context alone".to_owned());
     }
-    let mut timed = Timed::new();
-    for point in behind {
-        let tokens = point.totals.prefill_tiles() * QUERY_TILE;
-        timed.entry(tokens).or_default().push(Attended {
-            // A prompt alone reads itself already, and every tile all of the context.
-            context: point.totals.context() as f64,
-            nanos: point.rested() - alone.ps(point.tokens()) as f64 / 1e3,
-            step: point.rested(),
-        });
-    }
-    let several = |each: Vec<(u32, f64)>| (each.len() >= 2).then_some(each);
-    let each = several(behind_long(&timed))
-        .or_else(|| several(behind_short(&timed)))
-        .unwrap_or_else(|| over_tiles(&timed));
+    // A prompt alone reads itself already, and every tile all of the context.
+    let attended = |point: &StepPoint, own: f64| Attended {
+        context: point.totals.context() as f64,
+        nanos: point.rested() - own,
+        step: point.rested(),
+    };
+    let own = |tokens: u32| alone.ps(tokens) as f64 / 1e3;
+    // Of all prompts of a number of tiles as of the longest: where a line begins is no matter, and it may not be below 0.
+    let timed = by_tiles(behind, |point| {
+        let longest = point.totals.prefill_tiles() * QUERY_TILE;
+        attended(point, own(point.tokens()) - own(longest))
+    });
+    let long: ByTiles<Attended> = timed
+        .iter()
+        .filter_map(|(tokens, steps)| Some((*tokens, behind_long(steps)?)))
+        .collect();
+    let told: ByTiles<Attended> = timed.into_iter().filter(|(_, steps)| told(steps)).collect();
+    let long = Some(long).filter(|long| long.len() >= 2);
+    let each = match &long {
+        Some(long) => slopes(long),
+        None if told.len() >= 2 => slopes(&told),
+        None => over_tiles(&by_tiles(behind, |point| {
+            attended(point, own(point.tokens()))
+        })),
+    };
+    let long = long.iter().flatten().flat_map(|(_, steps)| steps);
+    let long_from = long.map(|step| step.context as u32).min();
     let attention = StepTable::new(rising(&each))?;
     let longest = contexts
         .last()
@@ -76,69 +88,52 @@ pub fn fit(
         .map_or(Vec::new(), |(planned, longest)| {
             planned.beyond(&each, &attention, longest)
         });
-    let rounds = StepTable::uneven(rounds)?;
-    // What steps take beyond what their contexts cost.
-    let beyond = |(tokens, steps): (&u32, &Vec<Attended>)| -> Vec<Weighed> {
-        let each = (attention.ps(*tokens) + rounds.ps(*tokens)) as f64 / 1e3;
-        let rows = steps.iter();
-        rows.map(|step| step.weighed([1.0, 0.0, 0.0], each * step.context))
-            .collect()
-    };
-    let split = |rows: &[Weighed]| picoseconds(least_deviations(rows)[0]);
-    let mut splits: Vec<(u32, u64)> = timed
-        .iter()
-        .filter(|(_, steps)| told(steps) || all_long(steps))
-        .map(|at| (*at.0, split(&beyond(at))))
-        .collect();
-    if splits.is_empty() {
-        let all: Vec<Weighed> = timed.iter().flat_map(beyond).collect();
-        splits.push((QUERY_TILE, split(&all)));
-    }
-    // Beyond the last it stays.
-    splits.extend(splits.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
     Ok(ContextCost {
         attention,
-        split: StepTable::uneven(splits)?,
-        rounds,
+        rounds: StepTable::uneven(rounds)?,
+        long_from,
     })
 }
 
-/// Steps over their prompt tokens in whole tiles.
-type Timed = BTreeMap<u32, Vec<Attended>>;
+/// Over prompt tokens in whole tiles.
+pub type ByTiles<T> = BTreeMap<u32, Vec<T>>;
+
+/// What `points` come to, by their numbers of tiles.
+pub fn by_tiles<T>(points: &[&StepPoint], of: impl Fn(&&StepPoint) -> T) -> ByTiles<T> {
+    let mut all = ByTiles::new();
+    for point in points {
+        let tokens = point.totals.prefill_tiles() * QUERY_TILE;
+        all.entry(tokens).or_insert_with(Vec::new).push(of(point));
+    }
+    all
+}
 
 /// Whether so many contexts were timed that they tell what their number of tiles costs.
-fn told(steps: &[Attended]) -> bool {
+pub fn told<T>(steps: &[T]) -> bool {
     steps.len() >= ENOUGH
 }
 
-/// Whether a number of tiles was timed behind long contexts alone, and two of them at least: their line has a split of its own, which that of other
-/// numbers does not tell. Five tiles of Llama-3.1-8B take 1.1 ms more than those beside them say.
-fn all_long(steps: &[Attended]) -> bool {
-    let long = line(steps).is_some_and(|[_, split]| {
-        let mut steps = steps.iter();
-        steps.all(|step| step.nanos - split >= LONG * step.step)
-    });
-    long && steps.len() >= 2
+/// Steps of a number of tiles in which attention to earlier context has its share, if they are of two contexts at least.
+fn behind_long(steps: &[Attended]) -> Option<Vec<Attended>> {
+    let [_, floor] = line(steps)?;
+    let long = |step: &&Attended| step.nanos - floor >= LONG * step.step;
+    let long: Vec<Attended> = steps.iter().filter(long).copied().collect();
+    let (first, rest) = long.split_first()?;
+    let differ = rest
+        .iter()
+        .any(|step| (step.context - first.context).abs() >= 1.0);
+    differ.then_some(long)
 }
 
-/// What a KV token costs, by the steps of each number of tiles in which attention is most.
-fn behind_long(timed: &Timed) -> Vec<(u32, f64)> {
-    let slopes = timed.iter().filter_map(|(tokens, steps)| {
-        let [_, split] = line(steps)?;
-        Some((*tokens, slope(steps, split, TELLING)?))
-    });
-    slopes.collect()
-}
-
-/// What a KV token costs, by a line for each number of tiles that was timed behind enough contexts.
-fn behind_short(timed: &Timed) -> Vec<(u32, f64)> {
-    let lines = timed.iter().filter(|(_, steps)| told(steps));
+/// What a KV token costs, by a line for each number of tiles.
+fn slopes(timed: &ByTiles<Attended>) -> Vec<(u32, f64)> {
+    let lines = timed.iter();
     let slopes = lines.filter_map(|(tokens, steps)| Some((*tokens, line(steps)?[0])));
     slopes.collect()
 }
 
 /// What a KV token costs by a line over all tiles, at the fewest and the most.
-fn over_tiles(timed: &Timed) -> Vec<(u32, f64)> {
+fn over_tiles(timed: &ByTiles<Attended>) -> Vec<(u32, f64)> {
     let all = timed.iter().flat_map(|(tokens, steps)| {
         let terms = |context: f64| [context, context * f64::from(*tokens), 1.0];
         steps
@@ -154,13 +149,14 @@ fn over_tiles(timed: &Timed) -> Vec<(u32, f64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::calibrate::planned::Planner;
     use devices::StepTotals;
     use engine::device::{PrefillChunk, StepShape};
 
-    fn point(tokens: u32, context: u32, nanos: u64) -> StepPoint {
+    /// A timed prompt.
+    pub fn point(tokens: u32, context: u32, nanos: u64) -> StepPoint {
         StepPoint {
             totals: StepTotals::of(&StepShape {
                 prefill: vec![PrefillChunk { tokens, context }],
@@ -214,30 +210,9 @@ mod tests {
         let cost = fitted(&tiled(&[1_000, 10_000, 100_000], 460)).unwrap();
         let tiles: Vec<u32> = cost.attention.points().iter().map(|at| at.0).collect();
         assert_eq!(tiles, [128, 256, 512]);
+        assert_eq!(cost.long_from, Some(10_000));
         for (tokens, each) in [(128, 220e3), (256, 460e3), (512, 820e3)] {
             assert!(near(cost.attention.ps(tokens) as f64, each), "{cost:?}");
-        }
-    }
-
-    #[test]
-    fn a_split_costs_what_its_number_of_tiles_says_and_need_not_rise_with_it() {
-        let behind = [300, 500, 1_000, 1_500, 2_000, 3_000].into_iter();
-        let behind = behind.flat_map(|context: u32| {
-            let nanos = |split, each: u64| split + each * u64::from(context);
-            [
-                point(100, context, 5_000_000 + nanos(200_000, 220)),
-                point(250, context, 8_000_000 + nanos(90_000, 460)),
-                point(512, context, 14_000_000 + nanos(0, 820)),
-            ]
-        });
-        let cost = fitted(&behind.collect::<Vec<_>>()).unwrap();
-        for (tokens, each, split) in [(128, 220e3, 200e6), (256, 460e3, 90e6)] {
-            assert!(near(cost.attention.ps(tokens) as f64, each), "{cost:?}");
-            assert!(near(cost.split.ps(tokens) as f64, split), "{cost:?}");
-        }
-        // More tiles than were timed are split no less than the most.
-        for tokens in [512, 1_024, 8_192] {
-            assert!(cost.split.ps(tokens) < 1_000_000, "{cost:?}");
         }
     }
 
@@ -248,7 +223,7 @@ mod tests {
         for (tokens, each) in [(128, 220e3), (256, 420e3), (512, 820e3)] {
             assert!(near(cost.attention.ps(tokens) as f64, each), "{cost:?}");
         }
-        assert!(near(cost.split.ps(400) as f64, 150e6), "{cost:?}");
+        assert_eq!(cost.long_from, None);
     }
 
     #[test]
@@ -258,7 +233,7 @@ mod tests {
             multiprocessors: 132,
             planner: Planner::EvenParts,
         };
-        let mut behind = tiled(&[1_000, 10_000, 100_000], 420);
+        let behind = tiled(&[1_000, 10_000, 100_000], 420);
         let cost = planned(&behind, Some(h200)).unwrap();
         let rounds = |tokens| cost.rounds.ps(tokens);
         assert_eq!([128, 256, 512].map(rounds), [0, 0, 0]);
@@ -267,29 +242,26 @@ mod tests {
             "{cost:?}"
         );
         assert_eq!(planned(&behind, None).unwrap().rounds, StepTable::default());
-        // Three tiles that cost as much behind short contexts, and 60 us for the split: the plan's part of it is no part of that.
-        let each = cost.attention.ps(384) + rounds(384);
-        behind.extend([300, 500, 1_000, 1_500, 2_000, 3_000].map(|context: u32| {
-            point(384, context, 14_060_000 + each * u64::from(context) / 1_000)
-        }));
-        let split = planned(&behind, Some(h200)).unwrap().split.ps(384);
-        assert!(near(split as f64, 60e6), "{split}");
     }
 
     #[test]
-    fn one_disturbed_step_moves_neither() {
+    fn one_disturbed_step_moves_nothing() {
         let mut disturbed = tiled(&[1_000, 10_000, 100_000], 420);
         let whole = fitted(&disturbed).unwrap();
         disturbed[5].nanos *= 2;
         let cost = fitted(&disturbed).unwrap();
         for tokens in [128, 256, 512] {
-            let ps = |cost: &ContextCost| {
-                [&cost.attention, &cost.split].map(|table| table.ps(tokens) as f64)
-            };
-            for (a, b) in ps(&cost).into_iter().zip(ps(&whole)) {
-                assert!(near(a, b));
-            }
+            let [a, b] = [&cost, &whole].map(|cost| cost.attention.ps(tokens) as f64);
+            assert!(near(a, b));
         }
+    }
+
+    #[test]
+    fn prompts_that_share_a_number_of_tiles_tell_one_line() {
+        // 24 and 100 tokens are a tile, and take 1 ms more or less without a context.
+        let cost = fitted(&tiled(&[9_000, 20_000, 60_000, 100_000], 460)).unwrap();
+        assert!(near(cost.attention.ps(128) as f64, 220e3), "{cost:?}");
+        assert_eq!(cost.long_from, Some(9_000));
     }
 
     #[test]

@@ -170,11 +170,12 @@ fn throttle(throttle: &Throttle) -> String {
 pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
     let _ = writeln!(
         text,
-        "context_from = {}\nmixed_ps = {}\n\
+        "context_from = {}\ncontext_long_from = {}\nmixed_ps = {}\n\
          idle = {{ dispatch_ns = {}, pause_ns = {}, longer_ns = {} }}\n\
          throttle = {{ {} }}\n\
          jitter = {{ prompt_ppm = {}, decode_ppm = {} }}",
         cost.context_from,
+        cost.context_long_from,
         cost.mixed_ps,
         cost.idle.dispatch_ns,
         cost.idle.pause_ns,
@@ -189,6 +190,7 @@ pub(super) fn step_cost(cost: &StepCost, text: &mut String) {
         ("prefill_attention", &cost.prefill_attention),
         ("prefill_rounds", &cost.prefill_rounds),
         ("context", &cost.context),
+        ("context_long", &cost.context_long),
         ("decode_attention", &cost.decode_attention),
     ];
     for (name, table) in tables {
@@ -299,6 +301,9 @@ pub(super) mod tests {
                 decode_attention: StepTable::new(vec![(1, 120_000), (8, 960_000)]).unwrap(),
                 prefill_attention: StepTable::new(vec![(128, 230_000)]).unwrap(),
                 prefill_rounds: StepTable::uneven(vec![(640, 70_000), (768, 0)]).unwrap(),
+                context: StepTable::uneven(vec![(128, 90_000_000), (512, 0)]).unwrap(),
+                context_long: StepTable::uneven(vec![(128, 90_000_000), (640, 7_000)]).unwrap(),
+                context_long_from: 9_100,
                 ..StepCost::default()
             },
             sweeps: [(sweep.clone(), line), (sweep, line)],

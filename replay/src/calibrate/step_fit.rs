@@ -3,7 +3,8 @@
 //! ```text
 //!   decode     t = gemm_decode(sequences) + attention(sequences)·context        decode_fit
 //!   prefill    t = gemm(tokens) + attention(tiles)·KV tokens of the mean tile
-//!                  + rounds(tiles)·those of earlier context + context, if it is split     prefill_fit, planned
+//!                  + rounds(tiles)·those of earlier context                     prefill_fit, planned
+//!                  + context(tiles), if it is split                             split_fit
 //!   mixed      t = gemm(tokens) + both attentions + mixed
 //! ```
 //!
@@ -18,7 +19,7 @@
 use super::fit::median;
 use super::planned::Planned;
 use super::stairs::{Stairs, picoseconds};
-use super::{decode_fit, prefill_fit};
+use super::{decode_fit, prefill_fit, split_fit};
 use devices::{StepCost, StepTotals};
 use std::fmt::Write as _;
 
@@ -56,7 +57,7 @@ impl StepPoint {
     }
 
     /// What `cost` leaves of that \[ns\].
-    fn left_of(&self, cost: &StepCost) -> f64 {
+    pub(super) fn left_of(&self, cost: &StepCost) -> f64 {
         self.rested() - cost.totals_ps(&self.totals) as f64 / 1e3
     }
 
@@ -106,8 +107,6 @@ pub fn fit(points: &[StepPoint], kernels: TimedKernels) -> Result<StepCost, Stri
         decode_attention: decode.attention,
         prefill_attention: context.attention,
         prefill_rounds: context.rounds,
-        context: context.split,
-        context_from: kernels.split_from,
         ..StepCost::default()
     };
     let left = alone
@@ -115,6 +114,14 @@ pub fn fit(points: &[StepPoint], kernels: TimedKernels) -> Result<StepCost, Stri
         .map(|point| (point.tokens(), point.left_of(&cost)));
     let gemm = stairs.table(left)?;
     let cost = StepCost { gemm, ..cost };
+    let split = split_fit::fit(&behind, &cost, context.long_from)?;
+    let cost = StepCost {
+        context: split.short,
+        context_from: kernels.split_from,
+        context_long: split.long,
+        context_long_from: context.long_from.unwrap_or(0),
+        ..cost
+    };
     let beside = of(&fitted, "mixed").into_iter();
     let mixed = median(beside.map(|point| point.left_of(&cost)).collect());
     Ok(StepCost {
@@ -245,6 +252,43 @@ mod tests {
 
     fn off(a: u64, b: u64) -> f64 {
         (a as f64 / b as f64 - 1.0).abs()
+    }
+
+    #[test]
+    fn a_prompt_shorter_than_its_bucket_attends_as_its_own_tiles_do() {
+        // 900 and 640 tokens are padded to 1,024: their products take as long, and their attention less.
+        let truth = StepCost {
+            gemm: StepTable::new(vec![
+                (512, 10_000_000_000),
+                (513, 20_000_000_000),
+                (1_024, 20_000_000_000),
+            ])
+            .unwrap(),
+            prefill_attention: StepTable::new(vec![(128, 1_500_000), (1_024, 12_000_000)]).unwrap(),
+            ..StepCost::default()
+        };
+        let point = |tokens, context| {
+            let bare = prefill_fit::tests::point(tokens, context, 0);
+            let nanos = truth.totals_ps(&bare.totals) / 1_000;
+            StepPoint { nanos, ..bare }
+        };
+        let mut all: Vec<StepPoint> = points();
+        all.retain(|point| point.kind() == "decode");
+        for tokens in [512, 513, 640, 900, 1_024] {
+            all.extend([0, 9_100, 33_500].map(|context| point(tokens, context)));
+        }
+        let kernels = TimedKernels {
+            rows: &[512, 1_024],
+            ..TimedKernels::default()
+        };
+        let cost = fit(&all, kernels).unwrap();
+        for point in all.iter().filter(|point| point.totals.context() > 0) {
+            assert!(
+                point.error(&cost).abs() < 1e-3,
+                "{point:?} {}",
+                point.error(&cost)
+            );
+        }
     }
 
     #[test]

@@ -80,6 +80,13 @@ pub struct StepCost {
     /// That is so if the mean tile reads so many KV tokens: shorter contexts are not split.
     #[serde(default)]
     pub context_from: u32,
+    /// The same where tiles read `context_long_from` earlier KV tokens and more in the mean: where the line of long contexts begins, far from the shortest of
+    /// them. Up to there the cost goes from `context` to it in a straight line.
+    #[serde(default, deserialize_with = "uneven")]
+    pub context_long: StepTable,
+    /// See `context_long`. 0: there are no long ones \[tokens\].
+    #[serde(default)]
+    pub context_long_from: u32,
     /// Of a step with prefill tokens and decoding sequences, beyond what either costs \[ps\].
     #[serde(default)]
     pub mixed_ps: u64,
@@ -143,15 +150,10 @@ impl StepCost {
             &self.gemm_decode
         };
         let own = u64::from(totals.prefill_tokens);
-        let behind =
-            totals.context() > 0 && totals.mean_tile_kv_tokens() >= u64::from(self.context_from);
         let once = |ps: u64, when: bool| if when { ps } else { 0 };
         self.fixed_ps
             + gemm.ps(tokens)
-            + once(
-                self.context_ps + self.context.ps(totals.prefill_tiles() * QUERY_TILE),
-                behind,
-            )
+            + self.split_ps(totals)
             + once(self.mixed_ps, prompts && totals.decode_seqs > 0)
             + self.prefill_token_ps * own
             + self.prefill_kv_token_ps * totals.prefill_kv_tokens
@@ -178,6 +180,24 @@ impl StepCost {
         let (read, earlier) = (totals.prefill_tile_kv_tokens, totals.tile_context());
         times_mean(table(&self.prefill_attention), read, tiles)
             + times_mean(table(&self.prefill_rounds), earlier, tiles)
+    }
+
+    /// That prompts attend to earlier KV, in parts of it \[ps\].
+    fn split_ps(&self, totals: &StepTotals) -> u64 {
+        if totals.context() == 0 || totals.mean_tile_kv_tokens() < u64::from(self.context_from) {
+            return 0;
+        }
+        let tiles = totals.prefill_tiles();
+        let short = self.context.ps(tiles * QUERY_TILE);
+        let split = match u64::from(self.context_long_from) {
+            0 => short,
+            from => {
+                let long = self.context_long.ps(tiles * QUERY_TILE);
+                let reached = (totals.tile_context() / u64::from(tiles)).min(from);
+                (short * (from - reached) + long * reached) / from
+            }
+        };
+        self.context_ps + split
     }
 
     /// What a server would assume of prompts: matrix products at the rate of a step of `step_tokens`, attention by the pair, rounds not counted.
@@ -262,6 +282,29 @@ mod tests {
         // Two tiles behind a context that is split, and behind one that is not.
         assert_eq!(cost.step_ps(&chunk(200, 1_000)), 100);
         assert_eq!(cost.step_ps(&chunk(200, 20)), 0);
+    }
+
+    #[test]
+    fn a_split_behind_long_contexts_is_reached_in_a_straight_line() {
+        let table = |points: &[(u32, u64)]| StepTable::uneven(points.to_vec()).unwrap();
+        let cost = StepCost {
+            context: table(&[(512, 80), (1_024, 480)]),
+            context_long: table(&[(512, 80), (640, 1_200), (1_024, 480)]),
+            context_long_from: 8_000,
+            ..StepCost::default()
+        };
+        let five_tiles = |context| {
+            cost.step_ps(&StepShape {
+                prefill: vec![PrefillChunk {
+                    tokens: 640,
+                    context,
+                }],
+                ..StepShape::default()
+            })
+        };
+        // 180 of it alone, half way from there to 1,200, and no more than that.
+        let contexts = [0, 8, 4_000, 8_000, 90_000];
+        assert_eq!(contexts.map(five_tiles), [0, 181, 690, 1_200, 1_200]);
     }
 
     #[test]

@@ -42,6 +42,23 @@ impl Machine {
         })
     }
 
+    /// The GPU, opened if it is not yet.
+    fn gpu(&mut self) -> Result<Gpu, Failure> {
+        match &self.gpu {
+            Some(gpu) => Ok(gpu.clone()),
+            None => Ok(self.gpu.insert(self.args.open()?).clone()),
+        }
+    }
+
+    /// What can be known beforehand of a run: that its inputs are there, and the GPU.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub fn open_for(&mut self, spec: &RunSpec) -> Result<(), Failure> {
+        Setup::new(spec).map_err(|error| Failure::Failed(error.to_string()))?;
+        self.gpu().map(drop)
+    }
+
     /// Replays `spec` into `target`, unless that holds it already, and prints what it came to. Whether `target` holds all of it: a signal stops the run.
     pub fn replay(&mut self, spec: &RunSpec, target: &Path) -> Result<bool, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
@@ -53,10 +70,7 @@ impl Machine {
             eprintln!("{} holds this run already; nothing to do", target.display());
             return Ok(true);
         }
-        let gpu = match &self.gpu {
-            Some(gpu) => gpu.clone(),
-            None => self.gpu.insert(self.args.open()?).clone(),
-        };
+        let gpu = self.gpu()?;
         let compute = spec.replay.compute.unwrap_or_default();
         setup.warnings.push(caution(compute).to_owned());
         let caution = if spec.replay.integrity {

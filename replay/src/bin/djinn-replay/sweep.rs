@@ -51,8 +51,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for (place, (name, spec)) in runs.iter().enumerate() {
         let target = args.out.join(name);
         eprintln!("run {} of {}: {name}", place + 1, runs.len());
-        drop_part(&target, spec)?;
-        match machine.replay(spec, &target) {
+        let ran = make_room(&mut machine, &target, spec);
+        match ran.and_then(|()| machine.replay(spec, &target)) {
             Ok(true) => {}
             Ok(false) => return Err(stopped(&target, place, runs.len())),
             Err(Failure::Failed(what)) => {
@@ -77,32 +77,35 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     )))
 }
 
-/// Drops what there is of a run: in its place, the next try would take it for a result.
 fn stopped(target: &Path, place: usize, count: usize) -> Failure {
-    let at = target.display();
-    let what = match std::fs::remove_dir_all(target) {
-        Ok(()) => "which is dropped; the same command goes on with it".to_owned(),
-        Err(error) => format!("which cannot be removed ({error})"),
-    };
     Failure::Failed(format!(
-        "stopped in run {} of {count}, {at}, {what}",
-        place + 1
+        "stopped in run {} of {count}, {}, which is marked as partial; the same command makes it again, and goes on",
+        place + 1,
+        target.display()
     ))
 }
 
-/// Drops what is left of this run by a sweep that was killed before [`stopped`] could.
-fn drop_part(target: &Path, spec: &RunSpec) -> Result<(), Failure> {
-    let part = RunFolder::open(target).is_ok_and(|folder| {
-        let manifest = folder.manifest();
-        manifest.partial && manifest.run_id == spec.run_id()
-    });
-    if !part {
+/// Drops what a sweep that was stopped left of this run, once it is known that it can be made again.
+fn make_room(machine: &mut Machine, target: &Path, spec: &RunSpec) -> Result<(), Failure> {
+    if !holds_part(target, spec) {
         return Ok(());
     }
+    machine.open_for(spec)?;
     let at = target.display();
     eprintln!("{at} holds this run only in part: it is dropped, and made again");
-    std::fs::remove_dir_all(target)
-        .map_err(|error| Failure::Failed(format!("{at} cannot be removed: {error}")))
+    std::fs::remove_dir_all(target).map_err(|error| {
+        Failure::Failed(format!(
+            "{at} holds a part of this run and cannot be removed ({error}); remove it by hand"
+        ))
+    })
+}
+
+/// Whether there is a part of this very run.
+fn holds_part(target: &Path, spec: &RunSpec) -> bool {
+    RunFolder::open(target).is_ok_and(|folder| {
+        let manifest = folder.manifest();
+        manifest.partial && manifest.run_id == spec.run_id()
+    })
 }
 
 /// Every run and the name of its folder; all of them once before any of them again, so that a drift of the machine meets all alike.
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_sweep_left_of_a_run_is_dropped_and_nothing_else() {
+    fn a_part_of_a_run_is_known_and_nothing_else_is_taken_for_one() {
         let recorded =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/h200-swap-on-demand");
         let whole = std::fs::read_to_string(recorded.join("manifest.json")).unwrap();
@@ -169,21 +172,20 @@ mod tests {
             seed: spec.seed + 1,
             ..spec.clone()
         };
-        for (text, of, dropped) in [
+        for (text, of, part) in [
             (&part, &spec, true),
             (&part, &other, false),
             (&whole, &spec, false),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let target = dir.path().join("djinn-1");
-            assert!(drop_part(&target, of).is_ok(), "nothing is there");
+            assert!(!holds_part(&target, of), "nothing is there");
             std::fs::create_dir(&target).unwrap();
             std::fs::write(target.join("manifest.json"), text).unwrap();
             for table in ["sessions.csv", "turns.csv"] {
                 std::fs::copy(recorded.join(table), target.join(table)).unwrap();
             }
-            assert!(drop_part(&target, of).is_ok());
-            assert_eq!(target.exists(), !dropped);
+            assert_eq!(holds_part(&target, of), part);
         }
     }
 

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   [cards]                                # calibrations of like cards
-//!   llama-2-7b = ["refit/card-15.toml", "refit/card-6.toml"]
+//!   llama-2-7b = ["refit/card-17.toml", "refit/card-6.toml"]
 //!
 //!   [[recording]]
 //!   name = "overload-6"                    # its runs are in overload-6/gpu, beside the list
 //!   load = "36 agents"                     # recordings of one load are drawn alike
 //!   kernels = "today's"                    # recordings of the same kernels share a table
-//!   judge = "refit/card-15.toml"           # the calibration of the card that it ran on
+//!   judge = "refit/card-17.toml"           # the calibration of the card that it ran on
 //!   like = "llama-2-7b"                    # by the others of this list: how far one simulation carries
 //! ```
 
