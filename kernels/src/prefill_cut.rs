@@ -22,7 +22,7 @@ const STEPS: u32 = 16;
 /// How the tiles of a pass are cut. In text `whole:part_tokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Tiles that stay whole: those with the longest contexts.
+    /// Tiles that stay whole: those that read most tiles of keys, of equal ones the first.
     pub whole: u32,
     /// KV tokens of the parts of all others, rounded up to tiles of keys; the last part of a tile has what is left.
     pub part_tokens: u32,
@@ -39,7 +39,9 @@ impl FromStr for Cut {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |cell: &str| cell.parse().map_err(|error| format!("{text}: {error}"));
-        let (whole, part_tokens) = text.split_once(':').ok_or("not `whole:part_tokens`")?;
+        let (whole, part_tokens) = text
+            .split_once(':')
+            .ok_or_else(|| format!("{text}: not `whole:part_tokens`"))?;
         Ok(Self {
             whole: number(whole)?,
             part_tokens: number(part_tokens)?,
@@ -55,7 +57,7 @@ pub(crate) struct Tile {
     pub rows: u32,
     /// Tokens that the first row sees before itself.
     pub past: u32,
-    /// Tiles of the pass with longer contexts, or as long ones and listed before.
+    /// Tiles of the pass that read more tiles of keys, or as many and listed before.
     longer: u32,
 }
 
@@ -120,8 +122,8 @@ impl Gpu {
         cuts.min_by_key(|&cut| self.cut_takes_ps(tiles, cut))
     }
 
-    /// No cut at all; and beside no tile, or as many as fill the GPU in whole rounds: all others in parts as long as the longest tile, a half of it, a
-    /// third and so on, and as every sixteenth of it.
+    /// No cut at all; and beside no tile, or as many as fill the GPU in all of its whole rounds or in one fewer: all others in parts of a half of the longest
+    /// tile, a third and so on, and of every sixteenth of it, as far as the workspace holds their sums.
     pub fn cuts(self, tiles: &[Tile]) -> Vec<Cut> {
         let longest = tiles.iter().map(Tile::context).max().unwrap_or(0);
         let key_tiles = longest.div_ceil(KEYS).max(1);
@@ -190,6 +192,13 @@ mod tests {
         };
         assert_eq!(cut.to_string(), "8:3200");
         assert_eq!("8:3200".parse(), Ok(cut));
-        assert!("8".parse::<Cut>().is_err() && "8:x".parse::<Cut>().unwrap_err().contains("8:x"));
+        for wrong in ["8", "8:x"] {
+            assert!(
+                wrong
+                    .parse::<Cut>()
+                    .unwrap_err()
+                    .starts_with(&format!("{wrong}: "))
+            );
+        }
     }
 }

@@ -81,7 +81,7 @@ impl PrefillPlan {
             .map_or_else(Self::default, |cut| Self::of(&tiles, cut))
     }
 
-    /// The plan of a given cut: for measuring.
+    /// The plan of a given cut: for measuring, and for calibrations of kernels that cut otherwise.
     #[must_use]
     pub fn with_cut(cut: Cut, chunks: &[PrefillChunk]) -> Self {
         Self::of(&tiles(chunks), cut)

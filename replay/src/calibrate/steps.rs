@@ -7,7 +7,7 @@
 //!                                1..FEW x FEW_LENGTHS              how decode attention is cut up
 //!              mixed             MIXED_PROMPTS x MIXED_BATCHES     what both cost beside each other
 //!   held out   drawn             as many of each kind as DRAWN, sizes spread evenly in their logarithm
-//!   both       LONG_*, DRAWN_LONG   the same where the model's window is longer
+//!   both       LONG, LONG_*, MORE_LONG, DRAWN_LONG   the same where the model's window is longer
 //! ```
 //!
 //! A step with prompts follows a short decode run, as it does while a server serves: a card that does nothing but prefill lowers its clock, and takes
