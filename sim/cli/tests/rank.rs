@@ -157,6 +157,16 @@ fn a_config_that_makes_no_sense_is_refused_before_the_work() {
             "no policy is called `lru-recompute`",
         ),
         (
+            "reference = \"vllm-re",
+            "reference = \"vllm-r",
+            "did you mean `vllm-recompute`?",
+        ),
+        (
+            "reference = \"vllm-recompute",
+            "reference = \"djinn[margin_ms=5]",
+            "name it `djinn`",
+        ),
+        (
             "gen = \"poisson-agents\"",
             "",
             "needs `trace` (a file) or `gen`",

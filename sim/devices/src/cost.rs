@@ -187,7 +187,7 @@ impl StepCost {
         if totals.context() == 0 || totals.mean_tile_kv_tokens() < u64::from(self.context_from) {
             return 0;
         }
-        let tiles = totals.prefill_tiles();
+        let tiles = totals.prefill_tiles().max(1);
         let short = self.context.ps(tiles * QUERY_TILE);
         let split = match u64::from(self.context_long_from) {
             0 => short,

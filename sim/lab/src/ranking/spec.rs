@@ -200,9 +200,11 @@ impl RankingSpec {
 
     fn check(&self) -> Result<(), String> {
         for name in self.policies.iter().chain([&self.reference]) {
-            if !policy::REGISTRY.iter().any(|entry| entry.name == name) {
+            let (entry, _) = policy::find(name).map_err(|error| error.to_string())?;
+            if entry.name != name {
                 return Err(format!(
-                    "no policy is called `{name}`; `djinn policies` lists them"
+                    "`{name}`: a ranking runs policies with their defaults and tunes them itself; name it `{}`",
+                    entry.name
                 ));
             }
         }
