@@ -99,7 +99,7 @@ pub fn fit(
 pub type ByTiles<T> = BTreeMap<u32, Vec<T>>;
 
 /// What `points` come to, by their numbers of tiles.
-pub fn by_tiles<T>(points: &[&StepPoint], of: impl Fn(&&StepPoint) -> T) -> ByTiles<T> {
+pub fn by_tiles<T>(points: &[&StepPoint], of: impl Fn(&StepPoint) -> T) -> ByTiles<T> {
     let mut all = ByTiles::new();
     for point in points {
         let tokens = point.totals.prefill_tiles() * QUERY_TILE;

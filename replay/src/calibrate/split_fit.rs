@@ -4,7 +4,7 @@
 //! all: what they cost is fitted to them alone, and between both there is a straight line ([`StepCost::context_long`]).
 
 use super::fit::{Weighed, least_deviations};
-use super::prefill_fit::{by_tiles, told};
+use super::prefill_fit::{ByTiles, by_tiles, told};
 use super::stairs::picoseconds;
 use super::step_fit::StepPoint;
 use devices::{StepCost, StepTable};
@@ -28,40 +28,34 @@ pub fn fit(
     cost: &StepCost,
     long_from: Option<u32>,
 ) -> Result<SplitCost, String> {
-    let is_long = |point: &&StepPoint| {
+    let (long, short): (Vec<&StepPoint>, Vec<&StepPoint>) = behind.iter().partition(|point| {
         let context = point.totals.context();
         long_from.is_some_and(|from| context >= u64::from(from))
-    };
-    let (long, short): (Vec<&StepPoint>, Vec<&StepPoint>) =
-        behind.iter().partition(|point| is_long(point));
-    let left = |point: &&StepPoint| Weighed {
+    });
+    let left = |point: &StepPoint| Weighed {
         terms: [1.0, 0.0, 0.0],
         value: point.left_of(cost),
         scale: point.rested(),
     };
-    let split = |left: &[Weighed]| picoseconds(least_deviations(left)[0]);
-    let of_each = by_tiles(&short, left).into_iter();
-    let of_each = of_each.filter(|(_, left)| told(left));
-    let mut of_short: Vec<(u32, u64)> = of_each
-        .map(|(tokens, left)| (tokens, split(&left)))
-        .collect();
+    let mut of_short = by_tiles(&short, left);
+    of_short.retain(|_, left| told(left));
     if of_short.is_empty() {
-        let all: Vec<Weighed> = short.iter().map(left).collect();
-        of_short.push((QUERY_TILE, split(&all)));
+        let all = short.iter().map(|point| left(point));
+        of_short.insert(QUERY_TILE, all.collect());
     }
-    let of_long = by_tiles(&long, left).into_iter();
     Ok(SplitCost {
-        short: staying(of_short)?,
-        long: staying(
-            of_long
-                .map(|(tokens, left)| (tokens, split(&left)))
-                .collect(),
-        )?,
+        short: splits(of_short)?,
+        long: splits(by_tiles(&long, left))?,
     })
 }
 
-/// Beyond its last point it stays.
-fn staying(mut points: Vec<(u32, u64)>) -> Result<StepTable, String> {
+/// What is left of steps, by their tiles; of more tiles it is what the most have.
+fn splits(left: ByTiles<Weighed>) -> Result<StepTable, String> {
+    let split = |left: &[Weighed]| picoseconds(least_deviations(left)[0]);
+    let points = left.into_iter();
+    let mut points: Vec<(u32, u64)> = points
+        .map(|(tokens, left)| (tokens, split(&left)))
+        .collect();
     points.extend(points.last().map(|(tokens, ps)| (tokens + QUERY_TILE, *ps)));
     StepTable::uneven(points)
 }

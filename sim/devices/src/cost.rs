@@ -6,7 +6,8 @@
 //!             + prefill_attention(tiles of prefill tokens)·KV tokens that the mean tile reads
 //!             + prefill_rounds(tiles)·those of them that are earlier context
 //!             + decode_seq·sequences + decode_kv_token·KV tokens read + decode_attention(sequences)·their mean context
-//!             + context(tiles), if a prompt attends to earlier KV  + mixed, if there are prompts and decoding sequences
+//!             + context(tiles), if a prompt attends to earlier KV (behind long ones context_long)
+//!             + mixed, if there are prompts and decoding sequences
 //! ```
 //!
 //! `gemm` is a table over all tokens of the step, interpolated linearly; everything else is linear in what it counts. A step that only

@@ -51,8 +51,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for (place, (name, spec)) in runs.iter().enumerate() {
         let target = args.out.join(name);
         eprintln!("run {} of {}: {name}", place + 1, runs.len());
-        let ran = make_room(&mut machine, &target, spec);
-        match ran.and_then(|()| machine.replay(spec, &target)) {
+        let room = make_room(&target, spec, || machine.open_for(spec));
+        match room.and_then(|()| machine.replay(spec, &target)) {
             Ok(true) => {}
             Ok(false) => return Err(stopped(&target, place, runs.len())),
             Err(Failure::Failed(what)) => {
@@ -85,26 +85,26 @@ fn stopped(target: &Path, place: usize, count: usize) -> Failure {
     ))
 }
 
-/// Drops what a sweep that was stopped left of this run, once it is known that it can be made again.
-fn make_room(machine: &mut Machine, target: &Path, spec: &RunSpec) -> Result<(), Failure> {
-    if !holds_part(target, spec) {
+/// Drops what a sweep that was stopped left of this run, once `ready` says that it can be made again.
+fn make_room(
+    target: &Path,
+    spec: &RunSpec,
+    ready: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let part = RunFolder::open(target).is_ok_and(|folder| {
+        let manifest = folder.manifest();
+        manifest.partial && manifest.run_id == spec.run_id()
+    });
+    if !part {
         return Ok(());
     }
-    machine.open_for(spec)?;
+    ready()?;
     let at = target.display();
     eprintln!("{at} holds this run only in part: it is dropped, and made again");
     std::fs::remove_dir_all(target).map_err(|error| {
         Failure::Failed(format!(
             "{at} holds a part of this run and cannot be removed ({error}); remove it by hand"
         ))
-    })
-}
-
-/// Whether there is a part of this very run.
-fn holds_part(target: &Path, spec: &RunSpec) -> bool {
-    RunFolder::open(target).is_ok_and(|folder| {
-        let manifest = folder.manifest();
-        manifest.partial && manifest.run_id == spec.run_id()
     })
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_run_is_known_and_nothing_else_is_taken_for_one() {
+    fn what_a_stopped_sweep_left_of_a_run_is_dropped_once_it_can_be_made_again_and_nothing_else() {
         let recorded =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/h200-swap-on-demand");
         let whole = std::fs::read_to_string(recorded.join("manifest.json")).unwrap();
@@ -172,20 +172,24 @@ mod tests {
             seed: spec.seed + 1,
             ..spec.clone()
         };
-        for (text, of, part) in [
+        for (text, of, dropped) in [
             (&part, &spec, true),
             (&part, &other, false),
             (&whole, &spec, false),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let target = dir.path().join("djinn-1");
-            assert!(!holds_part(&target, of), "nothing is there");
+            let unready = || Err(Failure::Failed("no trace".to_owned()));
+            assert!(make_room(&target, of, unready).is_ok(), "nothing is there");
             std::fs::create_dir(&target).unwrap();
             std::fs::write(target.join("manifest.json"), text).unwrap();
             for table in ["sessions.csv", "turns.csv"] {
                 std::fs::copy(recorded.join(table), target.join(table)).unwrap();
             }
-            assert_eq!(holds_part(&target, of), part);
+            assert_eq!(make_room(&target, of, unready).is_err(), dropped);
+            assert!(target.exists());
+            assert!(make_room(&target, of, || Ok(())).is_ok());
+            assert_eq!(target.exists(), !dropped);
         }
     }
 
